@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/peers/.ready
 
-.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs messages transcripts golden prose site walk photographs picture clean
+.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz recordings docs messages transcripts golden prose site walk photographs picture clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ chaos: $(READY)  ## verify the installed command, with kill -9 at random times
 
 fuzz: $(READY)  ## verify the parsers with noise and with broken bodies and files
 	$(PROVE)
+
+recordings: $(READY)  ## record replies of the sandbox for the tests of the HTTP connections
+	$(BIN)/python -m verification.record_exchanges tests/assure/http/recorded_replies.json
 
 docs: $(READY)  ## write the generated parts of the documents: tables, reference pages, pictures of phases, specimens
 	$(BIN)/python scripts/write_docs.py

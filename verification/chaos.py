@@ -1,8 +1,8 @@
 """The installed command against the sandbox in another process: real files, sockets and signals, and `kill -9`.
 
-Request files arrive while the agent is killed at random times and started again, under faults of the sandbox and of the
-connections to it (`unreliable_wire.py`). Then the faults end, `run --once` settles the rest, and the common invariants
-judge store and ledger. The seed determines the draws, but not the moment of a kill.
+Request files arrive while the agent is killed at random times and started again. The sandbox has faults, and the
+connections to it have faults (`unreliable_wire.py`). Then the faults end, `run --once` settles the rest, and the common
+invariants judge store and ledger. The seed determines the draws, but not the moment of a kill.
 """
 
 import json

@@ -270,3 +270,4 @@ def _add_replies(report: Report, seed: int, count: int, jobs: int, mutation: str
     report.wrong += wrong[:5]
     figures = (counts["good"] + counts["unknown"], counts["good"], 0, 0, counts["unknown"], 0, len(wrong))
     report.rows.append(("http reply", *(f"{one:,}" for one in figures)))
+    report.notes += [f"{count} x {name}" for name, count in sorted(counts.items()) if name.startswith("stricter")]

@@ -15,7 +15,7 @@ import uvloop
 
 from agent.assure.http.messages import ExchangeError, Origin, Timeouts, header_lines
 from agent.assure.http.pool import Pool
-from verification.h11_reference import EXTENSIONS, LIMIT, REQUEST_BODY, Outcome, is_stricter, reference
+from verification.h11_reference import EXTENSIONS, LIMIT, REQUEST_BODY, Outcome, reference, stricter_rule
 
 _STATUSES: Final = (200, 200, 200, 201, 202, 204, 301, 304, 400, 401, 404, 408, 413, 429, 500, 503, 599)
 _INTERIM: Final = (100, 102, 103, 103)
@@ -201,8 +201,10 @@ async def _exchange_all(cases: list[Case], numbers: range) -> tuple[Counter[str]
                 break
         counts["good" if seen else "unknown"] += 1
         stream = b"".join(case.pieces)
-        strict = seen is None and is_stricter(stream)
-        if (seen != case.expected and not strict) or queue:
+        rule = stricter_rule(stream) if seen is None and case.expected is not None else None
+        if rule is not None:
+            counts[f"stricter: {rule}"] += 1
+        if (seen != case.expected and rule is None) or queue:
             queue.clear()
             wrong.append(f"reply {number}: {ending} {seen}, by h11 {case.expected}: {stream!r}")
     wrong += [f"I2 a request was sent twice: {one!r}" for one in extra]

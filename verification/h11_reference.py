@@ -14,12 +14,24 @@ Outcome = tuple[int, bytes, str | None, str | None] | None
 """Status, body, Retry-After and Date of a complete reply; None: not complete, or not valid."""
 
 _BLANK: Final = re.compile(rb"\n\r?\n")
-_LOOSE: Final = re.compile(rb"(?<!\r)\n|\n[ \t]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _REASON: Final = re.compile(rb"\A(HTTP/1\.[01] [0-9]{3} )[^\r\n]*")
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,20})([^\r\n]*)\r\n")
+EXTENSIONS: Final = (b"", b"", b";a=b", b";a", b' ;a="b"')
+
+_STRICTER: Final = {
+    # A line without CR lets two readers see two different heads (RFC 9112 §2.2 permits a reader to refuse it).
+    "line without CR": re.compile(rb"(?<!\r)\n"),
+    # RFC 9112 §5.2: a continued line is obsolete, and a client may only accept it after a change.
+    "continued line": re.compile(rb"\n[ \t]"),
+    # RFC 9110 §5.5: CR, LF and NUL are dangerous, other control characters are invalid.
+    "control character": re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"),
+}
+"""Heads and trailers that h11 accepts and the agent refuses."""
+
 _FRAMING: Final = re.compile(rb"(?i)\n(?:content-length|transfer-encoding):")
 _BLANK_AFTER: Final = re.compile(rb"(?i)\ntransfer-encoding:[^\n]*[ \t]\r\n")
-_EXTENSION: Final = re.compile(rb"\n[0-9A-Fa-f]+([ \t;][^\n]*)\r\n")
-EXTENSIONS: Final = (b"", b"", b";a=b", b";a", b' ;a="b"')
+_VERSION: Final = re.compile(rb"HTTP/1\.[01] ")
+_CLOSE: Final = re.compile(rb"(?i)\nconnection:[^\n]*close")
 
 
 def _heads(stream: bytes) -> tuple[list[bytes], bytes]:
@@ -33,26 +45,41 @@ def _heads(stream: bytes) -> tuple[list[bytes], bytes]:
     return heads, stream[start:]
 
 
-def is_stricter(stream: bytes) -> bool:
-    """True if h11 accepts a head that the agent refuses.
+def _chunks(rest: bytes) -> tuple[list[bytes], bytes]:
+    """The extensions of the chunks of a body, and its trailers after the line end of the last chunk."""
+    extensions, at = [], 0
+    while (line := _CHUNK.match(rest, at)) is not None:
+        extensions.append(line[2])
+        if int(line[1], 16) == 0:
+            blank = _BLANK.search(rest, line.end() - 1)
+            return extensions, rest[line.end() - 2 : blank.end() if blank else len(rest)]
+        at = line.end() + int(line[1], 16) + 2
+    return extensions, b""
 
-    A line of such a head ends without CR, continues on the next line, or contains a control character. Or the head
-    declares its framing twice, with a blank after it or in a trailer, or has a version other than 1.0 and 1.1. Or an
-    interim answer ends the connection. Or a chunk has an extension that is not valid.
-    """
+
+def stricter_rule(stream: bytes) -> str | None:
+    """The rule by which the agent refuses a reply that h11 accepts. None: no rule refuses it."""
     heads, rest = _heads(stream)
-    if heads and (len(_FRAMING.findall(heads[-1])) > 1 or _BLANK_AFTER.search(heads[-1])):
-        return True
-    if any(head[:8] not in (b"HTTP/1.0", b"HTTP/1.1") for head in heads):
-        return True
-    if any(b"\nconnection: close" in head.lower() for head in heads[:-1]):
-        return True
-    if not heads or b"chunked" not in heads[-1].lower():
-        return any(map(_LOOSE.search, heads))
-    if any(extension not in EXTENSIONS for extension in _EXTENSION.findall(b"\n" + rest)):
-        return True
-    trailers = rest[rest.rfind(b"\r\n0") + 2 :]
-    return any(_LOOSE.search(lines) for lines in (*heads, trailers)) or _FRAMING.search(trailers) is not None
+    chunked = bool(heads) and re.search(rb"(?i)\ntransfer-encoding:", heads[-1]) is not None
+    extensions, trailers = _chunks(rest) if chunked else ([], b"")
+    for rule, found in _STRICTER.items():
+        if any(map(found.search, (*heads, trailers))):
+            return rule
+    rules = {
+        # RFC 9112 §6.3: two declarations of the framing may be an attempt to smuggle a reply.
+        "framing declared twice": bool(heads) and len(_FRAMING.findall(heads[-1])) > 1,
+        # llhttp reads "chunked " as an unknown coding.
+        "blank after the coding": bool(heads) and _BLANK_AFTER.search(heads[-1]) is not None,
+        # h11 accepts each version 1.x of an interim reply, and each digit. The agent knows two versions.
+        "other version": any(_VERSION.match(head) is None for head in heads),
+        # After "close" no message may follow, and llhttp reads none (RFC 9112 §9.6).
+        "interim reply that closes": any(map(_CLOSE.search, heads[:-1])),
+        # h11 accepts any character in an extension, llhttp only the grammar of RFC 9112 §7.1.1.
+        "chunk extension": any(extension not in EXTENSIONS for extension in extensions),
+        # RFC 9110 §6.5.1: a trailer must not declare framing.
+        "framing in a trailer": _FRAMING.search(trailers) is not None,
+    }
+    return next((rule for rule, applies in rules.items() if applies), None)
 
 
 def _readable(stream: bytes) -> bytes:
@@ -61,8 +88,8 @@ def _readable(stream: bytes) -> bytes:
     return b"".join(_REASON.sub(rb"\1", head, count=1) for head in heads) + rest
 
 
-def reference(stream: bytes, closes: bool) -> Outcome:
-    """The reply that h11 reads, with the limits of the agent."""
+def reference(stream: bytes, closes: bool, limit: int = LIMIT) -> Outcome:
+    """The reply that h11 reads, with the limits of the agent. `limit`: the largest body in bytes."""
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=64 * 1024)
     connection.send(h11.Request(method="POST", target="/", headers=[("Host", "a"), ("Content-Length", "2")]))
     connection.send(h11.Data(data=REQUEST_BODY))
@@ -87,7 +114,7 @@ def reference(stream: bytes, closes: bool) -> Outcome:
             elif isinstance(event, h11.Data):
                 body += event.data
             elif isinstance(event, h11.EndOfMessage):
-                within = len(body) <= LIMIT and int(headers.get(b"content-length", "0")) <= LIMIT
+                within = len(body) <= limit and int(headers.get(b"content-length", "0")) <= limit
                 return (status, body, headers.get(b"retry-after"), headers.get(b"date")) if within else None
             else:
                 return None

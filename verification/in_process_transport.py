@@ -2,7 +2,7 @@
 application.
 
 A call runs in a task of the network. It continues when the agent gives up or dies. The sandbox may cut a connection,
-leave it hanging or send half of a body, and the connection itself may fail in each way that the real transport reports
+leave it hanging or send half of a body. The connection itself may fail in each way that the real transport reports
 (`FAILURES`). The client gets the same errors as from the real transport.
 """
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Self
 from urllib.parse import urlsplit
 
 from agent.assure.http.messages import MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES
@@ -26,7 +27,7 @@ class _End(Exception):
 
 
 @dataclass(slots=True)
-class _Exchange:
+class Exchange:
     """A request whose head was read. `forward` sends it to the sandbox and returns the reply."""
 
     reader: asyncio.StreamReader
@@ -73,28 +74,28 @@ def _pieces(stream: bytes, size: int) -> Iterator[bytes]:
     return (stream[at : at + size] for at in range(0, len(stream), size))
 
 
-async def _faultless(exchange: _Exchange) -> None:
+async def _faultless(exchange: Exchange) -> None:
     await exchange.send(await exchange.forward())
 
 
-async def _reset_in_request(exchange: _Exchange) -> None:
+async def _reset_in_request(exchange: Exchange) -> None:
     """Reset before the last byte of the request was read. The call does not act."""
     await exchange.reader.readexactly(max(0, _length(exchange.head) - 1))
     raise _End
 
 
-async def _reset_before(exchange: _Exchange) -> None:
+async def _reset_before(exchange: Exchange) -> None:
     """Reset after the last byte of the request. The call does not act."""
     await exchange.body()
     raise _End
 
 
-async def _reset_after(exchange: _Exchange) -> None:
+async def _reset_after(exchange: Exchange) -> None:
     await exchange.forward()
     raise _End
 
 
-async def _cut_reply(exchange: _Exchange) -> None:
+async def _cut_reply(exchange: Exchange) -> None:
     reply = await exchange.forward()
     await exchange.send(reply[: exchange.chance.randrange(len(reply))])
     if exchange.chance.random() < 0.5:
@@ -102,13 +103,13 @@ async def _cut_reply(exchange: _Exchange) -> None:
     raise _End
 
 
-async def _early_reply(exchange: _Exchange) -> None:
+async def _early_reply(exchange: Exchange) -> None:
     """Answer as soon as the head was read. The call does not act."""
     await exchange.send(_EARLY)
     await exchange.finish()
 
 
-async def _stalled_reply(exchange: _Exchange) -> None:
+async def _stalled_reply(exchange: Exchange) -> None:
     """Send a part of the reply, or nothing, and wait until the agent gives up."""
     reply = await exchange.forward()
     await exchange.send(reply[: exchange.chance.choice((0, 10, len(reply) - 1))])
@@ -117,40 +118,40 @@ async def _stalled_reply(exchange: _Exchange) -> None:
     raise _End
 
 
-async def _closed_as_used(exchange: _Exchange) -> None:
+async def _closed_as_used(exchange: Exchange) -> None:
     """Keep the connection alive, and reset it at the first byte of the next request, which does not act."""
     await exchange.send(await exchange.forward())
     await exchange.reader.read(1)
     raise _End
 
 
-async def _closed_idle(exchange: _Exchange) -> None:
+async def _closed_idle(exchange: Exchange) -> None:
     """Close the connection shortly after the reply. The next request may meet the end."""
     await exchange.send(await exchange.forward())
     await asyncio.sleep(exchange.chance.uniform(0.0, 0.02))
     raise _End
 
 
-async def _second_reply(exchange: _Exchange) -> None:
+async def _second_reply(exchange: Exchange) -> None:
     """A false reply in the same packet. The agent must never take it for the reply to its next request."""
     await exchange.send(await exchange.forward() + _FALSE_REPLY)
 
 
-async def _garbage_after(exchange: _Exchange) -> None:
+async def _garbage_after(exchange: Exchange) -> None:
     reply = await exchange.forward()
     await exchange.send(reply, b"\0garbage", pause=exchange.chance.choice((0.0, 0.005)))
 
 
-async def _interim_replies(exchange: _Exchange) -> None:
+async def _interim_replies(exchange: Exchange) -> None:
     await exchange.send(_INTERIM * 3 + await exchange.forward())
 
 
-async def _interim_flood(exchange: _Exchange) -> None:
+async def _interim_flood(exchange: Exchange) -> None:
     """More interim replies than the agent reads, before a reply."""
     await exchange.send(_INTERIM * (MAX_INTERIM_RESPONSES + 1) + await exchange.forward())
 
 
-async def _without_length(exchange: _Exchange) -> None:
+async def _without_length(exchange: Exchange) -> None:
     """A complete reply whose body ends with the connection."""
     head, _, body = (await exchange.forward()).partition(b"\r\n\r\n")
     lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length:")]
@@ -158,7 +159,7 @@ async def _without_length(exchange: _Exchange) -> None:
     await exchange.finish()
 
 
-async def _chunked(exchange: _Exchange) -> None:
+async def _chunked(exchange: Exchange) -> None:
     """A complete reply in chunks of a few bytes."""
     head, _, body = (await exchange.forward()).partition(b"\r\n\r\n")
     lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length:")]
@@ -168,27 +169,27 @@ async def _chunked(exchange: _Exchange) -> None:
     await exchange.send(b"\r\n".join([*lines, b"", body]))
 
 
-async def _dripping(exchange: _Exchange) -> None:
+async def _dripping(exchange: Exchange) -> None:
     await exchange.send(*_pieces(await exchange.forward(), 50), pause=0.001)
 
 
-async def _slow_reading(exchange: _Exchange) -> None:
+async def _slow_reading(exchange: Exchange) -> None:
     """Leave the body of the request in the socket for a while, which stops the upload."""
     await asyncio.sleep(exchange.chance.choice((0.05, 0.2)))
     await _faultless(exchange)
 
 
-async def _endless_head(exchange: _Exchange) -> None:
+async def _endless_head(exchange: Exchange) -> None:
     await exchange.forward()
     await exchange.send(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * (MAX_HEAD_BYTES + 1) + b"\r\n\r\n")
 
 
-async def _huge_length(exchange: _Exchange) -> None:
+async def _huge_length(exchange: Exchange) -> None:
     await exchange.forward()
     await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n{" % 10**15)
 
 
-FAULTS: dict[str, Callable[[_Exchange], Awaitable[None]]] = {
+FAULTS: dict[str, Callable[[Exchange], Awaitable[None]]] = {
     "reset in the request": _reset_in_request,
     "reset after the request": _reset_before,
     "reset before the reply": _reset_after,
@@ -223,7 +224,7 @@ class UnreliableWire:
         self._serving: set[asyncio.Task[None]] = set()
         self.url = ""
 
-    def __enter__(self) -> "UnreliableWire":
+    def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
@@ -261,7 +262,7 @@ class UnreliableWire:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        exchange = _Exchange(reader, writer, head, self._port, self._chance)
+        exchange = Exchange(reader, writer, head, self._port, self._chance)
         self.counts["exchanges"] += 1
         if self._chance.random() < self.rate:
             name = self._chance.choice(self._faults)
