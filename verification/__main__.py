@@ -26,7 +26,7 @@ def _crash(given: argparse.Namespace) -> Report:
 def _simulate(given: argparse.Namespace) -> Report:
     from verification.simulate import simulate
 
-    lives = given.count or (1000 if given.long else 6)
+    lives = given.count or (500 if given.long else 6)
     return simulate(given.seed, lives=lives, jobs=given.jobs, mutation=given.mutate, requests=given.requests)
 
 
