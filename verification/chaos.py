@@ -36,7 +36,7 @@ _OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
 _TROUBLE = ("429", "500", "502", "503", "reset-before", "reset-after", "truncated", "foreign", "html", "revoke-token")
 _WIRE_FAULTS = 0.3  # the share of exchanges with a fault of the connection
 _PATIENCE = 300.0  # seconds until the requests must be settled
-_START = 20.0  # seconds for a start and the first call
+_START = 60.0  # seconds for a start and the first call, on a machine with other work
 _ORPHANS = 90.0  # seconds that the search for possible orphans may take
 
 
