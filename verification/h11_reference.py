@@ -31,7 +31,7 @@ _STRICTER: Final = {
 _FRAMING: Final = re.compile(rb"(?i)\n(?:content-length|transfer-encoding):")
 _BLANK_AFTER: Final = re.compile(rb"(?i)\ntransfer-encoding:[^\n]*[ \t]\r\n")
 _VERSION: Final = re.compile(rb"HTTP/1\.[01] ")
-_CLOSE: Final = re.compile(rb"(?i)\nconnection:[^\n]*close")
+_CLOSES: Final = re.compile(rb"(?is)\nconnection:[^\n]*close|\AHTTP/1\.0(?!.*\nconnection:[^\n]*keep-alive)")
 
 
 def _heads(stream: bytes) -> tuple[list[bytes], bytes]:
@@ -72,8 +72,8 @@ def stricter_rule(stream: bytes) -> str | None:
         "blank after the coding": bool(heads) and _BLANK_AFTER.search(heads[-1]) is not None,
         # h11 accepts each version 1.x of an interim reply, and each digit. The agent knows two versions.
         "other version": any(_VERSION.match(head) is None for head in heads),
-        # After "close" no message may follow, and llhttp reads none (RFC 9112 §9.6).
-        "interim reply that closes": any(map(_CLOSE.search, heads[:-1])),
+        # After "close" no message may follow, and llhttp reads none (RFC 9112 §9.6). Version 1.0 implies it.
+        "interim reply that closes": any(map(_CLOSES.search, heads[:-1])),
         # h11 accepts any character in an extension, llhttp only the grammar of RFC 9112 §7.1.1.
         "chunk extension": any(extension not in EXTENSIONS for extension in extensions),
         # RFC 9110 §6.5.1: a trailer must not declare framing.

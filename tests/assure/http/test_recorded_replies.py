@@ -122,6 +122,13 @@ def test_each_rule_by_which_the_agent_is_stricter_is_in_use(rule: str) -> None:
     assert stricter_rule(stream) == rule
 
 
+def test_an_interim_reply_of_http_1_0_closes_without_saying_so() -> None:
+    stream = b"HTTP/1.0 102 A\r\n\r\nHTTP/1.1 204 OK\r\n\r\n"
+    assert (read([stream]), stricter_rule(stream)) == (None, "interim reply that closes")
+    stays = stream.replace(b"A\r\n", b"A\r\nConnection: keep-alive\r\n")
+    assert (read([stays]), stricter_rule(stays)) == ((204, b"", None, None), None)
+
+
 def test_no_such_rule_applies_to_a_reply_of_the_sandbox() -> None:
     assert [name for name, stream in REPLIES.items() if stricter_rule(INTERIM + stream)] == []
     assert stricter_rule(CHUNKED) is None
