@@ -105,7 +105,9 @@ class Workspace:
         return now
 
     def _environment(self, url: str) -> dict[str, str]:
-        return environment(self.folder, url, AGENT_ID=AGENT, LOG_FORMAT="json", **self.settings)
+        given = environment(self.folder, url, AGENT_ID=AGENT, LOG_FORMAT="json", **self.settings)
+        given.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed command does not compile its modules at each start
+        return given
 
     @contextlib.contextmanager
     def running(self, url: str) -> Iterator[Running]:

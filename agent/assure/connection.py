@@ -241,7 +241,7 @@ class Connection:
 
 @lru_cache(maxsize=4096)  # each request of an operator reads the same process several times
 def _path(segments: tuple[str, ...]) -> str | None:
-    """The segments as a path, which need no quoting; None: one of them is not an id and could mean something else."""
+    """The segments as a path. Ids need no quoting. None: a segment is not an id, and could change the path."""
     return "/".join(segments) if all(map(is_id, segments)) else None
 
 

@@ -30,7 +30,7 @@ class RequestRow:
     head: str
     salt: str | None
     mirrored: tuple[Any, ...]  # the values of MIRRORED
-    document: bytes | None = None  # the JSON of `desired`, which is half of the record; None: not known
+    document: bytes | None = None  # the JSON of `desired`, half of the record. None: not known
 
     @classmethod
     def after(cls, step: Step, known: Self | None, seq: int, head: str, salt: str | None) -> Self:

@@ -2,7 +2,7 @@
 
 -- ---- The current state of each request --------------------------------------------------------------------------------
 
--- A CHECK on the hot path has no IN list of three values or more: SQLite would build a table of the list for each row.
+-- Most CHECKs have no IN list of three or more values, because SQLite would build a table of the list for each row.
 
 -- requests: one row for each request. The column `record` holds the whole record as JSON. The other columns copy the
 -- fields that queries and constraints need. Names, labels and paths are in this table, in `labels` and in `provenance`.
