@@ -82,7 +82,7 @@ class Produced:
         self.count = 0
 
     def body(self) -> Pieces:
-        return Pieces(LARGE, self._pieces())
+        return Pieces(LARGE, self._pieces)
 
     def _pieces(self) -> Iterator[bytes]:
         for _ in range(LARGE // 100_000):
@@ -130,7 +130,7 @@ async def test_pieces_are_produced_over_tls_as_the_server_takes_them(identities:
         opened(tls=tls_context(identities.authority)) as pool,
     ):
         sending = asyncio.create_task(request(pool, f"https://localhost:{port}", body=produced.body()))
-        while produced.count == 0:
+        while produced.count == 0 and not sending.done():
             await asyncio.sleep(0.1)
         await asyncio.sleep(0.1)
         assert produced.count < 150, "the server has not read anything"
@@ -179,7 +179,7 @@ async def test_a_cancelled_upload_ends_its_connection(pool: Pool) -> None:
 
     async with serving(take_some) as port:
         sending = asyncio.create_task(request(pool, f"http://127.0.0.1:{port}", body=produced.body()))
-        while not received:
+        while not received and not sending.done():
             await asyncio.sleep(0.01)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
