@@ -9,10 +9,7 @@ recorded observations. The table consists of the differences.
 import asyncio
 import contextlib
 import sys
-import tempfile
-import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -23,25 +20,20 @@ from agent.assure.client import AssureClient
 from agent.assure.connection import Config
 from agent.assure.http.messages import Body, Origin, Reply, Transport
 from agent.controller import reconciler
-from agent.core.record import Phase
 from agent.core.step import Step
 from agent.daemon import agent as agent_module
 from agent.daemon.agent import Agent
 from agent.platform.clock import SystemClock
-from agent.platform.log import configure
-from agent.platform.settings import Settings
-from agent.ports import Image, MetaKey
-from agent.store.sqlite import SqliteStore
+from agent.ports import Image
 from agent.web import service
 from bench.callgrind import Thread, count, counting, start_counting, stop_counting
 from bench.lifecycle import client_lifecycle
+from bench.paused_agent import Progress, paused_agent, run_lifecycles
 from bench.plain_calls import CONCURRENCY, run_all
 from bench.process import report, sandbox
 from bench.report import Ratio, Scale, Section
-from bench.request_files import FRONT, request
 from verification.builders.pictures import noise
-from verification.builders.request_files import write
-from verification.builders.settings import CLIENT, settings
+from verification.builders.settings import CLIENT
 from verification.null_services import serve_nothing, watch_nothing
 
 _COUNT = 96  # lifecycles
@@ -118,55 +110,16 @@ def _total(threads: list[Thread]) -> int:
 # -- the measured processes ----------------------------------------------------------------------------------
 
 
-class _Progress:
-    """Counts the requests that the agent admitted and finished. `on_done` runs after the last step of the last one."""
-
-    def __init__(self, files: int, on_done: Callable[[], None]) -> None:
-        self._files = files
-        self._on_done = on_done
-        self._admitted: set[str] = set()
-        self._done: set[str] = set()
-
-    def seen(self, step: Step) -> None:
-        """Receive a committed step."""
-        uid = step.record.uid
-        self._admitted.add(uid)
-        if step.record.phase is Phase.DONE and uid not in self._done:
-            self._done.add(uid)
-            if len(self._done) == self._files:
-                self._on_done()
-
-    async def admitted(self, agent: Agent) -> None:
-        """Wait until every file is admitted."""
-        while len(self._admitted) < self._files or not agent.reconciler.idle:
-            await asyncio.sleep(0.05)
-
-
 @contextlib.asynccontextmanager
-async def _paused_agent(files: int, url: str, progress: _Progress) -> AsyncIterator[Agent]:
-    """Open an agent that is paused, so that it admits the files before its first call.
-
-    Its intervals are long, because callgrind makes the agent fifty times slower.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write(folder / FRONT, noise())
-        for number in range(files):
-            write(folder / "specs" / f"{number}.yaml", request(f"person-{number}"))
-        await asyncio.sleep(0.3)  # files settle before they are read
-        configure("json", "error")
-        given = settings(folder, url, poll_interval=20.0, scan_interval=3600.0, concurrency=CONCURRENCY)
-        known = Settings(**given)
-        store = SqliteStore(known.state_path, None)
-        await store.remember(MetaKey.PAUSED, time.time())
-        store.close()
-        with (
-            # Both check for changes ten times a second, which is fifty times more often per lifecycle under callgrind.
-            mock.patch.object(agent_module, "watching", watch_nothing),
-            mock.patch.object(service, "serve", serve_nothing),
-        ):
-            async with Agent.opened(known, progress.seen) as agent:
-                yield agent
+async def _quiet_agent(files: int, url: str, progress: Progress) -> AsyncIterator[Agent]:
+    """Open a paused agent with long intervals, because callgrind makes it fifty times slower."""
+    with (
+        # Both check for changes ten times a second, which is fifty times more often per lifecycle under callgrind.
+        mock.patch.object(agent_module, "watching", watch_nothing),
+        mock.patch.object(service, "serve", serve_nothing),
+    ):
+        async with paused_agent(files, url, progress, poll_interval=20.0, scan_interval=3600.0) as agent:
+            yield agent
 
 
 async def _lifecycles(files: int, url: str, start: Callable[[], None], end: Callable[[], None]) -> None:
@@ -176,13 +129,9 @@ async def _lifecycles(files: int, url: str, start: Callable[[], None], end: Call
         end()
         agent.stop()
 
-    progress = _Progress(files, done)
-    async with _paused_agent(files, url, progress) as agent:
-        running = asyncio.create_task(agent.run())
-        await progress.admitted(agent)
-        start()
-        agent.reconciler.paused = False
-        await running
+    progress = Progress(files, done)
+    async with _quiet_agent(files, url, progress) as agent:
+        await run_lifecycles(agent, progress, start)
 
 
 async def _agent(files: int, url: str) -> None:
@@ -192,8 +141,8 @@ async def _agent(files: int, url: str) -> None:
 
 async def _admission(files: int, url: str) -> None:
     """The start of an agent that admits files and calls nothing."""
-    progress = _Progress(files, lambda: None)
-    async with _paused_agent(files, url, progress) as agent:
+    progress = Progress(files, lambda: None)
+    async with _quiet_agent(files, url, progress) as agent:
         with counting():
             running = asyncio.create_task(agent.run())
             await progress.admitted(agent)

@@ -13,12 +13,12 @@ from agent.assure.client import AssureClient
 from agent.assure.connection import Config
 from agent.core.answer import Done
 from agent.core.assure_types import Depiction, ProcessType
-from agent.core.step import Step
 from agent.daemon.agent import Agent
 from agent.platform.clock import SystemClock
 from agent.platform.log import configure
 from agent.platform.settings import Settings
 from agent.ports import Image
+from bench.paused_agent import Progress, paused_agent, run_lifecycles
 from bench.plain_calls import CONCURRENCY, plain_calls, plain_lifecycle, run_all
 from bench.process import child, cpu, cpu_of, median, report, sandbox
 from bench.report import Ratio, Scale, Section
@@ -40,9 +40,8 @@ def measure(scale: Scale) -> Section:
     count = 4000 if scale.long else 1000
     runs: dict[str, list[dict[str, float]]] = {kind: [] for kind in _KINDS}
     for _ in range(scale.rounds):
-        for kind in ("whole", "seam", "aiohttp"):
-            for measured, figures in _run(kind, count).items():
-                runs[measured].append(figures)
+        for kind in _KINDS:
+            runs[kind].append(_run(kind, count))
     medians = {kind: median(found) for kind, found in runs.items()}
     return Section(
         name="lifecycle",
@@ -67,19 +66,12 @@ def _ratio(
     return Ratio.of_rounds(f"CPU, bare loop over {loop} / {name}", values, aim)
 
 
-def _run(kind: str, count: int) -> dict[str, dict[str, float]]:
-    """Measure one run of this kind. A run of the agent gives two results."""
+def _run(kind: str, count: int) -> dict[str, float]:
+    """Measure one run of this kind, per lifecycle."""
     with sandbox() as (url, server):
         took = child("bench.lifecycle", kind, str(count), url)
         at_peer = 1000 * cpu_of(server) / count
-
-    def figures(seconds: float, spent: float) -> dict[str, float]:
-        return {"rate": count / seconds, "client": 1000 * spent / count, "server": at_peer}
-
-    found = {kind: figures(took["seconds"], took["cpu"])}
-    if kind == "whole":
-        found["agent"] = figures(took["seconds"] - took["until seconds"], took["cpu"] - took["until cpu"])
-    return found
+    return {"rate": count / took["seconds"], "client": 1000 * took["cpu"] / count, "server": at_peer}
 
 
 async def client_lifecycle(client: AssureClient, reference: str, image: Image) -> None:
@@ -117,13 +109,21 @@ async def _aiohttp(count: int, url: str) -> dict[str, float]:
 
 
 async def _agent(count: int, url: str) -> dict[str, float]:
-    """The agent from its start to its end, with its cost until the first call. Files go in, and it deletes dossiers."""
-    until: dict[str, float] = {}
+    """The lifecycles of an agent that has admitted all files before its first call."""
+    began = spent = 0.0
 
-    def seen(step: Step) -> None:
-        if not until and step.record.intent is not None:
-            until.update({"until seconds": time.perf_counter() - began, "until cpu": cpu() - spent})
+    def start() -> None:
+        nonlocal began, spent
+        began, spent = time.perf_counter(), cpu()
 
+    progress = Progress(count, lambda: agent.stop())
+    async with paused_agent(count, url, progress, poll_interval=1.0) as agent:
+        await run_lifecycles(agent, progress, start)
+        return {"seconds": time.perf_counter() - began, "cpu": cpu() - spent}
+
+
+async def _whole(count: int, url: str) -> dict[str, float]:
+    """The agent from its start to its end. Files go in, and it deletes dossiers."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder / FRONT, noise())
@@ -133,13 +133,13 @@ async def _agent(count: int, url: str) -> dict[str, float]:
         await asyncio.sleep(0.3)  # files settle before they are read
         configure("json", "error")
         began, spent = time.perf_counter(), cpu()
-        async with Agent.opened(known, seen) as running:
+        async with Agent.opened(known) as running:
             finished = await running.run_once(600.0)
         assert not finished.unfinished
         assert not finished.refused
-        return {"seconds": time.perf_counter() - began, "cpu": cpu() - spent, **until}
+        return {"seconds": time.perf_counter() - began, "cpu": cpu() - spent}
 
 
 if __name__ == "__main__":
-    part = {"seam": _seam, "aiohttp": _aiohttp, "whole": _agent}[sys.argv[1]]
+    part = {"seam": _seam, "aiohttp": _aiohttp, "agent": _agent, "whole": _whole}[sys.argv[1]]
     report(**uvloop.run(part(int(sys.argv[2]), sys.argv[3])))
