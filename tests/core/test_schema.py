@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 from test_request import capture, put, upload
 
-from agent.core.request import VerificationRequest
+from agent.core.request import read_request
 from agent.core.request_schema import request_schema
 from agent.source.error_messages import fields
 
@@ -21,7 +21,7 @@ TYPE = {"country": "NLD", "type": "passport"}
 
 def ours(document: Any) -> bool:
     try:
-        VerificationRequest.model_validate(document)
+        read_request(document)
     except ValidationError:
         return False
     return True
