@@ -20,7 +20,7 @@ def doctor(
     images: ImagesOption = None,
     state: StateOption = None,
 ) -> None:
-    """Check the settings, credentials, clock, permissions, SQLite, store, source, and images tracked by git.
+    """Check settings, credentials, clock, permissions, free space, SQLite, store, source, watches, ports and images.
 
     Read-only; the only call to Assure requests a token. Secrets are shown as set or not set.
 

@@ -90,7 +90,7 @@ def build_common(
     settings: Settings, store: SqliteStore, metrics: Metrics, clock: Clock, on_step: Callable[[Step], None]
 ) -> CommonParts:
     """Build telemetry and health. `on_step` receives every committed step."""
-    telemetry, shutdown = Telemetry(metrics, on_step), Shutdown()
+    telemetry, shutdown = Telemetry(metrics, on_step, store.keys.digest), Shutdown()
     endpoints = EndpointHealth(addresses(settings), clock)
     metrics.endpoints(addresses(settings))
     health = AgentHealth(store, telemetry, shutdown, endpoints)

@@ -1,7 +1,7 @@
 """Log lines and metrics for each step and each sync. They contain no request name [I6]."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from agent.admission import SyncResult
@@ -18,6 +18,7 @@ from agent.platform.endpoint_health import EndpointTrouble
 from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.ports import Command
+from agent.source.diagnostics import SOURCE_FOLDER, Fault
 from agent.store.audit.checkpoints import BREAK, Checkpoint
 
 CIRCUIT_HINTS = {
@@ -28,12 +29,26 @@ CIRCUIT_HINTS = {
     Cause.MISSING: "check the account, because dossiers are missing; if they were deleted, run `assure-agent resume`",
 }
 
+_MAX_REFUSAL_LINES = 100  # per scan: a broken template may fault every file of the source
+
+Refusals = Mapping[str, Sequence[Fault]]  # the faults of each refused file
+
+
+def _by_file(faults: Iterable[Fault]) -> Refusals:
+    """The faults of each file, without those of the source folder itself."""
+    found: dict[str, list[Fault]] = {}
+    for fault in faults:
+        if fault.file != SOURCE_FOLDER:
+            found.setdefault(fault.file, []).append(fault)
+    return found
+
 
 class Telemetry:
     """Receives facts after they are durable. `on_step` receives every committed step as well."""
 
-    def __init__(self, metrics: Metrics, on_step: Callable[[Step], None]) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Metrics, on_step: Callable[[Step], None], digest: Callable[[bytes], str]) -> None:
+        """`digest` is the keyed digest of a file's name, which may contain the name of a person."""
+        self._metrics, self._digest = metrics, digest
         self._on_step = isolated(on_step)
         self._log = logger()
         self.last_sync: SyncResult | None = None  # the last scan
@@ -99,6 +114,7 @@ class Telemetry:
             )
         if changed:
             self._log.info("scanned", files=scan.files, refused=len(synced.refusals), waiting=synced.waiting)
+            self._log_new_refusals(_by_file(before.refusals) if before is not None else {}, _by_file(synced.refusals))
         if changed and scan.error is not None:
             self._log.error("the source cannot be read", error=scan.error.message, hint=scan.error.hint)
         if scan.exposed and (before is None or before.scan.exposed != scan.exposed):
@@ -120,6 +136,21 @@ class Telemetry:
                 waiting=synced.waiting,
                 hint="restore the files, or run `assure-agent approve`; `assure-agent plan` lists them",
             )
+
+    def _log_new_refusals(self, before: Refusals, now: Refusals) -> None:
+        """Log each file that is refused now, and was not refused before or has other faults."""
+        fresh = [file for file in now if before.get(file) != now[file]]
+        for file in fresh[:_MAX_REFUSAL_LINES]:
+            self._log.warning(
+                "refused a file",
+                digest=self._digest(file.encode(errors="surrogateescape"))[:12],
+                line=now[file][0].line,
+                column=now[file][0].column,
+                count=len(now[file]),
+                hint="`assure-agent get` and the status page show the file, the cause and the remedy",
+            )
+        if len(fresh) > _MAX_REFUSAL_LINES:
+            self._log.warning("refused more files", count=len(fresh) - _MAX_REFUSAL_LINES)
 
     @isolated
     def first_store_created(self, path: Path, starts: int) -> None:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from itertools import product
 from math import inf, nan
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -48,6 +48,7 @@ class Metrics:
             self._gauges[name].set(value)
         self._gauges["build_info"].labels(__version__).set(1)
         registry.register(_LogCollector())
+        ProcessCollector(registry=registry)  # CPU, memory, file descriptors, start time; only on Linux
 
     def called(self, operation: Operation, result: str, seconds: float) -> None:
         """An HTTP request to Assure ended."""

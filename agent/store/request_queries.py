@@ -1,16 +1,16 @@
-"""Reads of single requests and of lists of requests, for commands, the API and the status page."""
+"""Reads of single requests and of their history, for commands, the API and the status page."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
 
 from agent.core.admission import ScanNote, ScanNoteKind
-from agent.core.record import Phase, Record
+from agent.core.record import Record
 from agent.ports.store import Attempt, FailedImageDeletion
-from agent.store.queries import Queries
 from agent.store.repository import load
+from agent.store.request_lists import RequestLists
 from agent.store.stored_claims import COLUMNS, StoredClaims, stored_claims
 
 FAILED_IMAGE_DELETIONS = """
@@ -19,20 +19,6 @@ UNION ALL
 SELECT uid, tries, since, due_at, cause FROM superseded_images INDEXED BY superseded_images_owed
 WHERE done_at IS NULL AND tries > 0
 """
-# Each is served by a covering index, so that SQLite reads only the rows of the page.
-_LABEL = "labels WHERE key = ? AND value = ?"
-_PHASE = "requests INDEXED BY requests_by_phase WHERE phase = ?"
-_STATE = "requests WHERE state = ?"
-_NAME = "requests INDEXED BY requests_by_part_of_name WHERE name IS NOT NULL AND instr(name, ?)"
-_ANY = "requests WHERE name IS NOT NULL"
-
-
-@dataclass(frozen=True, slots=True)
-class _Term:
-    """One condition on a request."""
-
-    sql: str
-    values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +34,6 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """One page of a list. `cursor` is the start of the next page, None on the last one."""
-
-    records: Sequence[Record]
-    cursor: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
     """One entry of the audit history."""
 
@@ -65,7 +43,7 @@ class HistoryEntry:
     changes: Mapping[str, Any]
 
 
-class RequestQueries(Queries):
+class RequestQueries(RequestLists):
     """Reads of requests."""
 
     def all(self) -> Iterator[Record]:
@@ -79,41 +57,6 @@ class RequestQueries(Queries):
             if found := self._records(f"SELECT record FROM requests WHERE {condition}", name):  # noqa: S608 - constant
                 return found
         return []
-
-    def page(
-        self,
-        labels: Sequence[tuple[str, str]],
-        phase: Phase | None,
-        after: str,
-        limit: int,
-        part: str = "",
-        state: str = "",
-    ) -> Page:
-        """At most `limit` requests by uid, from `after` on, that have all labels, the phase, the state and the part
-        of a name.
-
-        SQLite reads the index of the rarest condition, and seeks each other condition in its own index.
-        """
-        terms = [_Term(_LABEL, (key, value)) for key, value in labels]
-        terms += [_Term(_PHASE, (phase.value,))] if phase is not None else []
-        terms += [_Term(_STATE, (state,))] if state else []
-        terms.sort(key=self._frequency)
-        driven = _Term(_NAME, (part,)) if part else terms.pop(0) if terms else _Term(_ANY, ())
-        sql = f"SELECT uid FROM (SELECT uid FROM {driven.sql} AND uid > ?) AS found WHERE 1"  # noqa: S608 - constant
-        for term in terms:
-            sql += f" AND EXISTS (SELECT 1 FROM {term.sql} AND uid = found.uid)"  # noqa: S608 - constant
-        sql += " ORDER BY uid LIMIT ?"
-        uids = self._column(sql, *driven.values, after, *(value for term in terms for value in term.values), limit + 1)
-        return Page(records=self._named(uids[:limit]), cursor=uids[limit - 1] if len(uids) > limit else None)
-
-    def _frequency(self, term: _Term) -> int:
-        """How many requests match, up to 2000: above that, the order of the conditions makes no difference."""
-        return int(self._value(f"SELECT count(*) FROM (SELECT 1 FROM {term.sql} LIMIT 2000)", *term.values))  # noqa: S608
-
-    def _named(self, uids: Sequence[str]) -> list[Record]:
-        sql = "SELECT uid, record FROM requests WHERE name IS NOT NULL AND uid IN (SELECT value FROM json_each(?))"
-        rows = dict(self._query(sql, (orjson.dumps(list(uids)).decode(),)))
-        return [load(rows[uid]) for uid in uids if uid in rows]
 
     def by_state(self, state: str, limit: int, oldest: bool = False) -> list[Record]:
         """Requests in this state, by their last progress: the latest first, or the oldest."""

@@ -1,6 +1,9 @@
 """Figures of the state file: for metrics, the status page and `doctor`."""
 
+import os
 from dataclasses import dataclass
+from math import nan
+from pathlib import Path
 
 from agent.ports import MetaKey
 from agent.store.queries import Queries
@@ -99,6 +102,7 @@ class StatisticsQueries(Queries):
         found = self._column(_FOUND_ORPHANS)
         return {
             "store_bytes": sum(path.stat().st_size for path in self.path.parent.glob(self.path.name + "*")),
+            "store_free_bytes": _free_bytes(self.path.parent),
             "open_dossiers": self._value(open_dossiers),
             "oldest_open_dossier_seconds": now - dossier if dossier else 0.0,
             "oldest_unprogressed_seconds": now - progress if progress else 0.0,
@@ -111,3 +115,9 @@ class StatisticsQueries(Queries):
             "possible_orphans": self._value("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),
             "orphans_undeleted": len(found) - len(self.owners(found)),
         }
+
+
+def _free_bytes(folder: Path) -> float:
+    """The free bytes of a file system, NaN if it does not report its size."""
+    found = os.statvfs(folder)
+    return float(found.f_frsize * found.f_bavail) if found.f_blocks else nan

@@ -8,21 +8,23 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from agent.core.errors import StoreError
-from agent.core.record import Phase
 from agent.store.readonly import ReadOnlyStore
-from agent.store.request_queries import Page
+from agent.store.request_lists import Page
 from agent.views.resource import request_status_json
 from agent.web.auth import has_token
+from agent.web.filters import InvalidQueryError, read_filter, refuse_unknown
 from agent.web.read_pool import ReadPool
 
 _MAX_PAGE_SIZE = 500
 _DEFAULT_PAGE_SIZE = 100
+_LIST_PARAMETERS = ("label", "phase", "outcome", "reason", "cursor", "limit")
 _CURSOR = re.compile(r"[0-9a-f]{24}")  # a uid
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -68,12 +70,14 @@ class Api:
         return _json(openapi())
 
     async def _list(self, request: Request) -> Response:
-        labels, phase, after, limit = _asked(request)
-        page: Page = await self._read_pool(lambda browsing: browsing.page(labels, phase, after, limit))
-        return _json({"items": [request_status_json(record) for record in page.records], "cursor": page.cursor})
+        query = request.query_params
+        refuse_unknown(query, _LIST_PARAMETERS)
+        wanted, (cursor, limit) = read_filter(query), _page_bounds(query)
+        page: Page = await self._read_pool(lambda browsing: browsing.page(wanted, limit, after=cursor))
+        return _json({"items": [request_status_json(record) for record in page.records], "cursor": page.after})
 
     async def _one(self, request: Request) -> Response:
-        _only(request, ())
+        refuse_unknown(request.query_params, ())
         name = request.path_params["name"]
 
         def found(browsing: ReadOnlyStore) -> dict[str, Any] | None:
@@ -99,6 +103,8 @@ class _Guarded:
             response = await self._answer(Request(scope, receive))
         except HttpProblem as problem:
             response = _problem(problem)
+        except InvalidQueryError as invalid:
+            response = _problem(HttpProblem(400, invalid.title, invalid.detail))
         except StoreError:
             response = _problem(HttpProblem(503, "The database is busy", "Try again in a few seconds."))
         await response(scope, receive, send)
@@ -122,38 +128,15 @@ async def _nothing(_: Request) -> Response:
     raise HttpProblem(404, "Not found", "This path does not exist.")
 
 
-def _asked(request: Request) -> tuple[list[tuple[str, str]], Phase | None, str, int]:
-    """Labels, phase, cursor and limit. Raises HttpProblem."""
-    _only(request, ("label", "phase", "cursor", "limit"))
-    query = request.query_params
-    labels = []
-    for label in query.getlist("label"):
-        key, equals, value = label.partition("=")
-        if not equals or not key:
-            raise HttpProblem(400, "Bad label", "Expected label=KEY=VALUE.")
-        labels.append((key, value))
-    if len(labels) > 16:
-        raise HttpProblem(400, "Too many labels", "A request has at most 16 labels.")
-    try:
-        phase = Phase(query["phase"]) if "phase" in query else None
-    except ValueError:
-        raise HttpProblem(400, "Bad phase", f"Expected one of {', '.join(Phase)}.") from None
+def _page_bounds(query: QueryParams) -> tuple[str, int]:
+    """The cursor and the limit. Raises InvalidQueryError."""
     cursor = query.get("cursor", "")
     if "cursor" in query and _CURSOR.fullmatch(cursor) is None:
-        raise HttpProblem(400, "Bad cursor", "Expected the cursor of the page before.")
+        raise InvalidQueryError("Invalid cursor", "Expected the cursor of the page before.")
     text = query.get("limit", str(_DEFAULT_PAGE_SIZE))
     if re.fullmatch(r"[0-9]{1,3}", text) is None or not 1 <= int(text) <= _MAX_PAGE_SIZE:
-        raise HttpProblem(400, "Bad limit", f"Expected a number from 1 to {_MAX_PAGE_SIZE}.")
-    return labels, phase, cursor, int(text)
-
-
-def _only(request: Request, known: tuple[str, ...]) -> None:
-    """Refuse unknown and repeated parameters: a misspelt filter must not be ignored. Raises HttpProblem."""
-    for name in request.query_params:
-        if name not in known:
-            raise HttpProblem(400, "Unknown parameter", f"Expected {', '.join(known) or 'no parameter'}.")
-        if name != "label" and len(request.query_params.getlist(name)) > 1:
-            raise HttpProblem(400, "Repeated parameter", "Only label may be given more than once.")
+        raise InvalidQueryError("Invalid limit", f"Expected a number from 1 to {_MAX_PAGE_SIZE}.")
+    return cursor, int(text)
 
 
 _PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}

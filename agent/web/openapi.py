@@ -62,6 +62,8 @@ _LIST = {
     "parameters": [
         _query("label", "KEY=VALUE. If given more than once, a request must have all of them.", _LABELS),
         _query("phase", "Only requests in this phase.", {"$ref": _SCHEMAS + "Phase"}),
+        _query("outcome", "Only requests with this outcome.", {"$ref": _SCHEMAS + "Outcome"}),
+        _query("reason", "Only requests that are held for this reason.", {"$ref": _SCHEMAS + "HoldReason"}),
         _query(
             "limit", "Maximum number of requests.", {"type": "integer", "minimum": 1, "maximum": 500, "default": 100}
         ),

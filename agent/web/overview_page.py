@@ -5,17 +5,11 @@ from typing import Any
 from agent.store.readonly import ReadOnlyStore
 from agent.views.phrases import system_error
 from agent.web.agent_status import StatusSnapshot
+from agent.web.filters import STATES
 from agent.web.recent_calls import HISTORY_MINUTES, RESULTS
 from agent.web.summaries import hold_summary, short_duration, summary_line, with_full_stop
 
-_MAX_HELD, _MAX_SHOWN, _MAX_LISTED = 5, 8, 100
-TILES = {
-    "held": "held for an operator",
-    "active": "running",
-    "waiting": "waiting",
-    "suspended": "suspended by their files",
-    "done": "done",
-}
+_MAX_HELD, _MAX_SHOWN = 5, 8
 
 
 def overview(browsing: ReadOnlyStore, snapshot: StatusSnapshot) -> dict[str, Any]:
@@ -29,7 +23,7 @@ def overview(browsing: ReadOnlyStore, snapshot: StatusSnapshot) -> dict[str, Any
     return {
         "tiles": [
             {"state": state, "says": says, "count": states.get(state, 0)}
-            for state, says in TILES.items()
+            for state, says in STATES.items()
             if state != "suspended" or states.get(state)
         ],
         "held": [hold_summary(record) for record in browsing.by_state("held", _MAX_HELD, oldest=True)],
@@ -46,34 +40,6 @@ def overview(browsing: ReadOnlyStore, snapshot: StatusSnapshot) -> dict[str, Any
         "budget": None if snapshot.budget is None else {"left": snapshot.budget[0], "limit": snapshot.budget[1]},
         "sources": sources,
         "concerns": browsing.concerns(snapshot.now),
-    }
-
-
-def search(browsing: ReadOnlyStore, snapshot: StatusSnapshot, query: str, state: str = "") -> dict[str, Any]:
-    """Search results. Words with `=` are labels, the others a part of the name. All must match, and the state."""
-    parts = query.split()
-    labels = [(key, value) for key, equals, value in (word.partition("=") for word in parts) if equals]
-    part = " ".join(word for word in parts if "=" not in word).lower()
-    page = browsing.page(labels[:16], None, "", _MAX_LISTED, part, state)
-    more = f"This list shows the first {_MAX_LISTED}. Search for a longer part of the name." if page.cursor else ""
-    return {
-        "title": f"Found for “{query}”" + (f", {TILES[state]}" if state else ""),
-        "lines": [summary_line(record, snapshot.now) for record in page.records],
-        "more": more,
-        "empty": "No request matches. Search for a part of a name, or for a whole label such as team=onboarding.",
-    }
-
-
-def requests_in_state(browsing: ReadOnlyStore, snapshot: StatusSnapshot, state: str) -> dict[str, Any]:
-    """The requests in one state."""
-    total = browsing.states().get(state, 0)
-    records = browsing.by_state(state, _MAX_LISTED)
-    more = f"This list shows the {_MAX_LISTED} with the latest progress, of {total:,}." if total > len(records) else ""
-    return {
-        "title": f"Requests that are {TILES[state]}",
-        "lines": [summary_line(record, snapshot.now) for record in records],
-        "more": more,
-        "empty": "No request.",
     }
 
 
@@ -138,15 +104,3 @@ def _api(snapshot: StatusSnapshot) -> dict[str, Any]:
         else {"at": trouble[0], "operation": trouble[1].replace("_", " "), "result": trouble[2]},
         "bars": bars,
     }
-
-
-def refusals(browsing: ReadOnlyStore, _: StatusSnapshot) -> dict[str, Any]:
-    """The documents that the last scan refused, each with a hint."""
-    found = browsing.refusals()
-    more = f"This list shows the first {_MAX_LISTED}. `assure-agent get` shows all." if len(found) > _MAX_LISTED else ""
-    return {"refusals": found[:_MAX_LISTED], "total": len(found), "more": more}
-
-
-def is_known_state(state: str) -> bool:
-    """True if the page can list this state."""
-    return state in TILES

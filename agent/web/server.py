@@ -45,7 +45,7 @@ async def serve(
 
     `most`, `largest_body` and `dropped`: see `ConnectionLimits`.
     """
-    listener = _listener(host, port, setting)
+    listener = bind_listener(host, port, setting)
     bounds = ConnectionLimits(most, largest_body, dropped)
     # No proxy headers: they could fake a loopback peer, which the status page trusts (design §11).
     config = uvicorn.Config(
@@ -90,7 +90,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _listener(host: str, port: int, setting: str) -> socket.socket:
+def bind_listener(host: str, port: int, setting: str) -> socket.socket:
+    """A socket that is bound to the address of a setting. Raises SettingsError if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # IPPROTO_TCP, so that asyncio sets TCP_NODELAY on accepted connections.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -23,7 +23,9 @@ from agent.platform.log import logger
 from agent.store.readonly import ReadOnlyStore
 from agent.web.agent_status import AgentStatus, StatusSnapshot
 from agent.web.auth import from_this_machine, may_view_page
-from agent.web.overview_page import TILES, is_known_state, overview, refusals, requests_in_state, search
+from agent.web.filters import InvalidQueryError
+from agent.web.list_page import ListQuery, refusals, refused_page, request_list
+from agent.web.overview_page import overview
 from agent.web.read_pool import ReadPool
 from agent.web.request_page import request_page
 from agent.web.sessions import Sessions
@@ -32,7 +34,6 @@ from agent.web.summaries import short_duration, with_full_stop
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_MAX_QUERY_LENGTH = 400  # characters of a search
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _ALLOWED_SOURCES = {
     "default-src": "'none'",
@@ -98,6 +99,8 @@ class StatusPage:
                 return self._refused(request)
             try:
                 return await endpoint(request)
+            except InvalidQueryError as invalid:
+                return self._error_page(request, 400, invalid.title, invalid.detail)
             except StoreError:
                 return self._error_page(request, 503, "The database is busy", "Try again in a few seconds.")
             except Exception as error:  # a bug; its text may contain personal data
@@ -119,20 +122,15 @@ class StatusPage:
         return onward
 
     async def _overview(self, request: Request) -> Response:
-        query = request.query_params.get("q", "").strip()[:_MAX_QUERY_LENGTH]
-        state = request.query_params.get("state", "")
-        if state and not is_known_state(state):
-            return self._error_page(request, 400, "Unknown state", f"Known states: {', '.join(TILES)}.")
-        if not query and not state:
+        asked = ListQuery(request.query_params)
+        if not asked.pairs:
             return await self._respond(request, "overview.html", overview)
-
-        def gather(browsing: ReadOnlyStore, seen: StatusSnapshot) -> dict[str, Any]:
-            return search(browsing, seen, query, state) if query else requests_in_state(browsing, seen, state)
-
-        return await self._respond(request, "found.html", gather, query=query, listed_state=state)
+        shown = {"query": asked.search, "hidden": asked.hidden}
+        return await self._respond(request, "list.html", lambda it, seen: request_list(it, seen, asked), **shown)
 
     async def _refusals(self, request: Request) -> Response:
-        return await self._respond(request, "refusals.html", refusals)
+        number = refused_page(request.query_params)
+        return await self._respond(request, "refusals.html", lambda it, _: refusals(it, number))
 
     async def _request(self, request: Request) -> Response:
         uid = request.path_params["uid"]
@@ -141,7 +139,7 @@ class StatusPage:
     async def _respond(self, request: Request, template: str, gather: Gather, **more: Any) -> Response:
         """Gather and render, on a thread of the read pool."""
         seen = self._status.snapshot()
-        more = {"query": "", "listed_state": "", "base": _base(request), **more}
+        more = {"query": "", "hidden": (), "base": _base(request), **more}
 
         def drawn(browsing: ReadOnlyStore) -> str | None:
             content = gather(browsing, seen)
@@ -199,7 +197,7 @@ class StatusPage:
     def _error_page(self, request: Request, code: int, title: str, says: str) -> Response:
         text = (
             _templates()
-            .get_template("refused.html")
+            .get_template("error.html")
             .render(title=title, says=says, mark=self._asset_version, base=_base(request))
         )
         return Response(text, code, media_type="text/html", headers=_PRIVATE)

@@ -53,7 +53,8 @@ class Here:
     """The command in this process, in a separate folder. All settings come from `env`."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
-        self.folder, self.env = folder, {"CLIENT_ID": "sandbox-client", "CLIENT_SECRET": "sandbox-secret"}
+        self.folder = folder
+        self.env = {"CLIENT_ID": "sandbox-client", "CLIENT_SECRET": "sandbox-secret", "LISTEN": "127.0.0.1:0"}
         self._patch, self._capture = patch, capture
 
     def __call__(self, *arguments: str, **env: str) -> CommandResult:

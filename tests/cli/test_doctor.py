@@ -3,13 +3,14 @@
 import asyncio
 import errno
 import os
+import socket
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from agent.cli.checks import State, assure, files, images, source, store
+from agent.cli.checks import State, assure, files, images, machine, source, store
 from agent.platform.settings import load_settings
 from agent.sandbox import SandboxServer
 from agent.store.connection import open_writer
@@ -73,7 +74,8 @@ def test_each_setting_is_listed_with_its_source_and_without_secrets(here: Here) 
         "CLIENT_ID": "environment",
         "SOURCE_NAME": ".env",
         "POLL_INTERVAL": "yaml",
-        "LISTEN": "default",
+        "LISTEN": "environment",
+        "EVENTS_LISTEN": "default",
     }
     assert {name: values[name]["from"] for name in origins} == origins
     assert values["CLIENT_SECRET"]["value"] == "set"
@@ -303,3 +305,43 @@ def test_a_released_lock_names_no_process(folder: Path) -> None:
     assert holder(state) == os.getpid()
     lock.release()
     assert holder(state) is None
+
+
+def test_a_port_that_another_program_uses_is_a_problem(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        settings = load_settings(listen=taken, state_url=f"sqlite:///{folder}/agent.db")
+        (found,) = machine.ports(settings)
+        assert (found.name, found.state) == ("port of LISTEN", State.PROBLEM)
+        assert taken in found.message
+        both = load_settings(listen="127.0.0.1:0", events_listen=taken, events_secret="s" * 32)
+        assert [one.state for one in machine.ports(both)] == [State.OK, State.PROBLEM]
+
+
+async def test_the_ports_of_the_running_agent_are_its_own(world: World) -> None:
+    async with world.running(http=True):
+        settings = load_settings(
+            listen=world.url.removeprefix("http://"), state_url=f"sqlite:///{world.state}", events_secret=""
+        )
+        (found,) = machine.ports(settings)
+        assert (found.state, "belongs to the running agent" in found.message) == (State.OK, True)
+
+
+def test_a_source_that_the_system_does_not_watch_is_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.watches(folder).state is State.OK
+    assert machine.watches(folder / "missing").state is State.OK
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "OS file watch limit reached")
+
+    monkeypatch.setattr(machine, "watch", refuse)
+    found = machine.watches(folder)
+    assert (found.state, "max_user_watches" in found.hint) == (State.WARNING, True)
+    assert "limit reached" in found.message
+
+
+@pytest.mark.parametrize(
+    ("zone", "state"), [("", "ok"), ("UTC", "ok"), (":Europe/Amsterdam", "ok"), ("Europe/Amsterdm", "warning")]
+)
+def test_a_time_zone_that_the_machine_does_not_know_is_a_warning(zone: str, state: str) -> None:
+    assert machine.time_zone({"TZ": zone}).state == state

@@ -1,21 +1,32 @@
 """What the API and the page look through: labels, pages, and what a migration makes of an older store."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agent.core.observations import DocumentChanged
-from agent.core.record import Phase
+from agent.core.answer import Evidence
+from agent.core.effect import EffectKind
+from agent.core.observations import DocumentChanged, EffectRefused
+from agent.core.record import HoldReason, Outcome, Phase
 from agent.store.readonly import ReadOnlyStore
+from agent.store.request_lists import Filter, Page
 from verification.builders.lives import Life
 from verification.builders.records import NOW, upload
 
 from .support import committed, opened, rows
 
 
+def held_life(uid: str) -> Life:
+    """A request that is held because Assure refused its images."""
+    life = Life(uid, upload()).until(Phase.IMAGES)
+    life.sees(EffectRefused, kind=EffectKind.UPLOAD_IMAGES, evidence=Evidence(status=400, cause="refused"))
+    return life
+
+
 def named(folder: Path, *labels: tuple[str, str], phase: Phase | None = None, part: str = "") -> list[str]:
     with ReadOnlyStore(folder / "agent.db") as browsing:
-        return [record.name for record in browsing.page(labels, phase, "", 100, part).records]
+        return [record.name for record in browsing.page(Filter(labels=labels, phase=phase, part=part), 100).records]
 
 
 async def test_labels_are_those_of_the_current_document(tmp_path: Path) -> None:
@@ -58,8 +69,50 @@ async def test_combined_filters_find_all_for_any_selectivity(
             for record in browsing.all()
             if set(labels) <= set(record.desired.labels) and phase in (None, record.phase) and part in record.name
         }
-        found = browsing.page(labels, phase, "", 100, part)
+        found = browsing.page(Filter(labels=labels, phase=phase, part=part), 100)
     assert {record.name for record in found.records} == expected
     assert expected
-    assert found.cursor is None
+    assert found.after is found.before is None
+    store.close()
+
+
+@pytest.mark.parametrize("by_time", [False, True], ids=["filtered", "in a state"])
+async def test_pages_lead_to_the_end_and_back(tmp_path: Path, by_time: bool) -> None:
+    store = opened(tmp_path)
+    for number in range(7):
+        await committed(store, Life(f"{number:024x}", upload()).until(Phase.RESULT))  # all progress at the same time
+    with ReadOnlyStore(tmp_path / "agent.db") as browsing:
+
+        def page(**position: str) -> Page:
+            wanted = Filter(state="waiting")
+            return browsing.latest("waiting", 3, **position) if by_time else browsing.page(wanted, 3, **position)
+
+        pages = [page()]
+        while (key := pages[-1].after) is not None:
+            pages.append(page(after=key))
+        assert [len(one.records) for one in pages] == [3, 3, 1]
+        assert len({record.uid for one in pages for record in one.records}) == 7
+        back = [pages[-1]]
+        while (key := back[-1].before) is not None:
+            back.append(page(before=key))
+        assert back[::-1] == pages
+        first = pages[0].records[0].uid
+        assert first == (f"{6:024x}" if by_time else f"{0:024x}"), "the latest first, or by uid"
+    store.close()
+
+
+async def test_requests_are_found_by_outcome_and_by_reason(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    await committed(store, Life("done", upload()).until(Phase.DONE))
+    await committed(store, held_life("held"))
+    await committed(store, Life("waits", upload()).until(Phase.RESULT))
+    with ReadOnlyStore(tmp_path / "agent.db") as browsing:
+
+        def found(**wanted: Any) -> list[str]:
+            return [record.uid for record in browsing.page(Filter(**wanted), 10).records]
+
+        assert found(outcome=Outcome.ACCEPTED) == ["done"]
+        assert found(reason=HoldReason.REFUSED) == ["held"]
+        assert found(outcome=Outcome.REJECTED) == found(outcome=Outcome.ACCEPTED, state="held") == []
+        assert found(reason=HoldReason.REFUSED, state="held", phase=Phase.IMAGES) == ["held"]
     store.close()

@@ -20,7 +20,7 @@ import pytest
 
 from agent.core.machine import step
 from agent.core.observations import DocumentRemoved, TimerFired
-from agent.core.record import Phase
+from agent.core.record import HoldReason, Outcome, Phase
 from agent.core.step import Step
 from agent.ports import Command, MetaKey, Receipt
 from agent.store import connection, integrity
@@ -31,6 +31,7 @@ from agent.store.inbox import SqliteInbox
 from agent.store.outbox import SqliteOutbox
 from agent.store.readonly import ReadOnlyStore
 from agent.store.recoveries import SqliteRecoveries
+from agent.store.request_lists import Filter
 from agent.store.sqlite import SqliteStore
 from tests.store.support import opened
 from verification.builders.lives import DEFAULT_POLICY, Life
@@ -162,10 +163,13 @@ READING: dict[str, Call] = {
     "recall_time": lambda one: one.recall_time(MetaKey.PAUSED),
     "orphans": lambda one: one.orphans(),
     "page": lambda one: [
-        one.page([], None, "", 5),
-        one.page([("team", "red")], Phase.RESULT, "", 5, state="waiting"),
-        one.page([], None, "", 5, part="waits-3"),
+        one.page(Filter(), 5),
+        one.page(Filter(labels=[("team", "red")], phase=Phase.RESULT, state="waiting"), 5),
+        one.page(Filter(part="waits-3"), 5, after="a"),
+        one.page(Filter(outcome=Outcome.ACCEPTED), 5, before="z"),
+        one.page(Filter(reason=HoldReason.REFUSED, state="held"), 5),
     ],
+    "latest": lambda one: [one.latest("waiting", 5), one.latest("waiting", 5, before="5.0-3")],
     "by_state": lambda one: [one.by_state("waiting", 5), one.by_state("waiting", 5, oldest=True)],
     "states": lambda one: one.states(),
     "history": lambda one: one.history("waits-1", 5),

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from verification.builders.records import NOW, capture, upload
 TOKEN = "the-token-of-the-api"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 NASTY = "<script>alert(1)</script>\"'&{{7*7}}"
+
+Refused = tuple[str, int, int, str, str, str | None]  # file, line, column, message, hint, name
 
 
 class Noon:
@@ -106,14 +108,19 @@ def some() -> list[Life]:
 
 
 @contextlib.contextmanager
-def served(folder: Path, lives: list[Life], token: str = TOKEN) -> Iterator[Served]:
+def served(
+    folder: Path,
+    lives: list[Life],
+    token: str = TOKEN,
+    refusals: Sequence[Refused] = (("a.yaml", 1, 1, "no", "try", None),),
+) -> Iterator[Served]:
     """Serve while the block runs."""
     found = Served("", folder, {life.record.name: life.record.uid for life in lives})
     found.observations = {"ready": None, "paused": False, "budget": (42, 50), "circuit": None}
     up, end = threading.Event(), threading.Event()
 
     async def run_server() -> None:  # in its own thread: where Playwright is up, this one has a loop already
-        await _fill(folder, lives)
+        await _fill(folder, lives, refusals)
         pool = ReadPool(folder / "agent.db")
         routes = [
             *Api(token, "default", pool).routes(),
@@ -135,11 +142,11 @@ def served(folder: Path, lives: list[Life], token: str = TOKEN) -> Iterator[Serv
         thread.join()
 
 
-async def _fill(folder: Path, lives: list[Life]) -> None:
+async def _fill(folder: Path, lives: list[Life], refusals: Sequence[Refused]) -> None:
     store: SqliteStore = opened(folder)
     for life in lives:
         await committed(store, life)
-    await store.record_scan("default", NOW + 590, len(lives), True, 0, [("a.yaml", 1, 1, "no", "try", None)])
+    await store.record_scan("default", NOW + 590, len(lives), True, 0, refusals)
     store.close()
 
 

@@ -67,6 +67,10 @@ def test_lists_are_filtered_by_labels_and_phase_and_hold_no_link(api: Served) ->
     assert names(api, "label=team=onboarding&phase=done") == {"customer-0", "customer-1", "customer-2"}
     assert names(api, "label=team=risk&label=shop=nl") == {"with-a-link"}
     assert names(api, "label=team=risk&label=shop=de") == set()
+    assert names(api, "outcome=accepted&label=team=onboarding") == {"customer-0", "customer-1", "customer-2"}
+    assert names(api, "outcome=accepted&phase=deletion") == {"kept"}
+    assert names(api, "reason=refused-by-assure") == {"is-held", NASTY}
+    assert names(api, "reason=refused-by-assure&outcome=accepted") == set()
     assert names(api, "phase=images") == {"runs", "is-held", NASTY}
     assert names(api, "label=nasty=" + httpx_quoted(NASTY)) == {NASTY}
 
@@ -81,7 +85,9 @@ def httpx_quoted(text: str) -> str:
     return quote(text, safe="")
 
 
-@pytest.mark.parametrize("query", ["", "&label=team=onboarding", "&phase=done", "&label=team=onboarding&phase=done"])
+@pytest.mark.parametrize(
+    "query", ["", "&label=team=onboarding", "&phase=done", "&outcome=accepted", "&label=team=onboarding&phase=done"]
+)
 def test_pages_have_every_request_once(api: Served, query: str) -> None:
     whole = get(api, f"/api/requests?limit=500{query}")["items"]
     seen, cursor = [], ""
@@ -97,6 +103,10 @@ def test_pages_have_every_request_once(api: Served, query: str) -> None:
     "query",
     [
         "phase=nowhere",
+        "outcome=good",
+        "outcome=",
+        "reason=why",
+        "reason=refused-by-assure&reason=refused-by-assure",
         "limit=0",
         "limit=501",
         "limit=x",

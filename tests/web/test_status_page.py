@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from agent.core.personal_data import without_personal_data
-from agent.core.record import Phase
+from agent.core.record import HoldReason, Outcome, Phase
 from agent.store.connection import open_reader, sqlite3
 from agent.store.repository import columns
 from agent.web.summaries import with_full_stop
@@ -103,15 +103,87 @@ def test_requests_are_found_by_name_by_label_and_by_both(page: Served) -> None:
     assert "customer-1" not in text(page.see("/?state=held"))
 
 
-def test_a_search_is_limited_to_the_shown_state(page: Served) -> None:
-    reported = text(page.see("/?q=team%3Donboarding&state=held"))
-    assert "is-held" in reported
-    assert "customer-1" not in reported
-    assert 'name="state" value="held"' in page.see("/?q=is&state=held").text, "the next search keeps to it as well"
-    for path in ("/?state=nonsense", "/?state=nonsense&q=is-held", "/?state=HELD"):
-        answer = page.see(path)
-        assert answer.status_code == 400
-        assert "held, active, waiting, suspended, done" in answer.text
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=team%3Donboarding&state=held", {"is-held"}),
+        ("label=team%3Donboarding&phase=done&outcome=accepted", {"customer-0", "customer-1", "customer-2"}),
+        ("label=team%3Donboarding&q=omer-2&outcome=accepted&state=done", {"customer-2"}),
+        ("reason=refused-by-assure&label=team%3Donboarding", {"is-held"}),
+        ("label=team%3Drisk&label=shop%3Dnl", {"with-a-link"}),
+        ("state=held&outcome=accepted", set()),
+        ("q=&state=waiting&phase=&label=", {"with-a-link", "waits", "kept"}),  # as a form with empty fields sends it
+    ],
+)
+def test_filters_combine(page: Served, query: str, found: set[str]) -> None:
+    listed = re.findall(r'<span class="name">(.+?)</span>', page.see(f"/?{query}").text)
+    assert set(listed) == found
+
+
+def test_filters_in_use_are_kept_by_the_next_search_and_can_be_removed(page: Served) -> None:
+    answer = page.see("/?q=is&state=held&label=team%3Donboarding").text
+    assert '<input type="hidden" name="state" value="held">' in answer
+    assert 'href="./?q=is&amp;label=team%3Donboarding" aria-label="Remove the filter state: held"' in answer
+    assert "<option selected>held</option>" in answer
+
+
+@pytest.mark.parametrize(
+    ("query", "reported"),
+    [
+        ("state=nonsense", "Expected one of held, active, waiting, suspended, done."),
+        ("state=nonsense&q=is-held", "Unknown state"),
+        ("state=HELD", "Unknown state"),
+        ("phase=nowhere", f"Expected one of {', '.join(Phase)}."),
+        ("outcome=good", f"Expected one of {', '.join(Outcome)}."),
+        ("reason=why", f"Expected one of {', '.join(HoldReason)}."),
+        ("label=team", "Expected KEY=VALUE."),
+        ("stat=held", "Unknown parameter"),
+        ("state=held&state=done", "Only label may be given more than once."),
+        ("state=held&after=zzz", "Invalid page"),
+        ("q=a&after=1.0-3", "Invalid page"),
+        ("state=held&after=1.0-3&before=1.0-3", "Invalid page"),
+        ("label=%3D&q=", "Invalid label"),
+    ],
+)
+def test_an_unknown_filter_is_a_bad_request_that_names_the_known_values(
+    page: Served, query: str, reported: str
+) -> None:
+    answer = page.see(f"/?{query}")
+    assert answer.status_code == 400
+    assert reported in answer.text
+
+
+def test_long_lists_have_pages_that_lead_to_the_end_and_back(tmp_path: Path) -> None:
+    lives = [request(f"long-{number:03d}", Phase.RESULT, labels={"team": "a"}) for number in range(230)]
+    refusals = [(f"f{number:03d}.yaml", 1, 1, "no", "try", None) for number in range(230)]
+    with served(tmp_path, lives, refusals=refusals) as found:
+        for path, item in (
+            ("/?state=waiting", r'<span class="name">(.+?)</span>'),
+            ("/?label=team%3Da&phase=result", r'<span class="name">(.+?)</span>'),
+            ("/refused", r"<code>(f\d+\.yaml)"),
+        ):
+            pages, where = [], path
+            while where:
+                pages.append(found.see(where).text)
+                where = linked(pages[-1], "next", where)
+            listed = [re.findall(item, one) for one in pages]
+            assert [len(one) for one in listed] == [100, 100, 30], path
+            assert len(set(itertools.chain(*listed))) == 230
+            back = [pages[-1]]
+            where = linked(back[-1], "prev", path)
+            while where:
+                back.append(found.see(where).text)
+                where = linked(back[-1], "prev", where)
+            assert [re.findall(item, one) for one in back[::-1]] == listed
+        assert len(re.findall(r"<code>(f\d+\.yaml)", found.see("/refused?page=99").text)) == 30
+        for wrong in ("page=0", "page=x", "page=1&page=2", "pages=2"):
+            assert found.see(f"/refused?{wrong}").status_code == 400
+
+
+def linked(text: str, relation: str, path: str) -> str:
+    """The target of the link with this relation; empty if there is none."""
+    match = re.search(f'<a rel="{relation}" href="([^"]+)"', text)
+    return urljoin(path, match[1].replace("&amp;", "&")) if match else ""
 
 
 def test_refused_documents_are_listed_with_place_reason_and_remedy(page: Served) -> None:
@@ -316,6 +388,10 @@ def test_no_page_reads_100_000_requests_to_show_a_few(tmp_path: Path, monkeypatc
             "/?q=nobody",
             "/?q=batch%3D7",
             "/?q=all%3Dyes+copy-09",
+            "/?outcome=accepted",
+            "/?outcome=rejected",
+            "/?outcome=accepted&label=batch%3D7",
+            "/?reason=refused-by-assure&phase=images",
             f"/requests/{found.uids['d']}",
             "/api/requests?label=batch%3D7&phase=done",
             "/api/requests?label=all%3Dyes&phase=process",

@@ -1,4 +1,4 @@
-"""The checks of `doctor`: settings, Assure, files, store, source and images."""
+"""The checks of `doctor`: settings, Assure, files, store, source, machine and images."""
 
 from dataclasses import dataclass
 from enum import StrEnum

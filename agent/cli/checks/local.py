@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from agent.cli.checks import Check, files, images, source, store, warning
+from agent.cli.checks import Check, files, images, machine, source, store, warning
 from agent.platform.settings import Settings
 from agent.source.folder import Folder
 from agent.views.phrases import describe_ignored_files
@@ -26,5 +26,8 @@ def checks(settings: Settings) -> Iterator[Check]:
         yield warning("ignored files", message, hint)
     yield source.labels(scan)
     yield source.provenance(settings.specs_dir, {document.file for document in scan.documents.values()})
+    yield machine.watches(settings.specs_dir)
+    yield machine.time_zone()
+    yield from machine.ports(settings)
     yield images.tracked(settings.images_dir)
     yield from images.deletable(settings)

@@ -24,7 +24,9 @@ function busy() {
   const main = document.getElementById("main");
   const open = main.querySelector("details[open]");
   const chosen = window.getSelection && String(window.getSelection());
-  return document.hidden || open || chosen || main.contains(document.activeElement);
+  const edited = [...main.querySelectorAll("option")].some((one) => one.selected !== one.defaultSelected)
+    || [...main.querySelectorAll("input")].some((one) => one.value !== one.defaultValue);
+  return document.hidden || open || chosen || edited || main.contains(document.activeElement);
 }
 
 async function lookAgain() {
