@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -13,7 +14,8 @@ from grafana.rules import document
 from grafana.rules_tests import tests
 
 HERE = Path(__file__).parent
-RUNBOOK = "docs/operations/runbook.md"
+_URLS = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["urls"]
+RUNBOOK = f"{_URLS['Documentation']}/operations/runbook/"  # as `make site` names the page
 _HEAD = "# `make docs` writes this file from the Python files in grafana/. Change it there.\n"
 
 

@@ -29,17 +29,20 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One alert. `section` is its heading in the runbook. In a test, the series in `firing` raise it by the time
-    `after`. They have one value for each minute."""
+    """One alert. `finding` is a sentence with the value, as a template of Prometheus. `section` is its heading in the
+    runbook. In a test, the series in `firing` raise it by the time `after`, and the value is rendered as `reading`.
+    The series have one value for each minute."""
 
     name: str
     expression: str
     hold: str  # the `for` of the rule
     severity: str  # page (wakes the SRE), ticket (waits for working hours) or info (needs no action)
     summary: str
+    finding: str
     section: str
     firing: dict[str, str]
     after: str = "4h"
+    reading: str = "1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,9 @@ def burn_alerts(objective: Objective) -> list[Alert]:
             hold=hold,
             severity=severity,
             summary=objective.summary,
+            finding=f"{{{{ $value | humanizePercentage }}}} of the last {long} missed the target; "
+            f"the objective allows {objective.allowed:.1%}.",
+            reading="50%",
             section=objective.section,
             firing={bucket: "0+5x240", count: "0+10x240"},  # half of the observations are late
         )

@@ -1,8 +1,9 @@
 """The overview: the flow of work, its speed, and its waits."""
 
+from grafana.overview_glance import GLANCE
 from grafana.overview_systems import API, EVENTS, STORE
 from grafana.panels import Dashboard, Panel, Query, Row, variable
-from grafana.queries import AGENT, GOOD_IS_ZERO, ONE, WINDOW, quantile, quantiles
+from grafana.queries import AGENT, NOTHING, ONE, WINDOW, quantile, quantiles
 
 MODE = variable("mode", "Mode", "label_values(assure_agent_outcomes_total, mode)")
 PROCESS_TYPE = variable("process_type", "Process type", "label_values(assure_agent_outcomes_total, process_type)")
@@ -15,78 +16,11 @@ def _phases(share: float) -> Panel:
         "For captures it includes the time that the end user takes.",
         unit="s",
         queries=(Query(quantile(share, "assure_agent_phase_duration_seconds", "phase", ONE), "{{phase}}"),),
+        empty=NOTHING,
         section="slow",
         width=8,
     )
 
-
-def _stat(title: str, description: str, unit: str, query: str, section: str, **options: object) -> Panel:
-    return Panel(
-        title=title,
-        description=description,
-        unit=unit,
-        queries=(Query(query, title),),
-        section=section,
-        kind="stat",
-        width=4,
-        height=4,
-        **options,  # type: ignore[arg-type]
-    )
-
-
-_GLANCE = Row(
-    title="At a glance",
-    panels=(
-        _stat(
-            "Held",
-            "Requests that wait for an operator. `assure-agent get` lists them, `explain NAME` prints the command.",
-            "short",
-            f"sum(assure_agent_held{{{ONE}}})",
-            "held",
-            steps=GOOD_IS_ZERO,
-        ),
-        _stat(
-            "Oldest without progress",
-            "Time since the last progress of the most stalled active request.",
-            "s",
-            f"max(assure_agent_oldest_unprogressed_seconds{{{ONE}}})",
-            "stuck",
-            steps=((None, "green"), (600.0, "orange"), (1800.0, "red")),
-        ),
-        _stat(
-            "Circuit breaker",
-            "1 while the circuit breaker is open: too many calls failed, and the agent sends only probes.",
-            "short",
-            f"max(assure_agent_circuit_open{{{ONE}}})",
-            "circuit-open",
-            steps=GOOD_IS_ZERO,
-        ),
-        _stat(
-            "Starts left today",
-            "Starts that MAX_STARTS_PER_DAY still allows today. Infinite without a limit.",
-            "short",
-            f"min(assure_agent_start_budget_remaining{{{ONE}}})",
-            "budget",
-            steps=((None, "red"), (1.0, "green")),
-        ),
-        _stat(
-            "Source age",
-            "Time since the last complete scan of the folder of request files.",
-            "s",
-            f"time() - min(assure_agent_source_last_sync_timestamp_seconds{{{ONE}}})",
-            "source-stale",
-            steps=((None, "green"), (120.0, "orange"), (300.0, "red")),
-        ),
-        _stat(
-            "Refused files",
-            "Documents in the folder that the agent refuses. `assure-agent validate` prints the line and the cause.",
-            "short",
-            f'sum(assure_agent_source_files{{{ONE},state="refused"}})',
-            "source-stale",
-            steps=((None, "green"), (1.0, "orange")),
-        ),
-    ),
-)
 
 _OUTCOMES = f'sum by (outcome) (rate(assure_agent_outcomes_total{{{ONE},mode=~"$mode",process_type=~"$process_type"}}'
 _THROUGHPUT = Row(
@@ -97,6 +31,7 @@ _THROUGHPUT = Row(
             description="Requests that came to an outcome, by outcome.",
             unit="short",
             queries=(Query(f"60 * {_OUTCOMES}{WINDOW}))", "{{outcome}}"),),
+            empty=NOTHING,
             section="outcomes",
             width=8,
             stacked=True,
@@ -107,6 +42,7 @@ _THROUGHPUT = Row(
             "the capture page and Assure.",
             unit="percentunit",
             queries=(Query(f"{_OUTCOMES}[1h]))", "{{outcome}}"),),
+            empty=NOTHING,
             section="outcomes",
             width=8,
             stacked=True,
@@ -135,6 +71,7 @@ _LATENCY = Row(
             description="Time from the admission of a request to its deleted dossier, retention included.",
             unit="s",
             queries=quantiles("assure_agent_request_duration_seconds", _DURATION),
+            empty=NOTHING,
             section="slow",
         ),
         Panel(
@@ -143,6 +80,7 @@ _LATENCY = Row(
             "The objective is 99 %.",
             unit="percentunit",
             queries=(Query(f"1 - max(assure_agent:settle_errors:ratio_rate1h{{{ONE}}})", "in time"),),
+            empty=NOTHING,
             section="slo-settled",
             steps=((None, "red"), (0.99, "green")),
         ),
@@ -207,5 +145,5 @@ OVERVIEW = Dashboard(
     title="Assure Agent / Overview",
     description="Throughput, outcomes, latency, backlog, and how Assure answers.",
     variables=(AGENT, MODE, PROCESS_TYPE),
-    rows=(_GLANCE, _THROUGHPUT, _LATENCY, _BACKLOG, API, EVENTS, STORE),
+    rows=(GLANCE, _THROUGHPUT, _LATENCY, _BACKLOG, API, EVENTS, STORE),
 )

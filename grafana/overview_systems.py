@@ -1,7 +1,7 @@
 """The rows of the overview on Assure, events and the store."""
 
 from grafana.panels import Panel, Query, Row
-from grafana.queries import ONE, WINDOW, quantile, quantiles
+from grafana.queries import CIRCUIT, NOTHING, ONE, WINDOW, quantile, quantiles
 
 _CALLS = f"rate(assure_agent_api_requests_total{{{ONE}}}{WINDOW})"
 API = Row(
@@ -13,6 +13,7 @@ API = Row(
             "Unknown: it may have happened. The 404 that confirms a deletion counts as refused.",
             unit="reqps",
             queries=(Query(f"sum by (result) ({_CALLS})", "{{result}}"),),
+            empty=NOTHING,
             section="assure-failing",
             width=8,
             stacked=True,
@@ -22,6 +23,7 @@ API = Row(
             description="The rate of calls to Assure, by operation.",
             unit="reqps",
             queries=(Query(f"sum by (operation) ({_CALLS}) > 0", "{{operation}}"),),
+            empty=NOTHING,
             section="assure-failing",
             width=8,
             stacked=True,
@@ -33,15 +35,17 @@ API = Row(
             queries=(
                 Query(quantile(0.99, "assure_agent_api_request_duration_seconds", "operation", ONE), "{{operation}}"),
             ),
+            empty=NOTHING,
             section="assure-failing",
             width=8,
         ),
         Panel(
             title="Circuit breaker",
-            description="1 while the circuit breaker is open and the agent sends only probes.",
+            description="While the circuit breaker is open, the agent sends only probes.",
             unit="short",
             queries=(Query(f"max by (instance) (assure_agent_circuit_open{{{ONE}}})", "{{instance}}"),),
             section="circuit-open",
+            words=CIRCUIT,
         ),
         Panel(
             title="Clock difference",
@@ -74,6 +78,7 @@ EVENTS = Row(
             description="Assure Events received, by result.",
             unit="reqps",
             queries=(Query(f"sum by (result) (rate(assure_agent_events_total{{{ONE}}}{WINDOW}))", "{{result}}"),),
+            empty=NOTHING,
             section="events-silent",
             width=8,
             stacked=True,
@@ -123,6 +128,7 @@ STORE = Row(
             description="Duration of a group commit, including its fsync.",
             unit="s",
             queries=quantiles("assure_agent_commit_duration_seconds", ONE),
+            empty=NOTHING,
             section="store",
             width=6,
         ),
@@ -137,6 +143,7 @@ STORE = Row(
                     "transitions",
                 ),
             ),
+            empty=NOTHING,
             section="store",
             width=6,
         ),

@@ -14,6 +14,8 @@ from grafana_foundation_sdk.models.dashboard import (
     FieldColorModeId,
     Threshold,
     ThresholdsMode,
+    ValueMap,
+    ValueMappingResult,
     VariableOption,
     VariableRefresh,
     VariableSort,
@@ -21,6 +23,17 @@ from grafana_foundation_sdk.models.dashboard import (
 
 RUNBOOK = "${runbook}"
 _SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+_RESTARTS = (
+    dashboard.AnnotationQuery()
+    .name("Restarts")
+    .datasource(_SOURCE)
+    .enable(True)
+    .icon_color("purple")
+    .expr('1000 * process_start_time_seconds{job="assure-agent",instance=~"$agent"}')
+)
+
+# The value is the time of the mark, in milliseconds. The SDK lacks these options.
+_AT_THE_START = {"useValueForTime": True, "titleFormat": "Restart", "textFormat": "{{instance}}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,9 @@ class Panel:
     share: bool = False  # each series as its share of the total
     steps: tuple[tuple[float | None, str], ...] = ((None, "green"),)
     least: float | None = 0.0
+    words: tuple[tuple[str, str, str], ...] = ()  # a value, the word that replaces it, and its colour
+    text: str = "auto"  # of a stat: auto, or name for the name of the series
+    empty: str = "no data: is the agent up?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +106,7 @@ class Dashboard:
         for one in self.variables:
             board.with_variable(one)
         board.with_variable(dashboard.ConstantVariable("runbook").value(runbook))
+        board.annotation(_RESTARTS)
         number = 0
         for row in self.rows:
             number += 1
@@ -98,6 +115,7 @@ class Dashboard:
                 number += 1
                 board.with_panel(_panel(panel).id(number))
         model: dict[str, Any] = json.loads(json.dumps(board.build(), cls=JSONEncoder))
+        model["annotations"]["list"][0] |= _AT_THE_START
         return model
 
 
@@ -122,11 +140,14 @@ def _link(title: str, url: str) -> dashboard.DashboardLink:
 
 
 def _panel(panel: Panel) -> stat.Panel | timeseries.Panel:
-    made = _stat() if panel.kind == "stat" else _timeseries(panel)
+    made = _stat(panel) if panel.kind == "stat" else _timeseries(panel)
     steps = [Threshold(value=value, color=colour) for value, colour in panel.steps]
-    made.title(panel.title).description(panel.description).datasource(_SOURCE).unit(panel.unit)
+    made.title(panel.title).description(panel.description).datasource(_SOURCE).unit(panel.unit).no_value(panel.empty)
     made.span(panel.width).height(panel.height).links([_link("Runbook", f"{RUNBOOK}#{panel.section}")])
     made.thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
+    if panel.words:
+        results = {value: ValueMappingResult(text=word, color=colour) for value, word, colour in panel.words}
+        made.mappings([ValueMap(options=results)])
     if panel.least is not None:
         made.min(panel.least)
     for number, query in enumerate(panel.queries):
@@ -135,14 +156,14 @@ def _panel(panel: Panel) -> stat.Panel | timeseries.Panel:
     return made
 
 
-def _stat() -> stat.Panel:
+def _stat(panel: Panel) -> stat.Panel:
     return (
         stat.Panel()
         .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
         .color_mode(values.BigValueColorMode.BACKGROUND_SOLID)
         .graph_mode(values.BigValueGraphMode.AREA)
-        .text_mode(values.BigValueTextMode.AUTO)
+        .text_mode(values.BigValueTextMode(panel.text))
     )
 
 

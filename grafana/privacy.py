@@ -1,7 +1,7 @@
 """Privacy: the personal data at Assure, and its deletion in time."""
 
 from grafana.panels import Dashboard, Panel, Query, Row
-from grafana.queries import AGENT, GOOD_IS_ZERO, ONE, quantiles
+from grafana.queries import AGENT, GOOD_IS_ZERO, NOTHING, ONE, quantiles
 
 _Steps = tuple[tuple[float | None, str], ...]
 _MAYBE: _Steps = ((None, "green"), (1.0, "yellow"))
@@ -61,6 +61,7 @@ _NOW = Row(
             "The objective is 99.9 %.",
             unit="percentunit",
             queries=(Query(f"1 - max(assure_agent:deletion_errors:ratio_rate1h{{{ONE}}})", "in time"),),
+            empty=NOTHING,
             section="slo-deleted",
             kind="stat",
             width=4,
@@ -92,6 +93,7 @@ _TIME = Row(
             description="Time from the due deletion to its confirmation by a read that Assure answers with 404.",
             unit="s",
             queries=quantiles("assure_agent_deletion_delay_seconds", ONE),
+            empty=NOTHING,
             section="deletions-overdue",
             steps=((None, "green"), (900.0, "red")),
         ),
@@ -119,6 +121,7 @@ _TIME = Row(
                     "{{result}}",
                 ),
             ),
+            empty=NOTHING,
             section="deletions-overdue",
             width=24,
             stacked=True,

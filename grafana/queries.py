@@ -7,6 +7,9 @@ AGENT = variable("agent", "Agent", "label_values(assure_agent_build_info, instan
 ONE = 'instance=~"$agent"'
 WINDOW = "[$__rate_interval]"
 GOOD_IS_ZERO = ((None, "green"), (1.0, "red"))
+CIRCUIT = (("0", "closed", "green"), ("1", "open", "red"))
+NO_LIMIT = (("Infinity", "no limit", "green"),)  # as Grafana writes the +Inf of Prometheus
+NOTHING = "nothing in this time"  # of rates and histograms without an observation
 
 
 def quantile(share: float, metric: str, by: str, where: str) -> str:

@@ -30,5 +30,10 @@ def document(times: Times, runbook: str) -> dict[str, Any]:
 
 
 def annotations(alert: Alert, runbook: str) -> dict[str, str]:
-    """The annotations that Alertmanager sends to the SRE."""
-    return {"summary": alert.summary, "runbook_url": f"{runbook}#{alert.section}"}
+    """The annotations that Alertmanager sends to the SRE. The series of an absent target has no instance."""
+    where = "" if alert.expression.startswith("absent(") else "{{ $labels.instance }}: "
+    return {
+        "summary": alert.summary,
+        "description": where + alert.finding,
+        "runbook_url": f"{runbook}#{alert.section}",
+    }

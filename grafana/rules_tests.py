@@ -1,5 +1,6 @@
 """The tests of the rules for promtool."""
 
+import re
 from typing import Any
 
 from grafana.alerts import alerts
@@ -33,6 +34,7 @@ _WELL = {
     'assure_agent_backup_interval_seconds{instance="agent:9464"}': "86400x240",
     'assure_agent_start_budget_remaining{instance="agent:9464"}': "80x240",
     'assure_agent_deliveries_pending{instance="agent:9464"}': "0x240",
+    'assure_agent_store_free_bytes{instance="agent:9464"}': "1073741824x240",
     'assure_agent_request_duration_seconds_bucket{instance="agent:9464",mode="upload",le="600.0"}': "0+1000x240",
     'assure_agent_request_duration_seconds_count{instance="agent:9464",mode="upload"}': "0+1000x240",
     'assure_agent_deletion_delay_seconds_bucket{instance="agent:9464",le="900.0"}': "0+1000x240",
@@ -81,11 +83,7 @@ def tests(runbook: str) -> dict[str, Any]:
                 _test(
                     f"{alert.name} fires",
                     alert.firing,
-                    [
-                        _expected(
-                            alert, [{"exp_labels": _labels(alert), "exp_annotations": annotations(alert, runbook)}]
-                        )
-                    ],
+                    [_expected(alert, [{"exp_labels": _labels(alert), "exp_annotations": _rendered(alert, runbook)}])],
                 )
                 for alert in known
             ),
@@ -104,6 +102,19 @@ def _test(name: str, series: dict[str, str], expected: list[dict[str, Any]]) -> 
 
 def _expected(alert: Alert, found: list[dict[str, Any]]) -> dict[str, Any]:
     return {"eval_time": alert.after if found else "4h", "alertname": alert.name, "exp_alerts": found}
+
+
+def _rendered(alert: Alert, runbook: str) -> dict[str, str]:
+    """The annotations with the labels and the value that the test expects."""
+    labels = _labels(alert)
+
+    def value(match: re.Match[str]) -> str:
+        return labels[match[2]] if match[2] else alert.reading
+
+    return {
+        name: re.sub(r"\{\{ \$(value|labels\.(\w+)).*? \}\}", value, text)
+        for name, text in annotations(alert, runbook).items()
+    }
 
 
 def _labels(alert: Alert) -> dict[str, str]:

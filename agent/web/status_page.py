@@ -5,13 +5,14 @@ capture link. All text is escaped, and the content security policy allows only t
 """
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -62,13 +63,15 @@ Gather = Callable[[ReadOnlyStore, StatusSnapshot], dict[str, Any] | None]
 def _templates() -> "Environment":
     import jinja2  # imported late: most agents show no page
 
-    return jinja2.Environment(
+    found = jinja2.Environment(
         loader=jinja2.PackageLoader("agent.web"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.filters["coded"] = _coded
+    return found
 
 
 class StatusPage:
@@ -195,10 +198,11 @@ class StatusPage:
         return refused
 
     def _error_page(self, request: Request, code: int, title: str, says: str) -> Response:
+        onward = "Status overview" if code in (400, 404) else "Try again"
         text = (
             _templates()
             .get_template("error.html")
-            .render(title=title, says=says, mark=self._asset_version, base=_base(request))
+            .render(title=title, says=says, onward=onward, mark=self._asset_version, base=_base(request))
         )
         return Response(text, code, media_type="text/html", headers=_PRIVATE)
 
@@ -219,6 +223,11 @@ def _time(at: float, now: float) -> Markup:
         else f"in {short_duration(-seconds)}"
     )
     return Markup('<time datetime="{}" title="{}">{}</time>').format(format_timestamp(at), _full_time(at), glance)
+
+
+def _coded(text: str) -> Markup:
+    """The text, with each part between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped first
 
 
 def _full_time(at: float) -> str:

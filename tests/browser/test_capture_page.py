@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.browser.accessibility import violations
 from tests.browser.browser_user import DESKTOP, PHONE, BrowserUser
 from tests.browser.redirect_target import RedirectTarget
 from verification.processes import simulated
@@ -59,7 +60,7 @@ def test_every_page_can_be_read_by_everyone(
 
         def check(heading: str) -> None:
             person.sees_heading(heading)  # a click does not wait for the next page
-            found = person.page.evaluate(FAULTS)
+            found = person.page.evaluate(FAULTS) + violations(person.page)
             if found:
                 faults[heading] = found
 
@@ -76,6 +77,10 @@ def test_every_page_can_be_read_by_everyone(
         person.press("Continue")  # without a picture
         expect(person.page.get_by_role("alert")).to_be_focused()
         check("The front of your document")
+        person.press("Take a picture")
+        expect(person.page.get_by_label("View of the camera")).to_be_visible()
+        check("The front of your document")
+        person.press("Close the camera")
         for heading in ("The back of your document", "Your face", "Is everything right?"):
             person.press("Use the specimen")
             check(heading)

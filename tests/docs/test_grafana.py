@@ -14,13 +14,14 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import write_docs  # noqa: E402
 
-from grafana.__main__ import files  # noqa: E402
+from grafana.__main__ import RUNBOOK, files  # noqa: E402
 from grafana.alerts import alerts  # noqa: E402
 from grafana.objectives import Times, recordings  # noqa: E402
 from grafana.overview import OVERVIEW  # noqa: E402
-from grafana.panels import Panel  # noqa: E402
+from grafana.panels import Dashboard, Panel  # noqa: E402
 from grafana.privacy import PRIVACY  # noqa: E402
 
+PROMETHEUS = ROOT / "grafana/prometheus"
 PANELS = [*OVERVIEW.panels(), *PRIVACY.panels()]
 SECTIONS = set(re.findall(r"^## (.+)$", (ROOT / "docs/operations/runbook.md").read_text(), re.MULTILINE))
 EXPRESSIONS = [query.expression for panel in PANELS for query in panel.queries] + [
@@ -46,6 +47,40 @@ def test_every_alert_has_a_section_and_every_section_names_its_alerts() -> None:
     for alert in alerts(Times()):
         assert alert.section in SECTIONS
         assert re.sub("(Fast|Steady|Slow)Burn$", "…Burn", alert.name) in runbook, alert.name
+
+
+def test_every_link_to_the_runbook_is_absolute() -> None:
+    """A relative link leads nowhere in Grafana and in a chat."""
+    assert RUNBOOK.startswith("https://")
+    rules = yaml.safe_load(files()[PROMETHEUS / "rules.yaml"])["groups"][1]["rules"]
+    assert all(rule["annotations"]["runbook_url"].startswith(f"{RUNBOOK}#") for rule in rules)
+    for board in (OVERVIEW, PRIVACY):
+        (runbook,) = [one for one in board.model(RUNBOOK)["templating"]["list"] if one["name"] == "runbook"]
+        assert runbook["query"] == RUNBOOK
+
+
+def test_every_alert_has_a_description_with_its_value_and_its_instance() -> None:
+    for rule in yaml.safe_load(files()[PROMETHEUS / "rules.yaml"])["groups"][1]["rules"]:
+        description = rule["annotations"]["description"]
+        assert "{{ $value" in description, rule["alert"]
+        assert ("{{ $labels.instance }}" in description) is (rule["alert"] != "AssureAgentAbsent")
+
+
+def test_values_that_mean_something_else_are_words() -> None:
+    """0 and 1 of a circuit breaker, and +Inf of a budget without a limit."""
+    words = {panel.title: {value: word for value, word, _ in panel.words} for panel in PANELS}
+    assert words["Circuit breaker"] == {"0": "closed", "1": "open"}
+    assert words["Starts left today"] == {"Infinity": "no limit"}
+    assert words["Up"] == {"0": "down", "1": "up"}
+    assert all(panel.empty for panel in PANELS)
+
+
+@pytest.mark.parametrize("board", [OVERVIEW, PRIVACY], ids=lambda board: board.title)
+def test_a_restart_is_marked_at_the_start_of_the_process(board: Dashboard) -> None:
+    (restarts,) = board.model(RUNBOOK)["annotations"]["list"]
+    assert restarts["useValueForTime"] is True
+    assert "process_start_time_seconds" in restarts["expr"]
+    assert "process_start_time_seconds" in {name for name, *_ in write_docs.metric_list()}
 
 
 def test_every_queried_metric_exists() -> None:

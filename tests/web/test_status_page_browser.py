@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.browser.accessibility import violations
 from tests.browser.conftest import chromium
 from tests.web.live_server import NASTY, Served, served, some
 
@@ -43,6 +44,52 @@ def test_every_page_fits_its_width_and_logs_no_error(chromium: Browser, site: Se
         page.goto(site.url + path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     assert complaints == [], "also not of the policy of the page"
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_nothing_on_any_page(chromium: Browser, site: Served, width: int, scheme: Any) -> None:
+    stranger = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    stranger.goto(site.url)
+    assert stranger.get_by_role("heading", name="Open this page with a link").is_visible()
+    assert violations(stranger) == [], "without a session"
+    stranger.close()
+    page, _ = opened(chromium, site, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    site.observations |= {"paused": True, "circuit": "nobody answers", "ready": "ending"}
+    try:
+        for path in (
+            "/",
+            "/?q=customer",
+            "/?q=nobody",
+            "/?state=held",
+            "/?state=nonsense",
+            "/?label=team%3Donboarding&outcome=accepted",
+            "/refused",
+            "/refused?page=0",
+            "/requests/nobody",
+            *(f"/requests/{site.uids[name]}" for name in ("customer-1", "with-a-link", "is-held", NASTY)),
+        ):
+            page.goto(site.url + path)
+            assert violations(page) == [], path
+    finally:
+        site.observations |= {"paused": False, "circuit": None, "ready": None}
+    page.goto(site.url)
+    page.evaluate("document.documentElement.removeAttribute('lang')")
+    assert [one.split()[0] for one in violations(page)] == ["html-has-lang"], "axe finds the fault of a page"
+    page.context.close()
+
+
+def test_filters_are_chosen_without_javascript(chromium: Browser, site: Served) -> None:
+    page, _ = opened(chromium, site, java_script_enabled=False)
+    page.goto(f"{site.url}/?state=done")
+    page.get_by_label("Outcome", exact=True).select_option("accepted")
+    page.get_by_label("Label", exact=True).fill("team=onboarding")
+    page.get_by_role("button", name="Filter").click()
+    assert page.get_by_role("link", name="customer-1").is_visible()
+    page.get_by_role("link", name="Remove the filter label: team=onboarding").click()
+    assert "label" not in page.url
+    assert page.get_by_label("Outcome", exact=True).input_value() == "accepted"
     page.context.close()
 
 
@@ -96,7 +143,7 @@ def test_it_is_used_with_the_keyboard_alone(chromium: Browser, site: Served) -> 
     page.keyboard.type("customer-2")
     page.keyboard.press("Enter")
     page.wait_for_url("**/?q=customer-2")
-    row = page.get_by_role("link", name="customer-2")
+    row = page.get_by_role("link", name="customer-2 accepted")
     row.focus()
     page.keyboard.press("Enter")
     page.wait_for_url("**/requests/*")
