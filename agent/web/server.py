@@ -7,11 +7,13 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, cast
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from agent.core.drop_reasons import Dropped
@@ -19,10 +21,12 @@ from agent.core.errors import SettingsError
 from agent.web.api import not_found
 from agent.web.connection_limits import ConnectionLimits
 
+NotFound = Callable[[Request, Exception], Awaitable[Response]]
 
-def application(routes: Sequence[BaseRoute]) -> Starlette:
-    """An application of these routes. Any other path is 404, and no path is redirected."""
-    app = Starlette(routes=routes, exception_handlers={404: not_found})
+
+def application(routes: Sequence[BaseRoute], unknown: NotFound = not_found) -> Starlette:
+    """An application of these routes. `unknown` answers any other path, and no path is redirected."""
+    app = Starlette(routes=routes, exception_handlers={404: unknown})
     app.router.redirect_slashes = False  # a redirect would repeat the path, which may contain a name
     return app
 

@@ -108,12 +108,14 @@ class HttpService:
 
     def _application(self, read_pool: ReadPool) -> Starlette:
         token = self._settings.api_token.get_secret_value()
+        page = StatusPage(token, self._status, read_pool, self._sessions)
         return application(
             [
                 *health_routes(self._metrics.registry, self._status.ready),
                 *Api(token, self._settings.source_name, read_pool).routes(),
-                *StatusPage(token, self._status, read_pool, self._sessions).routes(),
-            ]
+                *page.routes(),
+            ],
+            page.unknown,
         )
 
     @contextlib.asynccontextmanager

@@ -23,6 +23,7 @@ from agent.core.timestamps import format_timestamp
 from agent.platform.log import logger
 from agent.store.readonly import ReadOnlyStore
 from agent.web.agent_status import AgentStatus, StatusSnapshot
+from agent.web.api import not_found
 from agent.web.auth import from_this_machine, may_view_page
 from agent.web.filters import InvalidQueryError
 from agent.web.list_page import ListQuery, refusals, refused_page, request_list
@@ -95,6 +96,12 @@ class StatusPage:
             Route("/requests/{uid}", self._guarded(self._request)),
             Route("/assets/{name}", self._asset),
         ]
+
+    async def unknown(self, request: Request, error: Exception) -> Response:
+        """The answer to an unknown path: a page for a browser, and a problem document for a program."""
+        if "text/html" not in request.headers.get("accept", ""):
+            return await not_found(request, error)
+        return self._error_page(request, 404, "Not found", "This page does not exist.")
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
         async def guarded(request: Request) -> Response:

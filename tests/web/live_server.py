@@ -122,11 +122,8 @@ def served(
     async def run_server() -> None:  # in its own thread: where Playwright is up, this one has a loop already
         await _fill(folder, lives, refusals)
         pool = ReadPool(folder / "agent.db")
-        routes = [
-            *Api(token, "default", pool).routes(),
-            *StatusPage(token, _status(found), pool, found.sessions).routes(),
-        ]
-        app = application(routes)
+        page = StatusPage(token, _status(found), pool, found.sessions)
+        app = application([*Api(token, "default", pool).routes(), *page.routes()], page.unknown)
         async with serve(app, "127.0.0.1", 0) as found.url:
             up.set()
             await asyncio.to_thread(end.wait)

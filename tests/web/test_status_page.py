@@ -347,6 +347,13 @@ def test_a_page_that_is_not_there_is_not_found(page: Served, path: str) -> None:
     assert page.see(path).status_code == 404
 
 
+@pytest.mark.parametrize("path", ["/x", "/requests/a/b"])
+def test_an_unknown_path_is_a_page_for_a_browser_and_a_problem_for_a_program(page: Served, path: str) -> None:
+    seen = page.get(path, {"Accept": "text/html,application/xhtml+xml"})
+    assert (seen.status_code, "<h1>Not found</h1>" in seen.text) == (404, True)
+    assert page.get(path).headers["content-type"] == "application/problem+json"
+
+
 def test_a_forgotten_request_is_on_no_page(tmp_path: Path) -> None:
     """[I6]"""
     gone = request("to-be-forgotten", Phase.DONE, labels={"team": "canary-team"})

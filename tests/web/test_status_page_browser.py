@@ -68,6 +68,7 @@ def test_axe_finds_nothing_on_any_page(chromium: Browser, site: Served, width: i
             "/refused",
             "/refused?page=0",
             "/requests/nobody",
+            "/nowhere",
             *(f"/requests/{site.uids[name]}" for name in ("customer-1", "with-a-link", "is-held", NASTY)),
         ):
             page.goto(site.url + path)
