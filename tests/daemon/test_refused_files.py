@@ -20,6 +20,13 @@ async def test_a_refused_file_is_logged_when_it_is_refused_or_has_other_faults(w
             for _ in range(3):
                 await agent.scan()
             (first,) = refused(logs)
+            other = world.specs / "other.yaml"
+            other.write_text("nonsense: 1\n")
+            await agent.scan()
+            assert len(refused(logs)) == 2, "only the new one"
+            other.unlink()
+            await agent.scan()
+            logs.remove(refused(logs)[1])
             file.write_text("a: 1\nb: [\n")
             await agent.scan()
             assert len(refused(logs)) == 2
