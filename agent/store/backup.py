@@ -108,6 +108,7 @@ def restore(backup: Path, state: Path) -> tuple[Backup, Path | None]:
         with _temporary_file(state) as partial:
             made_at = found.at if found.at is not None else backup.stat().st_mtime
             _copy(backup, partial, {MetaKey.BACKUP_AT: str(made_at)})
+            _give_to_agent(state, partial, state.with_name(state.name + ".lock"))
             kept = _set_aside(state)
             partial.rename(state)
             fsync_folder(state.parent)
@@ -159,6 +160,14 @@ def _same_key(backup: Path, state: Path) -> None:
             f"The file {backup} was written under another key than {state.with_name('agent.key')}.",
             "set STATE_URL to a separate folder, or restore the key of that file",
         )
+
+
+def _give_to_agent(state: Path, *made: Path) -> None:
+    """Root restores for an agent with a user of its own, who could not open files of root."""
+    owner = (state if state.exists() else state.parent).stat().st_uid
+    if os.geteuid() == 0 != owner:
+        for path in made:
+            os.chown(path, owner, -1)
 
 
 def _set_aside(state: Path) -> Path | None:

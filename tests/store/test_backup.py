@@ -208,3 +208,19 @@ async def test_a_plain_copy_of_a_state_file_can_be_restored_as_well(tmp_path: Pa
     store.close()
     assert recovery is not None
     assert recovery.cause == "restored"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root restores for another user")
+async def test_what_root_restores_belongs_to_the_user_of_the_agent(tmp_path: Path) -> None:
+    """A service with a user of its own could not open a file of root, with mode 0600."""
+    await stocked(tmp_path)
+    back_up(tmp_path / "agent.db", tmp_path / "kept.db")
+    os.chown(tmp_path / "agent.db", 4711, -1)
+    restore(tmp_path / "kept.db", tmp_path / "agent.db")
+    moved = tmp_path / "another machine"
+    moved.mkdir()
+    os.chown(moved, 4712, -1)
+    restore(tmp_path / "kept.db", moved / "agent.db")
+    assert (tmp_path / "agent.db").stat().st_uid == 4711
+    assert {path.name: path.stat().st_uid for path in moved.iterdir()} == {"agent.db": 4712, "agent.db.lock": 4712}
+    assert stat.S_IMODE((moved / "agent.db").stat().st_mode) == 0o600
