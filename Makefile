@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/peers/.ready
+DIST := $(VENV)/dist/.ready
 
-.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz recordings docs messages transcripts golden prose site walk photographs picture clean
+.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz recordings docs messages transcripts golden prose site walk photographs picture dist clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -18,6 +19,12 @@ $(PEERS): pyproject.toml $(READY)
 	$(BIN)/python -m venv $(VENV)/peers
 	$(VENV)/peers/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(VENV)/peers/bin/python -m pip install --quiet --group peers
+	@touch $@
+
+$(DIST): pyproject.toml $(READY)
+	$(BIN)/python -m venv $(VENV)/dist
+	$(VENV)/dist/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(VENV)/dist/bin/python -m pip install --quiet --group dist
 	@touch $@
 
 run: $(READY)  ## the agent on the example requests, against the built-in sandbox; Ctrl-C ends it
@@ -38,7 +45,7 @@ check: $(READY) prose  ## style, types, layers, prose, and that the documents ma
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/docs
+	$(BIN)/pytest tests/docs tests/deploy
 
 bench: $(READY) $(if $(filter peers,$(or $(SECTIONS),peers)),$(PEERS))  ## measure costs and baselines in one run; SECTIONS="waiting store" LONG=1 ROUNDS=5
 	$(BIN)/python -m bench $(SECTIONS) $(if $(LONG),--long) $(if $(ROUNDS),--rounds $(ROUNDS))
@@ -92,6 +99,9 @@ photographs: $(READY)  ## photograph the status page for the documents, against 
 picture: $(READY)  ## draw the main panels from the data of a real Prometheus under load; five minutes
 	$(BIN)/python -m grafana.screenshot
 
+dist: $(DIST)  ## build wheel and sdist from the last commit into dist/, twice and compared, with checksums and an SBOM
+	$(VENV)/dist/bin/python scripts/dist.py
+
 clean:  ## remove the environment and the files of tools, but not the state folder
-	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) site dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

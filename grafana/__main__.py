@@ -14,8 +14,8 @@ from grafana.rules import document
 from grafana.rules_tests import tests
 
 HERE = Path(__file__).parent
-_URLS = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["urls"]
-RUNBOOK = f"{_URLS['Documentation']}/operations/runbook/"  # as `make site` names the page
+_SITE = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"]["hooks"]["custom"]
+RUNBOOK = f"{_SITE['documentation']}/operations/runbook/"  # as `make site` names the page
 _HEAD = "# `make docs` writes this file from the Python files in grafana/. Change it there.\n"
 
 

@@ -11,10 +11,11 @@ __all__ = ["ROOT", "VISIBLE", "Passage", "files", "passages"]
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("agent", "verification", "grafana", "scripts", "bench")
 DOCUMENTS = ("*.md", "docs/**/*.md", "specs/**/*.md", "state/**/*.md", "grafana/**/*.md", "deploy/**/*.md")
-OTHERS = ("Makefile", "pyproject.toml", "scripts/setup*", "specs/*.yaml", "deploy/*", "state/queries/*.sql")
+OTHERS = ("Makefile", "pyproject.toml", "scripts/setup*", "specs/*.yaml", "deploy/**/*", "state/queries/*.sql")
 READERS: dict[str, Reader] = {
     ".py": python, ".html": template, ".sql": sql, ".md": markdown, ".css": starred, ".js": starred,
-    ".toml": marked("#"), ".yaml": marked("#"), ".yml": marked("#"), ".service": marked("#"), "": marked("#"),
+    ".toml": marked("#"), ".yaml": marked("#"), ".yml": marked("#"), ".service": marked("#"), ".conf": marked("#"),
+    ".env": marked("#"), "": marked("#"),
 }  # fmt: skip
 
 

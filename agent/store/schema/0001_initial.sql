@@ -58,9 +58,9 @@ CREATE INDEX requests_held ON requests (hold_reason, uid) WHERE hold_reason IS N
 CREATE INDEX requests_present ON requests (source, name, uid) WHERE present AND name IS NOT NULL;
 CREATE INDEX requests_with_dossier ON requests (admitted_at) WHERE dossier_id IS NOT NULL AND phase <> 'done';
 
-CREATE INDEX requests_by_phase ON requests (phase, uid);  -- also for lists
-
--- Indexes of the lists in the command line, the API and the status page. `requests_by_state` also serves the metrics.
+-- Indexes of the lists in the command line, the API and the status page. `requests_by_phase` also finds the open
+-- requests, and `requests_by_state` also serves the metrics.
+CREATE INDEX requests_by_phase ON requests (phase, uid);
 CREATE INDEX requests_by_outcome ON requests (outcome, uid) WHERE outcome IS NOT NULL;
 CREATE INDEX requests_by_state ON requests (state, progress_at);
 CREATE INDEX requests_by_part_of_name ON requests (name, uid) WHERE name IS NOT NULL;
