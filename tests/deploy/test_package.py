@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import package_metadata
 
 README = (ROOT / "README.md").read_text()
+SITE = "https://docs.example"
 REPOSITORY = "https://forge.example/team/assure-agent"
 
 
@@ -49,10 +50,10 @@ def test_without_a_repository_a_link_becomes_the_path_of_its_file() -> None:
 
 
 def test_the_urls_of_the_project_lead_to_existing_pages() -> None:
-    assert set(package_metadata.urls("")) == {"Assure"}
-    found = package_metadata.urls(REPOSITORY)
+    assert set(package_metadata.urls("", SITE)) == {"Assure", "Documentation"}
+    found = package_metadata.urls(REPOSITORY, SITE)
     pages = [url.removeprefix(f"{REPOSITORY}/blob/HEAD/") for url in found.values() if "/blob/" in url]
-    assert len(pages) == 3
+    assert len(pages) == 2
     assert all((ROOT / page).is_file() for page in pages)
 
 
