@@ -14,9 +14,9 @@ from agent.platform.settings import Settings
 _ATTEMPTS = 3  # the agent executes a repeated command id only once
 
 
-def run_command(verb: str, state: str | None, **arguments: Any) -> None:
+def run_command(verb: str, state_url: str | None, **arguments: Any) -> None:
     """Send one command and print the answer. Raises AgentError if the agent refuses the command."""
-    typer.echo(send_command(store_settings(state), verb, **arguments))
+    typer.echo(send_command(store_settings(state_url), verb, **arguments))
 
 
 def send_command(settings: Settings, verb: str, **arguments: Any) -> str:
@@ -34,7 +34,7 @@ def send_to_running_agent(settings: Settings, verb: str) -> str:
         state = settings.state_path
         raise AgentError(
             f"No agent is running on the state file {state}.",
-            "start it with `assure-agent run`, or name another --state",
+            "start it with `assure-agent run`, or name another --state-url",
         ) from None
     return _message_of(answer)
 

@@ -1,10 +1,10 @@
 """`assure-agent approve`: approve mass withdrawals, or new work after a recovery."""
 
 from agent.cli.agent_client import run_command
-from agent.cli.options import StateOption
+from agent.cli.options import StateUrlOption
 
 
-def approve(state: StateOption = None) -> None:
+def approve(state_url: StateUrlOption = None) -> None:
     """Approve mass withdrawals, or new work after a recovery.
 
     Withdrawals wait for approval if many files were removed at once. After the store was lost or restored, requests
@@ -14,4 +14,4 @@ def approve(state: StateOption = None) -> None:
 
     Example: assure-agent approve
     """
-    run_command("approve", state)
+    run_command("approve", state_url)

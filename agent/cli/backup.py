@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.agent_client import send_command
-from agent.cli.options import StateOption
+from agent.cli.options import StateUrlOption
 from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError
 from agent.core.timestamps import format_optional_timestamp
@@ -16,7 +16,7 @@ from agent.views.phrases import count_of
 
 def backup(
     path: Annotated[str, typer.Argument(help="A folder, or a file that does not exist yet.")],
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Make a consistent backup of the store, without capture links, and check it. An agent may be running.
 
@@ -30,7 +30,7 @@ def backup(
 
     if path.endswith("/") and not Path(path).is_dir():  # Path drops the slash: it would become a file
         raise AgentError(f"There is no folder {path}.", "create it first, or name a file")
-    settings = store_settings(state)
+    settings = store_settings(state_url)
     made = back_up(settings.state_path, Path(path))
     with contextlib.suppress(AgentError):  # the backup is made: only the metric lacks it
         send_command(settings, "backed-up", at=made.at)

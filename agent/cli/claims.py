@@ -7,7 +7,7 @@ import orjson
 import typer
 
 from agent.cli.agent_client import send_command
-from agent.cli.options import OutputOption, RequestName, StateOption
+from agent.cli.options import OutputOption, RequestName, StateUrlOption
 from agent.cli.output import Format, print_json
 from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError, UnknownRequest
@@ -22,7 +22,7 @@ from agent.store.stored_claims import StoredClaims
 def claims(
     name: RequestName,
     output: OutputOption = Format.TABLE,
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Show the claims of a request with `keep: claims`: the personal data of the result, until claimsTtl has passed.
 
@@ -33,7 +33,7 @@ def claims(
 
     Example: assure-agent claims customer-4711
     """
-    settings = store_settings(state)
+    settings = store_settings(state_url)
     vault = ClaimsKeyring.for_store(settings.state_path, settings.claims_key.get_secret_value())
     found = _found(settings, name)
     for _, kept in found:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.agent_client import send_command
-from agent.cli.options import OutputOption, RequestName, StateOption
+from agent.cli.options import OutputOption, RequestName, StateUrlOption
 from agent.cli.output import Format, print_json
 from agent.core.answer import Answer, Done, Refused
 from agent.core.assure_types import ListedProcess
@@ -32,7 +32,7 @@ def describe(
         bool, typer.Option("--show-personal", help="Show personal values. The audit log records the disclosure.")
     ] = False,
     output: OutputOption = Format.TABLE,
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Show the dossier of a request and its processes, as they are at Assure. Personal values are masked.
 
@@ -47,7 +47,7 @@ def describe(
     """
     if not remote:
         raise typer.BadParameter("expected --remote; `assure-agent explain` shows the local state.")
-    settings = load_settings(state_url=state)
+    settings = load_settings(state_url=state_url)
     records, linkless = _records(settings, name)
     if show_personal:
         for record in records:  # the disclosure is durable before Assure is called

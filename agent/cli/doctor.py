@@ -7,7 +7,7 @@ import typer
 
 from agent.cli.checks import Check, State
 from agent.cli.checks import settings as settings_checks
-from agent.cli.options import ImagesOption, OutputOption, SpecsOption, StateOption
+from agent.cli.options import ImagesOption, OutputOption, SpecsOption, StateUrlOption
 from agent.cli.output import Format, print_json, print_table
 from agent.core.errors import SettingsError
 from agent.platform.settings import load_found
@@ -18,7 +18,7 @@ def doctor(
     offline: Annotated[bool, typer.Option("--offline", help="Do not call Assure.")] = False,
     specs: SpecsOption = None,
     images: ImagesOption = None,
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Check settings, credentials, clock, permissions, free space, SQLite, store, source, watches, ports and images.
 
@@ -28,7 +28,7 @@ def doctor(
 
     Example: assure-agent doctor -o json
     """
-    checks, values = _run_checks({"specs_dir": specs, "images_dir": images, "state_url": state}, offline)
+    checks, values = _run_checks({"specs_dir": specs, "images_dir": images, "state_url": state_url}, offline)
     problem = any(check.state is State.PROBLEM for check in checks)
     if output is Format.JSON:
         print_json(

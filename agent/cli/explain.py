@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from agent.cli.get import sentence
-from agent.cli.options import OutputOption, RequestName, StateOption
+from agent.cli.options import OutputOption, RequestName, StateUrlOption
 from agent.cli.output import Format, print_json
 from agent.cli.state_file import store_settings
 from agent.core.errors import UnknownRequest
@@ -26,7 +26,7 @@ from agent.views.resource import fault_json
 _MAX_ATTEMPTS = 20  # attempts that are shown
 
 
-def explain(name: RequestName, output: OutputOption = Format.TABLE, state: StateOption = None) -> None:
+def explain(name: RequestName, output: OutputOption = Format.TABLE, state_url: StateUrlOption = None) -> None:
     """Explain a request: its state, the calls to Assure, the next step, and the options of the operator.
 
     Read-only; works whether or not an agent is running.
@@ -37,7 +37,7 @@ def explain(name: RequestName, output: OutputOption = Format.TABLE, state: State
     """
     from agent.platform.clock import SystemClock
 
-    settings = store_settings(state)
+    settings = store_settings(state_url)
     found, refusals = _find(settings, name)
     if not found and not refusals:
         raise UnknownRequest(name)

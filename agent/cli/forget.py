@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 
 from agent.cli.agent_client import run_command
-from agent.cli.options import StateOption
+from agent.cli.options import StateUrlOption
 
 
 def forget(
     name: Annotated[str, typer.Argument(help="Name of a finished request whose file was removed.")],
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Erase the name, labels, paths and claims of a request. Its audit log remains and can still be verified.
 
@@ -18,4 +18,4 @@ def forget(
 
     Example: assure-agent forget customer-4711
     """
-    run_command("forget", state, name=name)
+    run_command("forget", state_url, name=name)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.options import OutputOption, StateOption
+from agent.cli.options import OutputOption, StateUrlOption
 from agent.cli.output import Format, print_json, print_table
 from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError, UnknownRequest
@@ -22,7 +22,7 @@ def get(
     name: Annotated[str | None, typer.Argument(help="Name of one request. Default: all requests.")] = None,
     link: Annotated[bool, typer.Option("--link", help="Print the capture link of NAME. It is a secret.")] = False,
     output: OutputOption = Format.TABLE,
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Show requests, and the documents that the agent refused at the last scan.
 
@@ -32,7 +32,7 @@ def get(
 
     Example: assure-agent get customer-4711 -o json
     """
-    settings = store_settings(state)
+    settings = store_settings(state_url)
     if link:
         _print_link(settings, name, output)
         return

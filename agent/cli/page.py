@@ -3,11 +3,11 @@
 import typer
 
 from agent.cli.agent_client import send_to_running_agent
-from agent.cli.options import StateOption
+from agent.cli.options import StateUrlOption
 from agent.cli.state_file import store_settings
 
 
-def page(state: StateOption = None) -> None:
+def page(state_url: StateUrlOption = None) -> None:
     """Print a link that opens the status page of the running agent in a browser on this machine.
 
     The link is a secret: it works once, within ten minutes. The browser then stays logged in for twelve hours, or until
@@ -17,4 +17,4 @@ def page(state: StateOption = None) -> None:
 
     Example: assure-agent page
     """
-    typer.echo(send_to_running_agent(store_settings(state), "page"))
+    typer.echo(send_to_running_agent(store_settings(state_url), "page"))

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.options import ImagesOption, SpecsOption, StateOption
+from agent.cli.options import ImagesOption, SpecsOption, StateUrlOption
 from agent.cli.output import print_json, print_table
 from agent.core.errors import AgentError
 from agent.platform.settings import Settings, load_settings, refuse_renamed
@@ -37,7 +37,7 @@ def plan(
     ] = PlanFormat.TABLE,
     specs: SpecsOption = None,
     images: ImagesOption = None,
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Show the changes that `run` would make with the current source and store. Changes nothing.
 
@@ -48,7 +48,7 @@ def plan(
 
     Example: assure-agent plan -o markdown
     """
-    settings = load_settings(specs_dir=specs, images_dir=images, state_url=state)
+    settings = load_settings(specs_dir=specs, images_dir=images, state_url=state_url)
     found = asyncio.run(make_plan(settings))
     if found.no_store_yet and found.starts:
         typer.echo(_new_store(settings.state_path, found.starts), err=True)

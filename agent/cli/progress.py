@@ -125,7 +125,7 @@ class Progress:
 
 
 def status_page(link: str | None, option: str) -> str:
-    """The line about the status page. `option` is the `--state` option that `assure-agent page` needs; may be empty."""
+    """The line about the status page. `option` is the `--state-url` option that `assure-agent page` needs, or empty."""
     if link is None:
         return f"status page: print a link to it with assure-agent page{option}"
     return (

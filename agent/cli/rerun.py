@@ -1,12 +1,12 @@
 """`assure-agent rerun`: verify a request again."""
 
 from agent.cli.agent_client import run_command
-from agent.cli.options import RequestName, StateOption
+from agent.cli.options import RequestName, StateUrlOption
 
 
 def rerun(
     name: RequestName,
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Verify a request again, with its current file and images. Assure bills the verification again.
 
@@ -14,4 +14,4 @@ def rerun(
 
     Example: assure-agent rerun customer-4711
     """
-    run_command("rerun", state, name=name)
+    run_command("rerun", state_url, name=name)

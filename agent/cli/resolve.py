@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.agent_client import run_command
-from agent.cli.options import StateOption
+from agent.cli.options import StateUrlOption
 from agent.core.record import HoldAnswer
 
 
@@ -13,7 +13,7 @@ def resolve(
     name: Annotated[str, typer.Argument(help="Name of the held request.")],
     answer: Annotated[HoldAnswer, typer.Argument(help="retry, abandon, or adopt.")],
     dossier: Annotated[str | None, typer.Argument(help="With adopt: id of the dossier at Assure.")] = None,
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Decide a hold: retry continues (and verifies a changed file), abandon gives up, adopt takes an existing dossier.
 
@@ -26,4 +26,4 @@ def resolve(
     """
     if (answer is HoldAnswer.ADOPT) != (dossier is not None):
         raise typer.BadParameter("adopt needs the id of a dossier; retry and abandon accept none.")
-    run_command("resolve", state, name=name, answer=answer.value, dossierId=dossier)
+    run_command("resolve", state_url, name=name, answer=answer.value, dossierId=dossier)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.options import StateOption
+from agent.cli.options import StateUrlOption
 from agent.core.timestamps import format_optional_timestamp
 from agent.platform.settings import load_settings
 from agent.views.phrases import count_of
@@ -13,7 +13,7 @@ from agent.views.phrases import count_of
 
 def restore(
     path: Annotated[Path, typer.Argument(help="The backup, or a plain copy of a state file.")],
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Replace the store with a backup, while no agent is running. The earlier store is kept next to it.
 
@@ -26,7 +26,7 @@ def restore(
     """
     from agent.store import backup, replaced_files
 
-    settings = load_settings(state_url=state)
+    settings = load_settings(state_url=state_url)
     found, kept = backup.restore(path, settings.state_path)
     made = f" of {format_optional_timestamp(found.at)}" if found.at is not None else ""
     typer.echo(

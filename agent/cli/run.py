@@ -14,7 +14,7 @@ import typer
 from pydantic import SecretStr
 
 from agent.cli import refused
-from agent.cli.options import ImagesOption, SpecsOption, StateOption, duration_option
+from agent.cli.options import ImagesOption, SpecsOption, StateUrlOption, duration_option
 from agent.cli.output import print_error
 from agent.core.errors import AgentError, WrongUse
 from agent.platform.file_descriptors import raise_limit
@@ -40,7 +40,7 @@ def run(
     ] = False,
     specs: SpecsOption = None,
     images: ImagesOption = None,
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
     rebind: Annotated[
         bool, typer.Option("--rebind", help="Bind a store of another base URL or client id to this account.")
     ] = False,
@@ -66,7 +66,7 @@ def run(
         rebind=rebind,
         for_people=once or sandbox,
     )
-    flags: dict[str, object] = {"specs_dir": specs, "images_dir": images, "state_url": state, "listen": listen}
+    flags: dict[str, object] = {"specs_dir": specs, "images_dir": images, "state_url": state_url, "listen": listen}
     if code := _run_safely(flags, options, with_timeout=timeout is not None):
         raise typer.Exit(code)
 

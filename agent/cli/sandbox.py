@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.options import StateOption, duration_option
+from agent.cli.options import StateUrlOption, duration_option
 from agent.core.errors import AgentError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
 
 @app.command("reset")
-def reset(state: StateOption = None) -> None:
+def reset(state_url: StateUrlOption = None) -> None:
     """Reset the demo: remove the store of `run --sandbox` and the simulated account.
 
     The command removes only a store of the sandbox.
@@ -32,7 +32,7 @@ def reset(state: StateOption = None) -> None:
     from agent.platform.settings import load_settings
     from agent.store.sandbox_reset import reset as remove
 
-    path = sandbox_state(load_settings(state_url=state))
+    path = sandbox_state(load_settings(state_url=state_url))
     remove(path)
     typer.echo(f"Removed {path}. The demo starts again with: assure-agent run --sandbox.")
 

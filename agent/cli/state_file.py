@@ -20,9 +20,9 @@ def sandbox_state(settings: Settings) -> Path:
     return path if "state_url" in settings.model_fields_set else path.parent / FOLDER / path.name
 
 
-def store_settings(state: str | None) -> Settings:
+def store_settings(state_url: str | None) -> Settings:
     """The settings for a command that reads the store or sends a command to it. Raises SettingsError."""
-    settings = load_settings(state_url=state)
+    settings = load_settings(state_url=state_url)
     sandbox_file = sandbox_state(settings)
     if not _only_sandbox(settings):
         return settings
@@ -40,12 +40,12 @@ def state_option(settings: Settings) -> str:
     """The option with which other commands find this store, after a space; empty if they need none."""
     default = load_settings()
     found = sandbox_state(default) if _only_sandbox(default) else default.state_path
-    return "" if found == settings.state_path else f" --state sqlite:///{settings.state_path}"
+    return "" if found == settings.state_path else f" --state-url sqlite:///{settings.state_path}"
 
 
-def state_file(state: str | None) -> Path:
+def state_file(state_url: str | None) -> Path:
     """The state file of the settings. Raises AgentError if it does not exist."""
-    return require_state_file(store_settings(state).state_path)
+    return require_state_file(store_settings(state_url).state_path)
 
 
 def require_state_file(path: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.options import StateOption, duration_option
+from agent.cli.options import StateUrlOption, duration_option
 from agent.cli.state_file import store_settings
 from agent.core.errors import UnknownRequest
 from agent.store.readonly import ReadOnlyStore
@@ -29,7 +29,7 @@ def wait(
     every: Annotated[bool, typer.Option("--all", help="Wait for all requests.")] = False,
     until: Annotated[Until, typer.Option("--for", help="Condition to wait for: settled.")] = Until.SETTLED,
     timeout: Annotated[str, typer.Option("--timeout", help="Maximum time to wait.")] = "10m",
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Wait until a request is settled: done, held, suspended, in retention, or waiting for the start budget.
 
@@ -43,7 +43,7 @@ def wait(
     if (name is None) is not every:
         raise typer.BadParameter("expected either NAME or --all.")
     patience = duration_option("--timeout", timeout)
-    path = store_settings(state).state_path
+    path = store_settings(state_url).state_path
     if not path.exists():
         if name is not None:
             raise UnknownRequest(name)

@@ -1,8 +1,17 @@
 """The errors of the agent. Each states the problem and its object, and carries a hint for the operator."""
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def did_you_mean(text: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` with the most similar of the known texts; empty if none is similar."""
+    from difflib import get_close_matches  # imported late: only a mistake needs it
+
+    close = get_close_matches(text[:253], known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 class AgentError(Exception):

@@ -13,6 +13,7 @@ from agent.core.effect import EffectKind, ImageRef
 from agent.core.reference import Reference
 
 Mode = Literal["upload", "capture"]
+State = Literal["active", "waiting", "held", "suspended", "done"]
 
 
 class Phase(StrEnum):
@@ -237,7 +238,7 @@ class Record:
         return 1 if self.failures or self.doubt or self.intent or self.phase is Phase.DELETION else 0
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         """The state for the operator: active, waiting, held, suspended or done (design §9)."""
         if self.hold is not None:
             return "held"

@@ -76,7 +76,7 @@ def inspect_backup(path: Path) -> Backup:
         if loose:
             raise StoreDamaged(
                 f"The history of {loose} requests in {path} does not end at their last event.",
-                f"list them with `assure-agent audit verify --state sqlite:///{path}`, or use an earlier backup",
+                f"list them with `assure-agent audit verify --state-url sqlite:///{path}`, or use an earlier backup",
             )
         row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.BACKUP_AT,)).fetchone()
         counts = connection.execute("SELECT (SELECT count(*) FROM requests), (SELECT count(*) FROM events)").fetchone()

@@ -6,6 +6,15 @@ from agent.core.conditions import conditions
 from agent.core.record import Phase, Record
 from agent.core.timestamps import format_optional_timestamp, format_timestamp
 
+BUDGET, RETENTION = "budget", "retention"
+
+
+def reason_of(record: Record) -> str | None:
+    """Why the request waits: the reason of its hold, the start budget, or its retention. None for other requests."""
+    if record.hold is not None:
+        return record.hold.reason
+    return BUDGET if record.queued else RETENTION if record.in_retention else None
+
 
 def record_json(record: Record) -> dict[str, Any]:
     """The fields that every output about a request has."""

@@ -6,7 +6,7 @@ from pydantic import AnyUrl, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from agent.core.conditions import REASONS
-from agent.core.record import HoldReason, Outcome, Phase
+from agent.core.record import HoldReason, Outcome, Phase, State
 
 _Generation = Annotated[int, Field(ge=1)]
 
@@ -43,7 +43,7 @@ class Request(_Object):
     """The source of the images: upload of the files that the request names, or the hosted capture flow."""
     phase: Phase
     """The next piece of work, or done."""
-    state: Literal["active", "waiting", "held", "suspended", "done"]
+    state: State
     """The state of the work: for example, held waits for an operator."""
     outcome: Outcome | None
     """The outcome, set as soon as it is durable and before the dossier is deleted."""

@@ -75,7 +75,7 @@ def test_an_invalid_setting_is_named(here: Here, name: str, value: str, words: s
 
 def test_a_state_folder_that_cannot_be_written(here: Here) -> None:
     write(here.folder / "file", "not a folder")
-    said = here(*ONCE, "--state", f"sqlite:///{here.folder}/file/state/agent.db", BASE_URL="http://127.0.0.1:9")
+    said = here(*ONCE, "--state-url", f"sqlite:///{here.folder}/file/state/agent.db", BASE_URL="http://127.0.0.1:9")
     said.is_one_clear_error("file/state", "STATE_URL")
 
 

@@ -82,5 +82,5 @@ def test_the_link_of_a_wildcard_address_can_be_opened(here: Here) -> None:
 
 def test_without_an_agent_there_is_no_link(here: Here) -> None:
     here("page").is_one_clear_error("No agent is running on the state file state/agent.db", "assure-agent run")
-    here("page", "--state", "sqlite:///no/such.db").is_one_clear_error("no/such.db")
+    here("page", "--state-url", "sqlite:///no/such.db").is_one_clear_error("no/such.db")
     assert not (here.folder / "state").exists(), "the command creates no file"

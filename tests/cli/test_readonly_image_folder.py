@@ -20,7 +20,7 @@ READ_ONLY = (
 )
 
 
-DOCTOR = ("doctor", "--offline", "-o", "json", "--state", "sqlite:///state/sandbox/agent.db")
+DOCTOR = ("doctor", "--offline", "-o", "json", "--state-url", "sqlite:///state/sandbox/agent.db")
 
 
 def on_read_only_images(here: Here, *arguments: str) -> CommandResult:

@@ -35,7 +35,7 @@ def test_a_real_agent_after_the_demo_verifies_every_request(demo: Here, remote: 
 def test_a_store_of_the_sandbox_never_becomes_a_real_one(
     demo: Here, remote: SandboxServer, rebind: tuple[str, ...]
 ) -> None:
-    said = demo(*REAL, *rebind, "--state", SANDBOX, BASE_URL=remote.url)
+    said = demo(*REAL, *rebind, "--state-url", SANDBOX, BASE_URL=remote.url)
     said.is_one_clear_error("simulated", "STATE_URL")
     assert "--rebind" not in said.err  # it would not help
     assert remote.ledger.calls.total() == 0
@@ -44,8 +44,8 @@ def test_a_store_of_the_sandbox_never_becomes_a_real_one(
 def test_the_sandbox_never_uses_a_real_store(here: Here, remote: SandboxServer) -> None:
     write(here.folder / "specs/a.yaml", upload("customer-a", {"front": "front.jpg"}))
     assert here(*REAL, BASE_URL=remote.url).code == 0
-    here(*DEMO, "--rebind", "--state", "sqlite:///state/agent.db").is_one_clear_error("sandbox", "STATE_URL")
-    here("sandbox", "reset", "--state", "sqlite:///state/agent.db").is_one_clear_error("it is kept")
+    here(*DEMO, "--rebind", "--state-url", "sqlite:///state/agent.db").is_one_clear_error("sandbox", "STATE_URL")
+    here("sandbox", "reset", "--state-url", "sqlite:///state/agent.db").is_one_clear_error("it is kept")
     assert (here.folder / "state/agent.key").exists()
 
 
@@ -97,7 +97,7 @@ def test_a_reset_is_refused_while_the_demo_runs_and_without_one(here: Here) -> N
 
 def test_a_reset_keeps_the_key_of_another_store_in_the_folder(demo: Here, remote: SandboxServer) -> None:
     other = "sqlite:///state/sandbox/other.db"
-    demo(*REAL, "--state", other, BASE_URL=remote.url)
+    demo(*REAL, "--state-url", other, BASE_URL=remote.url)
     demo("sandbox", "reset").is_one_clear_error("other.db", "shares the folder")
     assert (demo.folder / "state/sandbox/agent.key").exists()
 

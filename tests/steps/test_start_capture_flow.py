@@ -26,7 +26,7 @@ EVERYTHING = {
 
 def get_link(world: World, name: str) -> str | None:
     """The link that `get NAME --link` prints, or None without one."""
-    result = CliRunner().invoke(create_app(), ["get", name, "--link", "--state", f"sqlite:///{world.state}"])
+    result = CliRunner().invoke(create_app(), ["get", name, "--link", "--state-url", f"sqlite:///{world.state}"])
     if result.exit_code:
         assert isinstance(result.exception, AgentError)
         assert "no capture link" in str(result.exception)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent import __version__
-from agent.cli.options import AuditedName, StateOption
+from agent.cli.options import AuditedName, StateUrlOption
 from agent.cli.output import Format, print_json
 from agent.cli.state_file import state_file
 from agent.core.timestamps import format_optional_timestamp
@@ -25,7 +25,7 @@ def certificate(
     output: Annotated[
         Format, typer.Option("--output", "-o", help="Output format: table (a text) or json.")
     ] = Format.TABLE,
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """State that Assure keeps nothing of a request, with the evidence: calls, answers, events and their hashes.
 
@@ -39,7 +39,7 @@ def certificate(
     from agent.store.audit.deletion_certificate import certificates
 
     now = SystemClock().now()
-    made = certificates(state_file(state), name)
+    made = certificates(state_file(state_url), name)
     if output is Format.JSON:
         print_json({"items": [_certificate_json(one, now) for one in made]})
         return

@@ -9,7 +9,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from agent.cli.options import StateOption
+from agent.cli.options import StateUrlOption
 from agent.cli.state_file import state_file
 from agent.core.errors import AgentError, UnknownRequest
 from agent.platform.clock import SystemClock
@@ -23,7 +23,7 @@ def export(
     script: Annotated[
         bool, typer.Option("--script", help="Print the script that verifies an export. It needs only Python.")
     ] = False,
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Write all events with their hashes, and the checkpoints, as JSON Lines: no names, labels, paths or links.
 
@@ -41,7 +41,7 @@ def export(
             raise typer.BadParameter("expected NAME or --script, not both.")
         _write([verifier().encode()], to)
         return
-    path = state_file(state)
+    path = state_file(state_url)
     uid = _uid_of(path, name) if name is not None else None
     _write((orjson.dumps(line) + b"\n" for line in export_lines(path, SystemClock().now(), uid)), to)
 

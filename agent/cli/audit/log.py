@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from agent.cli.options import AuditedName, OutputOption, StateOption
+from agent.cli.options import AuditedName, OutputOption, StateUrlOption
 from agent.cli.output import Format, print_json, print_table
 from agent.cli.state_file import state_file
 from agent.core.duration import format_duration
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def log(
     name: AuditedName,
     output: OutputOption = Format.TABLE,
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Show every event of a request: time, observation, changed fields, and Assure's answer.
 
@@ -35,7 +35,7 @@ def log(
     from agent.store.connection import reader
     from agent.store.identity_key import Keys
 
-    path = state_file(state)
+    path = state_file(state_url)
     with reader(path) as connection:
         connection.execute("BEGIN")
         found = subjects(connection, name, Keys.existing(path))

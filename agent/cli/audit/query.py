@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.options import StateOption
+from agent.cli.options import StateUrlOption
 from agent.cli.output import print_json, print_table
 from agent.cli.state_file import require_state_file, store_settings
 from agent.core.errors import AgentError
@@ -39,7 +39,7 @@ def query(
     sql: Annotated[str | None, typer.Option("--sql", help="A single SELECT statement to run instead.")] = None,
     datasette: Annotated[bool, typer.Option("--datasette", help="Print the metadata for Datasette.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Output format: table, json or csv.")] = Output.TABLE,
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Query the store with a named query, or with SQL on its views and tables. An agent may be running.
 
@@ -53,7 +53,7 @@ def query(
     """
     from agent.store.audit import named_queries
 
-    path = store_settings(state).state_path
+    path = store_settings(state_url).state_path
     known = named_queries.library(named_queries.SHIPPED, path.with_name("queries"))
     if datasette:
         from agent.store.audit.datasette import metadata

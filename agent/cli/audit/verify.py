@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.options import OutputOption, StateOption
+from agent.cli.options import OutputOption, StateUrlOption
 from agent.cli.output import Format, print_json
 from agent.cli.state_file import state_file
 from agent.core.errors import AgentError
@@ -20,7 +20,7 @@ def verify(
         Path | None, typer.Option("--checkpoints", help="A copy of the checkpoints from another machine.")
     ] = None,
     output: OutputOption = Format.TABLE,
-    state: StateOption = None,
+    state_url: StateUrlOption = None,
 ) -> None:
     """Verify that no event of the audit log was changed, removed, inserted or moved.
 
@@ -35,7 +35,7 @@ def verify(
     """
     from agent.store.audit.verify import verify as verify_audit
 
-    path = state_file(state)
+    path = state_file(state_url)
     if checkpoints is not None and not checkpoints.exists():
         raise AgentError(f"There is no file {checkpoints}.", "give a copy of the file agent.checkpoints.jsonl")
     report = verify_audit(path, checkpoints)
