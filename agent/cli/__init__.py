@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _SHARED = ("--env-file", "--config-file", "--token-host")  # accepted before and after the name of the command
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of stdout, which has no file name
+COMPLETION_VARIABLE = "_ASSURE_AGENT_COMPLETE"  # set by the script of `assure-agent completion`
 _CLOSED_PIPE = 128 + 13  # the exit code that a shell reports after SIGPIPE
 
 
@@ -23,13 +24,17 @@ def main() -> None:
 
 
 def _run() -> int:
+    if COMPLETION_VARIABLE in os.environ:
+        from agent.cli.completion import print_completions
+
+        return print_completions()
     from agent.cli.app import create_app
     from agent.cli.output import print_error
     from agent.core.errors import AgentError, WrongUse
 
     try:
         _refuse_bytes(sys.argv[1:])
-        with _shared_options(sys.argv[1:]) as arguments:
+        with shared_options(sys.argv[1:]) as arguments:
             create_app(arguments)(arguments, prog_name="assure-agent")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -115,7 +120,7 @@ def _refuse_bytes(arguments: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def _shared_options(arguments: Sequence[str]) -> Iterator[list[str]]:
+def shared_options(arguments: Sequence[str]) -> Iterator[list[str]]:
     """The arguments without the shared options, which `load_settings` uses while the block runs."""
     from agent.core.errors import WrongUse
 

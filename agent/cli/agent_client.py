@@ -10,6 +10,7 @@ import typer
 from agent.cli.state_file import require_state_file, store_settings
 from agent.core.errors import AgentError, StoreLocked
 from agent.platform.settings import Settings
+from agent.store.nearest_names import unknown_request
 
 _ATTEMPTS = 3  # the agent executes a repeated command id only once
 
@@ -23,7 +24,10 @@ def send_command(settings: Settings, verb: str, **arguments: Any) -> str:
     """Send one command, and return the answer once it is durable. Raises AgentError if the agent refuses it."""
     require_state_file(settings.state_path)
     request = {"id": secrets.token_hex(12), "verb": verb, **arguments}
-    return _message_of(_send_or_run_offline(settings, request))
+    answer = _send_or_run_offline(settings, request)
+    if (unknown := answer.get("unknown")) is not None:
+        raise unknown_request(settings.state_path, unknown)
+    return _message_of(answer)
 
 
 def send_to_running_agent(settings: Settings, verb: str) -> str:

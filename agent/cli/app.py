@@ -10,7 +10,7 @@ from agent import __version__
 
 _COMMANDS = (
     "run", "plan", "get", "explain", "describe", "wait", "validate", "document-types", "schema", "page", "resolve",
-    "rerun", "approve", "pause", "resume", "claims", "forget", "backup", "restore", "doctor",
+    "rerun", "approve", "pause", "resume", "claims", "forget", "backup", "restore", "doctor", "completion",
 )  # fmt: skip
 _GROUPS = ("sandbox", "audit")
 _MODULES = {"resume": "pause"}  # the commands that have no module of their own name

@@ -10,11 +10,12 @@ from agent.cli.agent_client import send_command
 from agent.cli.options import OutputOption, RequestName, StateUrlOption
 from agent.cli.output import Format, print_json
 from agent.cli.state_file import store_settings
-from agent.core.errors import AgentError, UnknownRequest
+from agent.core.errors import AgentError
 from agent.core.record import Record
 from agent.core.timestamps import format_optional_timestamp
 from agent.platform.settings import Settings
 from agent.store.claims_keyring import ClaimsKeyring
+from agent.store.nearest_names import unknown_request
 from agent.store.readonly import ReadOnlyStore
 from agent.store.stored_claims import StoredClaims
 
@@ -57,7 +58,7 @@ def _found(settings: Settings, name: str) -> list[tuple[Record, StoredClaims]]:
             records = reading.find(name)
             sealed = [reading.claims(record.uid) for record in records]
     if not records:
-        raise UnknownRequest(name)
+        raise unknown_request(settings.state_path, name)
     now = time.time()
     found = [
         (record, kept)

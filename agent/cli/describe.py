@@ -10,9 +10,10 @@ from agent.cli.options import OutputOption, RequestName, StateUrlOption
 from agent.cli.output import Format, print_json
 from agent.core.answer import Answer, Done, Refused
 from agent.core.assure_types import ListedProcess
-from agent.core.errors import AgentError, RemoteError, StoreForeign, UnknownRequest
+from agent.core.errors import AgentError, RemoteError, StoreForeign
 from agent.core.record import Record
 from agent.platform.settings import Settings, load_settings
+from agent.store.nearest_names import unknown_request
 from agent.store.readonly import ReadOnlyStore
 from agent.views.phrases import LINK_LOST, new_link_command
 
@@ -85,7 +86,7 @@ def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
                     "use the settings of that account; this account does not have its dossiers",
                 )
     if not records:
-        raise UnknownRequest(name)
+        raise unknown_request(settings.state_path, name)
     there = [record for record in records if record.dossier_id is not None]
     if not there:
         raise AgentError(f"{name} has no dossier at Assure.", f"see its state with `assure-agent explain {name}`")

@@ -9,13 +9,13 @@ from agent.cli.get import sentence
 from agent.cli.options import OutputOption, RequestName, StateUrlOption
 from agent.cli.output import Format, print_json
 from agent.cli.state_file import store_settings
-from agent.core.errors import UnknownRequest
 from agent.core.record import Record
 from agent.core.retry import holds_new_work
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.ports.store import Attempt
 from agent.store.lock import holder
+from agent.store.nearest_names import unknown_request
 from agent.store.readonly import ReadOnlyStore
 from agent.store.request_queries import Refusal
 from agent.views.explain import RequestContext, describe_attempt
@@ -40,7 +40,7 @@ def explain(name: RequestName, output: OutputOption = Format.TABLE, state_url: S
     settings = store_settings(state_url)
     found, refusals = _find(settings, name)
     if not found and not refusals:
-        raise UnknownRequest(name)
+        raise unknown_request(settings.state_path, name)
     now = SystemClock().now()
     items = [explanation_json(record, attempts, now, settings.policy, context) for record, attempts, context in found]
     if output is Format.JSON:

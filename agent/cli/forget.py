@@ -6,10 +6,14 @@ import typer
 
 from agent.cli.agent_client import run_command
 from agent.cli.options import StateUrlOption
+from agent.cli.request_names import complete_request_name
 
 
 def forget(
-    name: Annotated[str, typer.Argument(help="Name of a finished request whose file was removed.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="Name of a finished request whose file was removed.", autocompletion=complete_request_name),
+    ],
     state_url: StateUrlOption = None,
 ) -> None:
     """Erase the name, labels, paths and claims of a request. Its audit log remains and can still be verified.

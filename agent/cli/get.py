@@ -1,79 +1,178 @@
 """`assure-agent get`: list requests."""
 
-from collections.abc import Iterator
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from agent.cli.options import OutputOption, StateUrlOption
-from agent.cli.output import Format, print_json, print_table
+from agent.cli.options import StateUrlOption
+from agent.cli.output import print_error, print_table
+from agent.cli.output_formats import DocumentPrinter, ListFormat, ListOutputOption, parse_format
+from agent.cli.request_names import complete_request_name
+from agent.cli.request_table import COLUMNS, WIDE_COLUMNS, check_column, complete_column, in_order, rows
+from agent.cli.selectors import (
+    OutcomeOption,
+    PhaseOption,
+    ReasonOption,
+    Selection,
+    SelectorOption,
+    StateOption,
+)
 from agent.cli.state_file import store_settings
-from agent.core.errors import AgentError, UnknownRequest
+from agent.core.errors import AgentError
 from agent.core.record import Record
-from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.source.diagnostics import format_location
+from agent.store.nearest_names import unknown_request
 from agent.store.readonly import ReadOnlyStore
 from agent.store.request_queries import Refusal
-from agent.views.resource import fault_json, request_json
+from agent.views.resource import FIELDS, fault_json, request_json
 
 
 def get(
-    name: Annotated[str | None, typer.Argument(help="Name of one request. Default: all requests.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Names of requests. Default: all requests.",
+            metavar="[NAME]...",
+            autocompletion=complete_request_name,
+        ),
+    ] = None,
+    selector: SelectorOption = None,
+    phase: PhaseOption = None,
+    state: StateOption = None,
+    outcome: OutcomeOption = None,
+    reason: ReasonOption = None,
+    sort_by: Annotated[
+        str, typer.Option("--sort-by", metavar="COLUMN", help="Column to sort by.", autocompletion=complete_column)
+    ] = "name",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Show at most so many requests.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Then print each change on a line, until Ctrl-C.")
+    ] = False,
     link: Annotated[bool, typer.Option("--link", help="Print the capture link of NAME. It is a secret.")] = False,
-    output: OutputOption = Format.TABLE,
+    output: ListOutputOption = ListFormat.TABLE.value,
     state_url: StateUrlOption = None,
 ) -> None:
     """Show requests, and the documents that the agent refused at the last scan.
 
-    Works whether or not an agent is running.
+    Works whether or not an agent is running. AGE is the time since the admission. In a template for jsonpath, a list
+    is in `.items`; with --watch, a template is applied to each request.
 
-    Exit codes: 0 shown, 1 unknown request, or a request without a capture link.
+    Exit codes: 0 shown, 1 unknown request, or a request without a capture link, 2 wrong use.
 
-    Example: assure-agent get customer-4711 -o json
+    Example: assure-agent get -l team=onboarding --state held --sort-by age -o wide
     """
-    settings = store_settings(state_url)
+    selection = Selection.parse(selector, phase, state, outcome, reason)
+    check_column(sort_by)
+    chosen, template = parse_format(output)
+    printer = None if chosen.for_people else DocumentPrinter(chosen, template, FIELDS)
+    query = _Query(names=tuple(names or ()), selection=selection, sort_by=sort_by, limit=limit)
+    path = store_settings(state_url).state_path
     if link:
-        _print_link(settings, name, output)
-        return
-    records, refusals, notes = _find(settings, name)
-    if name is not None and not records and not refusals:
-        raise UnknownRequest(name)
-    if output is Format.JSON:
-        print_json(
-            {"items": [request_json(record) for record in records], "refused": [fault_json(one) for one in refusals]}
-        )
+        _print_link(path, query.names, printer if chosen.has_structure else None)
+    elif watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            _watch(path, query, printer, wide=chosen is ListFormat.WIDE)
     else:
-        _print_tables(records, refusals, notes)
+        _list(path, query, printer, wide=chosen is ListFormat.WIDE)
 
 
-def rows(records: list[Record]) -> list[list[str]]:
-    """The cells of COLUMNS for each request."""
-    return [
-        [
-            record.name,
-            record.desired.mode,
-            record.phase.value,
-            record.state,
-            record.outcome.value if record.outcome else "-",
-            f"{record.hold.reason} ({record.hold.id})" if record.hold else "budget" if record.queued else "-",
-        ]
-        for record in records
-    ]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Query:
+    """The requests that the operator asks for. Without names: all requests."""
+
+    names: tuple[str, ...]
+    selection: Selection
+    sort_by: str
+    limit: int | None
+
+    def accepts(self, record: Record) -> bool:
+        """True if the request has one of the names (or uids), and belongs to the selection."""
+        named = not self.names or record.name in self.names or record.uid in self.names
+        return named and self.selection.matches(record)
+
+    def arrange(self, records: Sequence[Record]) -> list[Record]:
+        """The requests in their order, at most `limit` of them. The number of the others is printed on stderr."""
+        ordered = in_order(records, self.sort_by)
+        if self.limit is None or len(ordered) <= self.limit:
+            return ordered
+        left = len(ordered) - self.limit
+        typer.echo(f"{left:,} more not shown, because of --limit {self.limit}.", err=True)
+        return ordered[: self.limit]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """The requests, the refused documents and the notes of a query, and the names that the store does not have."""
+
+    records: list[Record]
+    refusals: list[Refusal]
+    notes: list[str]
+    unknown: list[str]
 
 
 _MAX_NOTES = 3  # lost capture links that are listed one by one
-COLUMNS = ("name", "mode", "phase", "state", "outcome", "reason")
 
 
-def _find(settings: Settings, name: str | None) -> tuple[list[Record], list[Refusal], list[str]]:
-    if not settings.state_path.exists():
-        return [], [], []
-    with ReadOnlyStore(settings.state_path) as reading:
+def _find(path: Path, query: _Query) -> _Found:
+    if not path.exists():
+        return _Found(records=[], refusals=[], notes=[], unknown=list(query.names))
+    with ReadOnlyStore(path) as reading:
         reading.freeze()
-        records = reading.find(name) if name is not None else list(reading.all())
-        refusals = reading.refusals() if name is None else reading.refused(name)
-        return records, refusals, list(_notes(reading, records))
+        records = _named(reading, query.names) if query.names else reading.all()
+        accepted = [record for record in records if query.selection.matches(record)]
+        refusals = [] if query.selection else reading.refusals()
+        if query.names:
+            refusals = [refusal for refusal in refusals if refusal.name in query.names]
+        unknown = list(_unknown(reading, query.names))
+        return _Found(records=accepted, refusals=refusals, notes=list(_notes(reading, accepted)), unknown=unknown)
+
+
+def _named(reading: ReadOnlyStore, names: Sequence[str]) -> Iterator[Record]:
+    """The requests of these names or uids, each once."""
+    found = {record.uid: record for name in names for record in reading.find(name)}
+    yield from found.values()
+
+
+def _unknown(reading: ReadOnlyStore, names: Sequence[str]) -> Iterator[str]:
+    """The names that neither a request nor a refused document has."""
+    for name in names:
+        if not reading.find(name) and not reading.refused(name):
+            yield name
+
+
+def _list(path: Path, query: _Query, printer: DocumentPrinter | None, wide: bool) -> None:
+    found = _find(path, query)
+    records = query.arrange(found.records)
+    if not query.names or len(found.unknown) < len(query.names):
+        if printer is None:
+            _print_tables(records, found, wide, selective=bool(query.names or query.selection))
+        else:
+            items = [request_json(record) for record in records]
+            printer.print_list({"items": items, "refused": [fault_json(one) for one in found.refusals]})
+        sys.stdout.flush()
+    for name in found.unknown[1:]:
+        print_error(unknown_request(path, name))
+    if found.unknown:
+        raise unknown_request(path, found.unknown[0])
+
+
+def _watch(path: Path, query: _Query, printer: DocumentPrinter | None, wide: bool) -> None:
+    """Print the requests and their changes. Only a store that exists decides that a name is unknown."""
+    from agent.cli.get_watch import ChangedDocuments, ChangedRows, print_changes
+
+    if path.exists():
+        with ReadOnlyStore(path) as reading:
+            for name in _unknown(reading, query.names):
+                raise unknown_request(path, name)
+    shown = ChangedRows(wide) if printer is None else ChangedDocuments(printer)
+    print_changes(path, shown, query.accepts, query.arrange)
 
 
 def _notes(reading: ReadOnlyStore, records: list[Record]) -> Iterator[str]:
@@ -104,30 +203,33 @@ def sentence(refusal: Refusal) -> str:
     return f"{place}. Try: {refusal.hint}."
 
 
-def _print_tables(records: list[Record], refusals: list[Refusal], notes: list[str]) -> None:
+def _print_tables(records: list[Record], found: _Found, wide: bool, selective: bool) -> None:
     if records:
-        print_table(COLUMNS, rows(records))
-    for refusal in refusals:
+        print_table(WIDE_COLUMNS if wide else COLUMNS, rows(records, time.time(), wide))
+    for refusal in found.refusals:
         typer.echo(f"refused: {sentence(refusal)}")
-    for note in notes:
+    for note in found.notes:
         typer.echo(note)
-    if not records and not refusals:
+    if selective and not records and not found.refusals:
+        typer.echo("No request matches.", err=True)
+    elif not records and not found.refusals:
         typer.echo("No requests yet. Try: write request files to the specs folder, and start `assure-agent run`.")
 
 
-def _print_link(settings: Settings, name: str | None, output: Format) -> None:
-    if name is None:
+def _print_link(path: Path, names: Sequence[str], printer: DocumentPrinter | None) -> None:
+    if len(names) != 1:
         raise typer.BadParameter("--link needs the NAME of one request.")
-    if settings.state_path.exists():
-        with ReadOnlyStore(settings.state_path) as reading:
+    (name,) = names
+    if path.exists():
+        with ReadOnlyStore(path) as reading:
             reading.freeze()
             records = reading.find(name)
             for record in records:
                 if (found := reading.link(record.uid)) is not None:
-                    if output is Format.JSON:
-                        print_json({"link": found})
-                    else:
+                    if printer is None:
                         typer.echo(found)
+                    else:
+                        printer.print_document({"link": found})
                     return
             if any(map(reading.has_lost_link, records)):
                 from agent.views.phrases import LINK_LOST, new_link_command
@@ -138,4 +240,4 @@ def _print_link(settings: Settings, name: str | None, output: Format) -> None:
                     f"{name} has no capture link now.",
                     f"see its phase with `assure-agent get {name}`; a link exists while its capture flow is open",
                 )
-    raise UnknownRequest(name)
+    raise unknown_request(path, name)

@@ -33,26 +33,46 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on stdout, the same on a terminal and in a pipe; a terminal adds colours.
+    """Print a table on stdout, with its header."""
+    table = Table(columns, rows)
+    table.print_header()
+    table.print_rows(rows)
+
+
+class Table:
+    """Prints rows on stdout, the same on a terminal and in a pipe; a terminal adds colours.
 
     No cell is cut or wrapped, so that names, ids and times can be copied.
     """
-    titles = [column.upper() for column in columns]
-    widths = [max(len(row[n]) for row in [titles, *rows]) for n in range(len(columns))]
-    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in [titles, *rows]]
-    if not sys.stdout.isatty():
-        for line in lines:
-            print("  ".join(line).rstrip())
-        return
-    from rich.console import Console
-    from rich.text import Text
 
-    console = Console(highlight=False)
-    console.print(Text("  ".join(lines[0]).rstrip(), style="bold"), soft_wrap=True)
-    for line in lines[1:]:
-        cells = Text("  ").join(Text(cell, style=_STYLES.get(cell.rstrip(), "")) for cell in line)
-        cells.rstrip()
-        console.print(cells, soft_wrap=True)
+    def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """`rows` set the widths of the columns. A longer cell of a later row moves the rest of its row."""
+        self._titles = [column.upper() for column in columns]
+        self._widths = [max(len(row[n]) for row in [self._titles, *rows]) for n in range(len(columns))]
+
+    def print_header(self) -> None:
+        """Print the titles of the columns."""
+        self._print([self._titles], header=True)
+
+    def print_rows(self, rows: Sequence[Sequence[str]]) -> None:
+        """Print these rows."""
+        self._print(rows)
+
+    def _print(self, rows: Sequence[Sequence[str]], header: bool = False) -> None:
+        lines = [[cell.ljust(width) for cell, width in zip(row, self._widths, strict=True)] for row in rows]
+        if not sys.stdout.isatty():
+            for line in lines:
+                print("  ".join(line).rstrip())
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(highlight=False)
+        for line in lines:
+            styles = ["bold" if header else _STYLES.get(cell.rstrip(), "") for cell in line]
+            cells = Text("  ").join(Text(cell, style=style) for cell, style in zip(line, styles, strict=True))
+            cells.rstrip()
+            console.print(cells, soft_wrap=True)
 
 
 _STYLES = {

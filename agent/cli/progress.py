@@ -1,13 +1,15 @@
 """The output of `run` for people: addresses and paths, a line for each outcome, and the table at the end."""
 
 import sys
+import time
 from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from agent.cli.get import COLUMNS, rows, sentence
+from agent.cli.get import sentence
 from agent.cli.output import print_table
+from agent.cli.request_table import COLUMNS, rows
 from agent.cli.state_file import state_option
 from agent.core.record import Record
 from agent.core.step import Step
@@ -97,7 +99,7 @@ class Progress:
             records: list[Record] = list(reading.all())
             refusals = reading.refusals()
         if len(records) <= _MAX_LINES:
-            print_table(COLUMNS, rows(records))
+            print_table(COLUMNS, rows(records, time.time()))
         else:
             self._summarize(records)
         for refusal in refusals[:_MAX_LINES]:

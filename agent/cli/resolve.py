@@ -6,11 +6,12 @@ import typer
 
 from agent.cli.agent_client import run_command
 from agent.cli.options import StateUrlOption
+from agent.cli.request_names import complete_request_name
 from agent.core.record import HoldAnswer
 
 
 def resolve(
-    name: Annotated[str, typer.Argument(help="Name of the held request.")],
+    name: Annotated[str, typer.Argument(help="Name of the held request.", autocompletion=complete_request_name)],
     answer: Annotated[HoldAnswer, typer.Argument(help="retry, abandon, or adopt.")],
     dossier: Annotated[str | None, typer.Argument(help="With adopt: id of the dossier at Assure.")] = None,
     state_url: StateUrlOption = None,

@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from agent.cli.options import StateUrlOption, duration_option
+from agent.cli.request_names import complete_request_name
 from agent.cli.state_file import store_settings
-from agent.core.errors import UnknownRequest
+from agent.store.nearest_names import unknown_request
 from agent.store.readonly import ReadOnlyStore
 
 _POLL_SECONDS = 0.5  # seconds between two reads of the store
@@ -25,7 +26,9 @@ class Until(StrEnum):
 
 
 def wait(
-    name: Annotated[str | None, typer.Argument(help="Name of one request.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Name of one request.", autocompletion=complete_request_name)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Wait for all requests.")] = False,
     until: Annotated[Until, typer.Option("--for", help="Condition to wait for: settled.")] = Until.SETTLED,
     timeout: Annotated[str, typer.Option("--timeout", help="Maximum time to wait.")] = "10m",
@@ -46,7 +49,7 @@ def wait(
     path = store_settings(state_url).state_path
     if not path.exists():
         if name is not None:
-            raise UnknownRequest(name)
+            raise unknown_request(path, name)
         typer.echo("No requests yet.")
         return
     total, moving, held = _watch(path, name, patience)
@@ -75,7 +78,9 @@ def _counts(reading: ReadOnlyStore, name: str | None) -> tuple[int, int, int]:
     records = reading.find(name)
     if not records:
         refused = reading.refused(name)
-        raise UnknownRequest(name, f": the agent refused its file ({refused[0].message})" if refused else "")
+        raise unknown_request(
+            reading.path, name, f": the agent refused its file ({refused[0].message})" if refused else ""
+        )
     return (
         len(records),
         sum(record.progressing for record in records),

@@ -66,13 +66,16 @@ class StoreDamaged(StoreError):
 
 
 class UnknownRequest(AgentError):
-    """The store has no request of this name. `reason` follows the name. `audit`: a uid is accepted as well."""
+    """The store has no request of this name. `agent.store.nearest_names.unknown_request` adds a similar name."""
 
-    def __init__(self, name: str, reason: str = "", audit: bool = False) -> None:
+    def __init__(self, name: str, reason: str = "", audit: bool = False, similar: Iterable[str] = ()) -> None:
+        """`reason` follows the name. `audit`: a uid is accepted as well. `similar`: names of requests."""
         uid, command = (", and none with this uid", "audit query who-asked") if audit else ("", "get")
         super().__init__(
-            f"There is no request named {name}{uid}{reason}.", f"see all of them with `assure-agent {command}`"
+            f"There is no request named {name}{uid}{reason}.{did_you_mean(name, similar)}",
+            f"see all of them with `assure-agent {command}`",
         )
+        self.name = name
 
 
 class RemoteError(AgentError):

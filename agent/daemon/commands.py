@@ -50,13 +50,17 @@ class CommandHandler:
         self._lock = asyncio.Lock()
 
     async def execute(self, request: Mapping[str, Any], sender: str) -> dict[str, Any]:
-        """Return `ok` and `message`, and without success also `hint`. Never raises for an invalid command.
+        """Return `ok` and `message`; without success also `hint`, and for an unknown request its name as `unknown`.
+
+        Never raises for an invalid command.
 
         `sender` is the account that sent the command.
         """
         try:
             async with self._lock:  # the same command, sent twice at the same time, is executed once
                 return await self._execute(request, sender)
+        except UnknownRequest as error:
+            return {"ok": False, "message": str(error), "hint": error.hint, "unknown": error.name}
         except AgentError as error:
             return {"ok": False, "message": str(error), "hint": error.hint}
 

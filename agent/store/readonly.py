@@ -29,6 +29,14 @@ class ReadOnlyStore(RequestQueries, StatisticsQueries):
         """Begin a snapshot: later commits of an agent stay invisible."""
         self._query("BEGIN")
 
+    def data_version(self) -> int:
+        """A number that changes with each commit of another connection. SQLite reads no row for it."""
+        return int(self._value("PRAGMA data_version"))
+
+    def last_event(self) -> int:
+        """The id of the newest event, 0 without events."""
+        return int(self._value("SELECT max(id) FROM events") or 0)
+
     def check_integrity(self) -> None:
         """Read every page. Raises StoreDamaged."""
         refuse_damaged(self.path, self._reader)

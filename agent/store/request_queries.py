@@ -58,6 +58,24 @@ class RequestQueries(RequestLists):
                 return found
         return []
 
+    def changed_after(self, event: int) -> list[Record]:
+        """The requests that have events after this one, by their last event. Every step has an event."""
+        sql = "SELECT uid FROM events WHERE id > ? GROUP BY uid ORDER BY max(id)"
+        return self._named(self._column(sql, event))
+
+    def names(self, start: str, limit: int) -> list[str]:
+        """At most `limit` names of requests that begin with `start`, in order."""
+        sql = (
+            "SELECT DISTINCT name FROM requests WHERE name >= ?1 AND name < ?1 || char(0x10ffff) ORDER BY name LIMIT ?2"
+        )
+        return self._column(sql, start, limit)
+
+    def names_around(self, name: str, limit: int) -> list[str]:
+        """At most `limit` names before this one and `limit` after it. It costs two seeks in any number of names."""
+        named = "SELECT DISTINCT name FROM requests WHERE name IS NOT NULL AND"
+        before = self._column(f"{named} name < ? ORDER BY name DESC LIMIT ?", name, limit)
+        return before + self._column(f"{named} name > ? ORDER BY name LIMIT ?", name, limit)
+
     def by_state(self, state: str, limit: int, oldest: bool = False) -> list[Record]:
         """Requests in this state, by their last progress: the latest first, or the oldest."""
         order = "progress_at" if oldest else "progress_at DESC"

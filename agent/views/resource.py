@@ -66,6 +66,13 @@ def request_status_json(record: Record) -> dict[str, Any]:
     }
 
 
+FIELDS = (
+    "name", "uid", "generation", "mode", "phase", "state", "outcome", "reason", "holdId", "externalReference",
+    "dossierId", "processId", "due", "admittedAt", "settledAt",
+)  # fmt: skip
+"""The keys of `request_json`, in its order."""
+
+
 class Location(Protocol):
     """A fault of a request file, or a stored refusal."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,7 +43,7 @@ class CommandResult:
         assert self.code == code, self
         lines = [line for line in self.err.splitlines() if line.startswith("assure-agent: ")]
         assert len(lines) == 1, self
-        assert ". Try: " in lines[0]
+        assert re.search(r"[.?] Try: ", lines[0]), lines[0]
         assert lines[0].endswith(".")
         for part in parts:
             assert part in lines[0], lines[0]

@@ -104,8 +104,8 @@ async def test_one_request_by_its_name_and_an_unknown_name(world: World, state: 
     assert [item["name"] for item in state("get", "b", "-o", "json").json["items"]] == ["b"]
     state("get", "c").is_one_clear_error("c", "get")
     table = state("get").out.splitlines()
-    assert table[0].split() == ["NAME", "MODE", "PHASE", "STATE", "OUTCOME", "REASON"]
-    assert table[1].split() == ["a", "upload", "dossier", "suspended", "-", "-"]
+    assert table[0].split() == ["NAME", "MODE", "PHASE", "STATE", "OUTCOME", "REASON", "AGE"]
+    assert table[1].split() == ["a", "upload", "dossier", "suspended", "-", "-", "0s"]
 
 
 async def test_the_link_is_printed_alone_and_never_in_lists(world: World, state: Here) -> None:

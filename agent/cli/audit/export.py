@@ -10,13 +10,17 @@ import orjson
 import typer
 
 from agent.cli.options import StateUrlOption
+from agent.cli.request_names import complete_request_name
 from agent.cli.state_file import state_file
-from agent.core.errors import AgentError, UnknownRequest
+from agent.core.errors import AgentError
 from agent.platform.clock import SystemClock
 
 
 def export(
-    name: Annotated[str | None, typer.Argument(help="Name or uid of one request. Default: all requests.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Name or uid of one request. Default: all requests.", autocompletion=complete_request_name),
+    ] = None,
     to: Annotated[
         Path | None, typer.Option("--to", help="File to write, which must not exist. Default: stdout.")
     ] = None,
@@ -50,11 +54,12 @@ def _uid_of(path: Path, name: str) -> str:
     from agent.store.audit.request_log import subjects
     from agent.store.connection import reader
     from agent.store.identity_key import Keys
+    from agent.store.nearest_names import unknown_request
 
     with reader(path) as connection:
         found = subjects(connection, name, Keys.existing(path))
     if not found:
-        raise UnknownRequest(name, audit=True)
+        raise unknown_request(path, name, audit=True)
     if len(found) > 1:
         uids = ", ".join(subject.uid for subject in found)
         raise AgentError(f"Several sources have a request named {name}.", f"export one of them by its uid: {uids}")

@@ -10,7 +10,6 @@ from agent.cli.options import AuditedName, OutputOption, StateUrlOption
 from agent.cli.output import Format, print_json, print_table
 from agent.cli.state_file import state_file
 from agent.core.duration import format_duration
-from agent.core.errors import UnknownRequest
 from agent.core.timestamps import format_optional_timestamp
 from agent.views.resource import answer_json
 
@@ -34,13 +33,14 @@ def log(
     from agent.store.audit.request_log import request_events, subjects
     from agent.store.connection import reader
     from agent.store.identity_key import Keys
+    from agent.store.nearest_names import unknown_request
 
     path = state_file(state_url)
     with reader(path) as connection:
         connection.execute("BEGIN")
         found = subjects(connection, name, Keys.existing(path))
         if not found:
-            raise UnknownRequest(name, audit=True)
+            raise unknown_request(path, name, audit=True)
         logs = [(subject, list(request_events(connection, subject.uid))) for subject in found]
     if output is Format.JSON:
         print_json(

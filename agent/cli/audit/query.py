@@ -1,7 +1,6 @@
 """`assure-agent audit query`: run a named query, or SQL. Read-only, and without access to secrets."""
 
 import contextlib
-import csv
 import difflib
 import re
 import sys
@@ -15,6 +14,7 @@ import typer
 
 from agent.cli.options import StateUrlOption
 from agent.cli.output import print_json, print_table
+from agent.cli.output_formats import csv_line
 from agent.cli.state_file import require_state_file, store_settings
 from agent.core.errors import AgentError
 
@@ -169,9 +169,8 @@ def _print(answer: "QueryResult", output: Output) -> None:
     if output is Output.JSON:
         print_json({"items": [dict(zip(answer.columns, map(_plain, row), strict=True)) for row in answer.rows]})
     elif output is Output.CSV:
-        writer = csv.writer(sys.stdout)
-        writer.writerow(answer.columns)
-        writer.writerows(list(map(_cell, row)) for row in answer.rows)
+        for row in (answer.columns, *answer.rows):
+            sys.stdout.write(csv_line(list(map(_plain, row))))
     else:
         rows = list(_shown(answer))
         print_table(answer.columns, rows)
@@ -185,9 +184,3 @@ def _shown(answer: "QueryResult") -> Iterator[list[str]]:
 
 def _plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else value
-
-
-def _cell(value: Any) -> Any:
-    """The value with an apostrophe before text that a spreadsheet would run as a formula."""
-    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if formula else _plain(value)

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.effect import EffectKind
-from agent.core.errors import AgentError, UnknownRequest
+from agent.core.errors import AgentError
 from agent.core.record import Phase
 from agent.store.account_binding import account_of, simulated
 from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, effective, lines
 from agent.store.audit.request_log import AuditEntry, LoggedAnswer, Subject, request_events, subjects
 from agent.store.audit.verify import NameChecks, key_for, verify_request
 from agent.store.connection import Connection, reader
+from agent.store.nearest_names import unknown_request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ def certificates(path: Path, name_or_uid: str) -> list[Certificate]:
         connection.execute("BEGIN")
         found = subjects(connection, name_or_uid, keys)
         if not found:
-            raise UnknownRequest(name_or_uid, audit=True)
+            raise unknown_request(path, name_or_uid, audit=True)
         return [_certificate(connection, subject, name_or_uid, checkpoints, NameChecks(keys=keys)) for subject in found]
 
 

@@ -1,0 +1,57 @@
+"""The changes of a state file, read without a lock and without reading what did not change."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent.core.record import Record
+from agent.store.readonly import ReadOnlyStore
+
+_POLL_SECONDS = 0.25  # between two reads of the version of the file
+
+
+def watch_requests(path: Path) -> Iterator[list[Record]]:
+    """All requests at first, and then those that changed, again and again. Ends only with an exception.
+
+    The first list is empty if the store does not exist yet. If the file is replaced, all its requests follow.
+    """
+    watched: tuple[int, int] | None = None
+    first = True
+    with contextlib.ExitStack() as opened:
+        while True:
+            found = _identity(path)
+            if found is not None and found != watched:
+                opened.close()
+                changes = _changes(opened.enter_context(ReadOnlyStore(path)))
+                watched = found
+            changed = next(changes) if watched is not None else []
+            if changed or first:
+                yield changed
+            first = False
+            time.sleep(_POLL_SECONDS)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The file system and the inode of a file. None if the file does not exist."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _changes(reading: ReadOnlyStore) -> Iterator[list[Record]]:
+    """All requests at first, and then those with new events since the last call.
+
+    While no other connection commits, a call reads no row. A commit between two reads is found by the next call.
+    """
+    version, event = reading.data_version(), reading.last_event()
+    yield list(reading.all())
+    while True:
+        if (current := reading.data_version()) == version:
+            yield []
+            continue
+        version, newest = current, reading.last_event()
+        yield reading.changed_after(event) if newest > event else []
+        event = newest
