@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,7 +204,7 @@ def sentence(refusal: Refusal) -> str:
 
 def _print_tables(records: list[Record], found: _Found, wide: bool, selective: bool) -> None:
     if records:
-        print_table(WIDE_COLUMNS if wide else COLUMNS, rows(records, time.time(), wide))
+        print_table(WIDE_COLUMNS if wide else COLUMNS, rows(records, wide))
     for refusal in found.refusals:
         typer.echo(f"refused: {sentence(refusal)}")
     for note in found.notes:

@@ -1,7 +1,6 @@
 """`assure-agent get --watch`: the requests, and then one line for each change."""
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from agent.cli.store_watch import watch_requests
 from agent.core.record import Record
 from agent.views.resource import request_json
 
+_AGE = COLUMNS.index("age")
+
 
 class ChangedRows:
     """Prints requests as rows of one table, and a request again when a cell other than its age changed."""
@@ -25,12 +26,13 @@ class ChangedRows:
 
     def version(self, record: Record) -> object:
         """The cells of a request without its age."""
-        (row,) = rows([record], record.admitted_at, self._wide)
+        (row,) = rows([record], self._wide)
+        del row[_AGE]
         return row
 
     def print(self, records: Sequence[Record]) -> None:
         """Print the requests."""
-        cells = rows(records, time.time(), self._wide)
+        cells = rows(records, self._wide)
         if self._table is None:
             self._table = Table(self._columns, cells)
             self._table.print_header()

@@ -1,7 +1,6 @@
 """The output of `run` for people: addresses and paths, a line for each outcome, and the table at the end."""
 
 import sys
-import time
 from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -99,7 +98,7 @@ class Progress:
             records: list[Record] = list(reading.all())
             refusals = reading.refusals()
         if len(records) <= _MAX_LINES:
-            print_table(COLUMNS, rows(records, time.time()))
+            print_table(COLUMNS, rows(records))
         else:
             self._summarize(records)
         for refusal in refusals[:_MAX_LINES]:

@@ -1,6 +1,7 @@
 """The rows of a request in tables, and the order of requests by a column."""
 
 from collections.abc import Callable, Sequence
+from time import time
 from typing import Any
 
 from agent.core.errors import WrongUse, did_you_mean
@@ -16,8 +17,9 @@ _PHASES = list(Phase)
 _NOTHING = "-"  # in a cell
 
 
-def rows(records: Sequence[Record], now: float, wide: bool = False) -> list[list[str]]:
+def rows(records: Sequence[Record], wide: bool = False) -> list[list[str]]:
     """The cells of COLUMNS, or of WIDE_COLUMNS, for each request."""
+    now = time()
     return [_row(record, now) + (_wide_row(record) if wide else []) for record in records]
 
 

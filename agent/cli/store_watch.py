@@ -1,9 +1,9 @@
 """The changes of a state file, read without a lock and without reading what did not change."""
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 
 from agent.core.record import Record
 from agent.store.readonly import ReadOnlyStore
@@ -29,7 +29,7 @@ def watch_requests(path: Path) -> Iterator[list[Record]]:
             if changed or first:
                 yield changed
             first = False
-            time.sleep(_POLL_SECONDS)
+            sleep(_POLL_SECONDS)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

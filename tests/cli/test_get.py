@@ -8,6 +8,7 @@ from agent.core.record import HoldReason
 from agent.core.timestamps import format_optional_timestamp
 from agent.store.connection import sqlite3
 from tests.cli.command_runner import Here
+from tests.support.clock import START
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
 from verification.builders.request_files import IDENTITY_CARD, PASSPORT, capture, upload, write
@@ -97,7 +98,10 @@ async def test_held_waiting_suspended_and_refused_as_json(world: World, state: H
     assert (refused["file"], refused["line"] > 1, refused["column"]) == ("refused.yaml", True, 14)
 
 
-async def test_one_request_by_its_name_and_an_unknown_name(world: World, state: Here) -> None:
+async def test_one_request_by_its_name_and_an_unknown_name(
+    world: World, state: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.cli.request_table.time", lambda: START + 3600.0)
     world.upload("a", suspend=True)
     world.upload("b", suspend=True)
     await world.settle()
@@ -105,7 +109,7 @@ async def test_one_request_by_its_name_and_an_unknown_name(world: World, state: 
     state("get", "c").is_one_clear_error("c", "get")
     table = state("get").out.splitlines()
     assert table[0].split() == ["NAME", "MODE", "PHASE", "STATE", "OUTCOME", "REASON", "AGE"]
-    assert table[1].split() == ["a", "upload", "dossier", "suspended", "-", "-", "0s"]
+    assert table[1].split() == ["a", "upload", "dossier", "suspended", "-", "-", "60m"]
 
 
 async def test_the_link_is_printed_alone_and_never_in_lists(world: World, state: Here) -> None:

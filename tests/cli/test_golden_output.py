@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from tests.cli.command_runner import Here
+from tests.support.clock import START
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
 from tests.support.golden import difference, stable
@@ -12,6 +15,16 @@ __all__ = ["begin", "world"]
 
 COMMANDS = {
     "get": ("get",),
+    "get-wide": ("get", "-o", "wide", "--sort-by", "phase"),
+    "get-yaml": ("get", "done", "-o", "yaml"),
+    "get-csv": ("get", "-o", "csv"),
+    "get-name": ("get", "-o", "name", "--limit", "2"),
+    "get-jsonpath": ("get", "-o", """jsonpath={range .items[*]}{.name}: {.state}{"\\n"}{end}"""),
+    "get-selected": ("get", "--state", "held", "--reason", "back-image-required"),
+    "get-empty-selection": ("get", "-l", "team=onboarding"),
+    "get-unknown-phase": ("get", "--phase", "resul"),
+    "get-unknown-column": ("get", "--sort-by", "agee"),
+    "get-unknown-format": ("get", "-o", "yml"),
     "describe": ("describe", "retained", "--remote"),
     "explain-done": ("explain", "done"),
     "explain-held": ("explain", "held"),
@@ -25,11 +38,18 @@ COMMANDS = {
     "audit-query": ("audit", "query", "holds"),
     "audit-certificate": ("audit", "certificate", "done"),
     "get-unknown": ("get", "unknown"),
+    "get-misspelt": ("get", "done", "suspnded", "-o", "name"),
+    "completion-bash": ("completion", "bash"),
+    "completion-zsh": ("completion", "zsh"),
+    "completion-fish": ("completion", "fish"),
     "claims-none": ("claims", "done"),
 }
 
 
-async def test_the_output_of_each_command_is_the_golden_file(world: World, here: Here) -> None:
+async def test_the_output_of_each_command_is_the_golden_file(
+    world: World, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.cli.request_table.time", lambda: START + 3600.0)
     config = world.sandbox.config
     here.env |= {
         "STATE_URL": f"sqlite:///{world.state}",
