@@ -20,7 +20,7 @@ __all__ = ["begin", "world"]
 
 
 class Complete(Protocol):
-    """Completes the last word of a line."""
+    """Completes the word at the end of a line."""
 
     def __call__(self, line: str, shell: str = "bash") -> CommandResult: ...
 
@@ -67,7 +67,7 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_names_of_requests_are_completed_for_every_command(state: Here, complete: Complete, command: str) -> None:
     assert values(complete(f"assure-agent {command} cust")) == ["customer-1", "customer-2"]
-    assert values(complete(f"assure-agent {command} nobody")) == []
+    assert values(complete(f"assure-agent {command} unknown")) == []
 
 
 async def test_a_name_is_completed_only_once(state: Here, complete: Complete) -> None:
