@@ -11,6 +11,7 @@ from agent.admission.desired import (
     Resolved,
     build_desired,
     build_desired_in_place,
+    desired_as_written,
     fault_in,
 )
 from agent.core.admission import DocumentVerdict, ScanNote, ScanNoteKind, judge, may_start_generation, parsed_answer
@@ -87,6 +88,10 @@ class DocumentDiffer:
         """The desired state of a document, as for a new request."""
         request = document.request
         return build_desired(document, request, self._digests(document), self._rules, resolved)
+
+    def desired_as_written(self, document: Document) -> Desired:
+        """The desired state as the file says it, without a read of its images."""
+        return desired_as_written(document, self._digests(document))
 
     def _diff_document(
         self, document: Document, resolved: Resolved, changes: DocumentChanges

@@ -86,6 +86,14 @@ def build_desired_in_place(
     return faults or _desired(document, request, digests, kept.images, kept.document_id)
 
 
+def desired_as_written(document: Document, digests: Digests) -> Desired:
+    """The desired state as the file says it: image digests are empty, and a document type has no id."""
+    request = document.request
+    paths = request.spec.upload.images.paths if request.spec.upload is not None else {}
+    images = tuple(ImageRef(depiction=depiction, path=path, sha256="") for depiction, path in paths.items())
+    return _desired(document, request, digests, images, _document_id(request))
+
+
 def _forbidden(document: Document, request: VerificationRequest, rules: AdmissionRules) -> Iterator[Fault]:
     capture, allowed = request.spec.capture, rules.redirect_hosts
     if capture is not None and allowed and capture.redirect_host not in allowed:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from agent.core.errors import AgentError
 
-_SHARED = ("--env-file", "--config-file", "--token-host")  # accepted before and after the name of the command
+# Accepted before and after the name of the command.
+_SHARED = ("--env-file", "--config-file", "--token-host")
+_LOG_LEVELS = {"-v": "debug", "--verbose": "debug", "-q": "warning", "--quiet": "warning"}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of stdout, which has no file name
 COMPLETION_VARIABLE = "_ASSURE_AGENT_COMPLETE"  # set by the script of `assure-agent completion`
 _CLOSED_PIPE = 128 + 13  # the exit code that a shell reports after SIGPIPE
@@ -134,6 +136,9 @@ def shared_options(arguments: Sequence[str]) -> Iterator[list[str]]:
             if not equals and not rest:
                 raise WrongUse(f"{name} needs a value.", f"{name} VALUE")
             given[name.removeprefix("--").replace("-", "_")] = value if equals else rest.pop(0)
+        elif part in _LOG_LEVELS:
+            if given.setdefault("log_level", _LOG_LEVELS[part]) != _LOG_LEVELS[part]:
+                raise WrongUse("--verbose and --quiet contradict each other.", "use one of them")
         else:
             left.append(part)
     if not given:

@@ -30,6 +30,15 @@ def send_command(settings: Settings, verb: str, **arguments: Any) -> str:
     return _message_of(answer)
 
 
+def version_of_running_agent(settings: Settings) -> str | None:
+    """The version of the running agent; empty if it is too old to report it. None if no agent is running."""
+    try:
+        answer = _send(settings, {"id": secrets.token_hex(12), "verb": "version"})
+    except OSError:
+        return None
+    return str(answer["message"]) if answer.get("ok") else ""
+
+
 def send_to_running_agent(settings: Settings, verb: str) -> str:
     """Send one command that only a running agent can answer. Raises AgentError if none is running or it refuses."""
     try:

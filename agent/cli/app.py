@@ -7,13 +7,11 @@ from typing import Annotated
 import typer
 
 from agent import __version__
+from agent.cli.help import HELP_WIDTH, SECTIONS, SectionedGroup
 
-_COMMANDS = (
-    "run", "plan", "get", "explain", "describe", "wait", "validate", "document-types", "schema", "page", "resolve",
-    "rerun", "approve", "pause", "resume", "claims", "forget", "backup", "restore", "doctor", "completion",
-)  # fmt: skip
-_GROUPS = ("sandbox", "audit")
+_GROUPS = ("sandbox", "audit", "config")
 _MODULES = {"resume": "pause"}  # the commands that have no module of their own name
+_FUNCTIONS = {"help": "show_help"}  # the commands whose function has another name
 
 
 def create_app(arguments: Sequence[str] = ()) -> typer.Typer:
@@ -27,21 +25,22 @@ def create_app(arguments: Sequence[str] = ()) -> typer.Typer:
         help="Reconcile identity verification requests in a folder with Signicat Assure (PictureID).\n\n"
         "Exit codes: 0 success, 1 error, 2 wrong use, 3 a request is held, 4 not settled at the timeout, "
         "5 refused files.",
+        cls=SectionedGroup,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "terminal_width": HELP_WIDTH},
     )
     app.callback()(_root)
+    commands = [name for names in SECTIONS.values() for name in names]
     first = arguments[0] if arguments else ""
-    one = first in _COMMANDS or first in _GROUPS
-    for name in (first,) if one else (*_COMMANDS, *_GROUPS):
+    for name in (first,) if first in commands else commands:
         module = import_module(f"agent.cli.{_MODULES.get(name, name.replace('-', '_'))}")
         if name in _GROUPS:
             app.add_typer(module.app, name=name)
         else:
-            app.command(name)(getattr(module, name.replace("-", "_")))
+            app.command(name)(getattr(module, _FUNCTIONS.get(name, name.replace("-", "_"))))
     return app
 
 
@@ -64,5 +63,9 @@ def _root(
     token_host: Annotated[
         str | None, typer.Option("--token-host", help="Additional host that TOKEN_URL may name.")
     ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log everything, as LOG_LEVEL=debug.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Log warnings and errors only, and print no progress.")
+    ] = False,
 ) -> None:
-    """Declare the options that every command accepts. `agent.cli.main` removes the last three from the arguments."""
+    """Declare the options that every command accepts. `agent.cli.main` removes all but the first from the arguments."""

@@ -18,9 +18,10 @@ def backup(
     path: Annotated[str, typer.Argument(help="A folder, or a file that does not exist yet.")],
     state_url: StateUrlOption = None,
 ) -> None:
-    """Make a consistent backup of the store, without capture links, and check it. An agent may be running.
+    """Make a consistent backup of the store, and check it.
 
-    The backup includes the agent's key, so it is complete. Keep it in a place that only the operator can read.
+    An agent may be running. The backup has no capture links. It includes the agent's key, so it is complete. Keep it in
+    a place that only the operator can read.
 
     Exit codes: 0 the backup was made and checked, 1 error.
 

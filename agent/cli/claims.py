@@ -25,8 +25,9 @@ def claims(
     output: OutputOption = Format.TABLE,
     state_url: StateUrlOption = None,
 ) -> None:
-    """Show the claims of a request with `keep: claims`: the personal data of the result, until claimsTtl has passed.
+    """Show the claims that the agent keeps of a request.
 
+    Claims are the personal data of the result. A request with `keep: claims` has them until claimsTtl has passed.
     The command first records the disclosure in the audit log of the request, through the agent if one is running. If
     that fails, it shows nothing. It needs CLAIMS_KEY and the folder `keys` next to the state file.
 

@@ -35,7 +35,7 @@ def describe(
     output: OutputOption = Format.TABLE,
     state_url: StateUrlOption = None,
 ) -> None:
-    """Show the dossier of a request and its processes, as they are at Assure. Personal values are masked.
+    """Show all that is known about a request.
 
     Read-only, in the store and at Assure; needs credentials. The output contains statuses, reasons and security checks,
     and the names of all other fields. With --show-personal it contains their values as well: the command first records

@@ -20,9 +20,10 @@ def doctor(
     images: ImagesOption = None,
     state_url: StateUrlOption = None,
 ) -> None:
-    """Check settings, credentials, clock, permissions, free space, SQLite, store, source, watches, ports and images.
+    """Check the installation and its connection to Assure.
 
-    Read-only; the only call to Assure requests a token. Secrets are shown as set or not set.
+    Checks the settings, credentials, clock, permissions, free space, SQLite, store, source, watches, ports, and images
+    tracked by git. Read-only; the only call to Assure requests a token. Secrets are shown as set or not set.
 
     Exit codes: 0 no problem (warnings are possible), 1 a problem.
 

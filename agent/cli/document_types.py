@@ -19,9 +19,9 @@ def document_types(
     kind: Annotated[str | None, typer.Option("--type", help="Only this kind of document, such as passport.")] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """List the document types of this account: the values of documentId and documentType in a request file.
+    """List the document types of this account.
 
-    Needs credentials, but no store.
+    They are the values of documentId and documentType in a request file. Needs credentials, but no store.
 
     Exit codes: 0 listed (the list may be empty), 1 error.
 

@@ -27,9 +27,9 @@ _MAX_ATTEMPTS = 20  # attempts that are shown
 
 
 def explain(name: RequestName, output: OutputOption = Format.TABLE, state_url: StateUrlOption = None) -> None:
-    """Explain a request: its state, the calls to Assure, the next step, and the options of the operator.
+    """Explain the state, the calls and the next step of a request.
 
-    Read-only; works whether or not an agent is running.
+    It also shows the options of the operator. Read-only; works whether or not an agent is running.
 
     Exit codes: 0 shown, 1 unknown request.
 

@@ -22,6 +22,13 @@ AuditedName = Annotated[
 ]
 
 
+def is_quiet() -> bool:
+    """True with `--quiet`: the command prints no progress and no confirmation."""
+    from agent.platform.settings import SHARED
+
+    return SHARED.get().get("log_level") == "warning"
+
+
 def duration_option(option: str, text: str) -> float:
     """The duration in seconds. Raises BadParameter with the name of the option."""
     try:

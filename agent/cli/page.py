@@ -8,10 +8,11 @@ from agent.cli.state_file import store_settings
 
 
 def page(state_url: StateUrlOption = None) -> None:
-    """Print a link that opens the status page of the running agent in a browser on this machine.
+    """Print a link to the status page of the running agent.
 
-    The link is a secret: it works once, within ten minutes. The browser then stays logged in for twelve hours, or until
-    the agent restarts. From another machine, log in with API_TOKEN, or forward the port (ssh -L).
+    The link opens the page in a browser on this machine. It is a secret: it works once, within ten minutes. The browser
+    then stays logged in for twelve hours, or until the agent restarts. From another machine, log in with API_TOKEN, or
+    forward the port (ssh -L).
 
     Exit codes: 0 printed, 1 no agent is running.
 

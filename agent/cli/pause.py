@@ -15,7 +15,9 @@ def pause(state_url: StateUrlOption = None) -> None:
 
 
 def resume(state_url: StateUrlOption = None) -> None:
-    """Continue after `pause`, or confirm that the missing dossiers that opened the circuit breaker were deleted.
+    """Continue after `pause`, or after many dossiers were missing.
+
+    In the second case it confirms that the missing dossiers that opened the circuit breaker were deleted.
 
     Exit codes: 0 resumed, 1 error.
 

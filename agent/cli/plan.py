@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,7 +39,10 @@ def plan(
     images: ImagesOption = None,
     state_url: StateUrlOption = None,
 ) -> None:
-    """Show the changes that `run` would make with the current source and store. Changes nothing.
+    """Show the changes that `run` would make. Changes nothing.
+
+    The changes follow from the current source and store. Below them are the fields that changed in each request, as
+    `diff` shows them, but personal values are masked.
 
     Needs no credentials. Works without a store, and while an agent is running. A call to Assure that is in progress
     counts as unanswered. After the store was lost or restored, only `run` can read which dossiers Assure still has.
@@ -119,6 +122,7 @@ def as_json(found: Plan) -> dict[str, Any]:
                 "hint": change.hint or None,
                 "starts": change.starts,
                 "stopped": change.stopped,
+                "fields": change.diff.json() if change.diff is not None and change.diff.changes else [],
             }
             for change in found.changes
         ],
@@ -146,7 +150,16 @@ def as_markdown(found: Plan) -> str:
         ]
     if len(rows) > _MAX_ROWS:
         lines += ["", f"... and {len(rows) - _MAX_ROWS} more."]
+    if fields := list(changed_fields(rows[:_MAX_ROWS])):
+        lines += ["", "```diff", *(line.replace("`", "'") for line in fields), "```"]
     return "\n".join(lines)
+
+
+def changed_fields(changes: Iterable[Change]) -> Iterator[str]:
+    """The changed fields of requests that are neither new nor removed, in unified form, without personal values."""
+    for change in changes:
+        if change.diff is not None and change.diff.changes:
+            yield from change.diff.lines(change.name)
 
 
 def escaped(text: str) -> str:
@@ -183,6 +196,8 @@ def _print_table(found: Plan) -> None:
     if found.changes:
         rows = [[_title(change), _action(change), str(change.starts), _reason(change)] for change in found.changes]
         print_table(("request", "action", "starts", "why"), rows)
+        for line in changed_fields(found.changes):
+            typer.echo(line)
     typer.echo(" ".join(summary(found)))
 
 

@@ -14,7 +14,7 @@ import typer
 from pydantic import SecretStr
 
 from agent.cli import refused
-from agent.cli.options import ImagesOption, SpecsOption, StateUrlOption, duration_option
+from agent.cli.options import ImagesOption, SpecsOption, StateUrlOption, duration_option, is_quiet
 from agent.cli.output import print_error
 from agent.core.errors import AgentError, WrongUse
 from agent.platform.file_descriptors import raise_limit
@@ -48,7 +48,7 @@ def run(
         str | None, typer.Option("--listen", help="HOST:PORT of metrics, API and status page, as LISTEN.")
     ] = None,
 ) -> None:
-    """Reconcile the request files with Assure, until the agent is interrupted.
+    """Reconcile the request files with Assure until interrupted.
 
     With --once, the agent ends when every request is settled. It waits for results and end users, but not for
     retention, suspension or the start budget.
@@ -65,6 +65,7 @@ def run(
         interactive=interactive,
         rebind=rebind,
         for_people=once or sandbox,
+        quiet=is_quiet(),
     )
     flags: dict[str, object] = {"specs_dir": specs, "images_dir": images, "state_url": state_url, "listen": listen}
     if code := _run_safely(flags, options, with_timeout=timeout is not None):
@@ -121,6 +122,7 @@ class _Options:
     interactive: bool
     rebind: bool
     for_people: bool  # print progress for people, not only the log
+    quiet: bool  # print only warnings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,9 +230,10 @@ async def _run(remote: _Remote, options: _Options) -> int:
     from agent.platform.log import configure
 
     settings = remote.settings
-    quiet = options.for_people and "log_level" not in settings.model_fields_set
-    configure(settings.log_format, "warning" if quiet else settings.log_level)
-    progress = Progress(settings, running=not options.once, sandbox=options.sandbox) if options.for_people else None
+    warnings_only = options.for_people and "log_level" not in settings.model_fields_set
+    configure(settings.log_format, "warning" if warnings_only else settings.log_level)
+    shown = options.for_people and not options.quiet
+    progress = Progress(settings, running=not options.once, sandbox=options.sandbox) if shown else None
     on_step = progress.stepped if progress is not None else lambda step: None
     interrupted = _SignalHandler()
     async with Agent.opened(settings, on_step, account=remote.account, rebind=options.rebind) as agent:
@@ -242,7 +245,7 @@ async def _run(remote: _Remote, options: _Options) -> int:
             link = agent.page_link() if options.sandbox or sys.stdout.isatty() else None
             if progress is not None:
                 progress.listening(url, link)
-            elif link is not None:
+            elif link is not None and not options.quiet:
                 typer.echo(status_page(link, state_option(settings)))
 
         interrupted.on_interrupt(agent.stop)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent.cli.help import SectionedGroup
 from agent.cli.options import StateUrlOption, duration_option
 from agent.core.errors import AgentError
 
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from agent.sandbox import SandboxConfig, Subscription
 
 
-app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app = typer.Typer(cls=SectionedGroup, invoke_without_command=True, rich_markup_mode=None)
 
 
 @app.command("reset")
 def reset(state_url: StateUrlOption = None) -> None:
-    """Reset the demo: remove the store of `run --sandbox` and the simulated account.
+    """Reset the demo of `run --sandbox`.
 
-    The command removes only a store of the sandbox.
+    Removes its store and the simulated account. The command removes only a store of the sandbox.
 
     Exit codes: 0 removed, 1 no store, a store of another account, or an agent is running.
 
@@ -86,10 +87,10 @@ def sandbox(
     events_lifetime: EventsLifetime = "30s",
     persist: Persist = None,
 ) -> None:
-    """Serve a simulator of the Assure API until it is interrupted, and print its base URL.
+    """Serve a simulator of the Assure API until interrupted.
 
-    The simulator also serves /sandbox/ledger (all calls and their effects), /sandbox/faults (scripted errors) and
-    /sandbox/events (the event subscription).
+    Prints its base URL. The simulator also serves /sandbox/ledger (all calls and their effects), /sandbox/faults
+    (scripted errors) and /sandbox/events (the event subscription).
 
     Example: assure-agent sandbox --port 9466 --outcomes accepted=8,rejected=2
     """

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.options import OutputOption
+from agent.cli.options import OutputOption, is_quiet
 from agent.cli.output import Format, print_json
 from agent.platform.settings import load_settings
 from agent.views.resource import fault_json
@@ -19,7 +19,9 @@ def validate(
     ] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Check request files, and print FILE:LINE:COLUMN: message for each fault.
+    """Check request files and report each fault with its position.
+
+    A fault is one line, FILE:LINE:COLUMN: message. The last line counts files, requests and faults.
 
     Exit codes: 0 no faults, 5 the agent would refuse a file, 2 wrong use.
 
@@ -27,7 +29,7 @@ def validate(
     """
     from agent.source import validate as checks
     from agent.source.ownership import Owners
-    from agent.views.phrases import describe_ignored_files
+    from agent.views.phrases import count_of, describe_ignored_files
 
     settings = load_settings(images_dir=images_dir)
     folder = settings.images_dir if images else None
@@ -43,5 +45,8 @@ def validate(
     else:
         for fault in faults:
             typer.echo(f"{fault}. Try: {fault.hint}.")
+        if not is_quiet():
+            verdict = count_of(len(faults), "fault") if faults else "ok"
+            typer.echo(f"{count_of(found.files, 'file')}, {count_of(found.requests, 'request')}: {verdict}")
     if faults:
         raise typer.Exit(5)

@@ -34,9 +34,10 @@ def wait(
     timeout: Annotated[str, typer.Option("--timeout", help="Maximum time to wait.")] = "10m",
     state_url: StateUrlOption = None,
 ) -> None:
-    """Wait until a request is settled: done, held, suspended, in retention, or waiting for the start budget.
+    """Wait until one request or all requests are settled.
 
-    The command only reads the store. An agent must be running to settle the request.
+    Settled is done, held, suspended, in retention, or waiting for the start budget. The command only reads the store.
+    An agent must be running to settle the request.
 
     Exit codes: 0 settled, 1 unknown request, 3 a request is held, 4 not settled at the timeout. If several apply, the
     first of 1, 3, 4.

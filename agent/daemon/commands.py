@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from agent import __version__
 from agent.admission.adoption import refuse_adoption
 from agent.core.errors import AgentError, UnknownRequest
 from agent.core.observations import (
@@ -56,6 +57,8 @@ class CommandHandler:
 
         `sender` is the account that sent the command.
         """
+        if request.get("verb") == VERSION:  # changes nothing, so it waits for no command and is not recorded
+            return {"ok": True, "message": __version__}
         try:
             async with self._lock:  # the same command, sent twice at the same time, is executed once
                 return await self._execute(request, sender)
@@ -215,6 +218,7 @@ class CommandHandler:
 
 
 PAGE = "page"
+VERSION = "version"
 SHOW_CLAIMS = "show-claims"
 VERBS: dict[str, Callable[[CommandHandler, str | None, Mapping[str, Any]], Awaitable[str]]] = {
     "resolve": CommandHandler._resolve,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agent.admission import Admission, AdmissionRules, SyncResult
+from agent.admission.changes import DocumentDiffer
 from agent.assure.document_type_cache import DocumentTypeCache, OfflineDocumentTypes
 from agent.controller.start_budget import StartBudget
 from agent.core.errors import AgentError
@@ -19,7 +20,9 @@ from agent.daemon.offline_records import OfflineRecords
 from agent.ports import Clock, IdentityKey, MetaKey, Receipt
 from agent.source.diagnostics import Fault
 from agent.source.folder import Folder
+from agent.source.loader import Document
 from agent.store.readonly import ReadOnlyStore
+from agent.views.document_diff import DocumentDiff, document_diff
 from agent.views.plan import (
     Action,
     Change,
@@ -60,6 +63,7 @@ class DryRun:
         unconfirmed = policy.clock_unconfirmed or not clock.confirmed
         current = replace(policy, started_at=clock.now(), clock_unconfirmed=unconfirmed)
         records = OfflineRecords(self.store, clock, current)
+        self._differ = DocumentDiffer(rules, self.store, identity_key, clock)
         types = DocumentTypeCache(OfflineDocumentTypes(), self.store, clock)
         self._admission = Admission(folder, rules, self.store, records, identity_key, types, clock)
 
@@ -85,6 +89,10 @@ class DryRun:
     def _row(self, change: Change, before: Record | None, after: Record) -> Change:
         return change if self._recovery is None else apply_recovery(change, before, after, self._recovery)
 
+    def _diff(self, before: Record | None, document: Document | None) -> DocumentDiff | None:
+        written = self._differ.desired_as_written(document) if document is not None else None
+        return document_diff(before, written)
+
     def _present_rows(self, synced: SyncResult) -> Iterable[Change]:
         """One row for each document that admission accepts."""
         refused = {fault.name for fault in synced.refusals}
@@ -101,6 +109,7 @@ class DryRun:
                 file=document.file,
                 line=document.line,
                 starts=remaining_starts(after),
+                diff=self._diff(before, document),
             )
             yield self._row(change, before, after)
 
@@ -112,11 +121,10 @@ class DryRun:
         for faults in first.values():
             fault, more = faults[0], len(faults) - 1
             reason = fault.message + (f" (and {more} more)" if more else "")
-            after = (
-                self._before_and_after(self._identity_key.uid(self._rules.source, fault.name))[1]
-                if fault.name is not None
-                else None
-            )
+            before = after = None
+            if fault.name is not None:
+                before, after = self._before_and_after(self._identity_key.uid(self._rules.source, fault.name))
+            document = synced.scan.documents.get(fault.name or "")
             if after is not None and after.present:
                 reason += f"; the admitted document continues, {describe_progress(after)}"
             yield Change(
@@ -128,6 +136,7 @@ class DryRun:
                 column=fault.column,
                 hint=fault.hint,
                 starts=remaining_starts(after) if after is not None else 0,
+                diff=self._diff(before, document) if document is not None else None,
             )
 
     def _removed_rows(self, synced: SyncResult) -> Iterable[Change]:
@@ -144,7 +153,14 @@ class DryRun:
                 action, reason = Action.WITHDRAW, "too many withdrawals at once: it waits for approval"
             elif after.present and before.outcome is None:
                 reason = f"its file cannot be read completely, so it is not withdrawn; {reason}"
-            change = Change(name=name, action=action, reason=reason, starts=remaining_starts(after), stopped=stopped)
+            change = Change(
+                name=name,
+                action=action,
+                reason=reason,
+                starts=remaining_starts(after),
+                stopped=stopped,
+                diff=self._diff(before, None),
+            )
             yield self._row(change, before, after)
 
     def _before_and_after(self, uid: str) -> tuple[Record | None, Record | None]:

@@ -24,6 +24,8 @@ class Validated:
 
     faults: list[Fault]
     passed_over: list[str]
+    files: int
+    requests: int  # valid ones, and those whose images are faulty
 
 
 def validate(
@@ -43,7 +45,9 @@ def validate(
     faults: list[Fault] = []
     documents: list[Document] = []
     passed_over: list[str] = []
+    files = 0
     for loaded in _once(paths, owners or Owners(), foreign, passed_over):
+        files += 1
         faults += loaded.faults
         documents += loaded.documents
     faults += unique(documents)[1]
@@ -57,7 +61,7 @@ def validate(
             if isinstance(found, tuple):
                 faults += image_faults(document, found)
     faults.sort(key=lambda fault: (fault.file, fault.line, fault.column))
-    return Validated(faults, sorted(set(passed_over)))
+    return Validated(faults, sorted(set(passed_over)), files, len(documents))
 
 
 def image_faults(document: Document, unusable: Iterable[UnusableImage]) -> Iterator[Fault]:

@@ -14,6 +14,7 @@ from agent.core.policy import Policy
 from agent.core.record import Desired, HoldReason, Outcome, Phase, Record
 from agent.core.retry import holds_new_work
 from agent.core.rules.transitions import has_successor
+from agent.views.document_diff import DocumentDiff
 
 
 class Action(StrEnum):
@@ -41,6 +42,7 @@ class Change:
     hint: str = ""  # the remedy for a refusal
     starts: int = 0  # billable starts still to come
     stopped: bool = False  # a withdrawal that waits for the operator's approval
+    diff: DocumentDiff | None = None  # None: the file is as it was admitted, or cannot be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

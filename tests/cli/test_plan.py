@@ -38,6 +38,7 @@ def test_without_credentials_and_without_a_store(here: Here) -> None:
                 "hint": None,
                 "starts": 1,
                 "stopped": False,
+                "fields": [],
             }
         ],
         "starts": 1,

@@ -3,8 +3,9 @@
 import typer
 
 from agent.cli.audit import certificate, export, log, query, verify
+from agent.cli.help import SectionedGroup
 
-app = typer.Typer(help="Read-only commands for auditors.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Read the audit log.", cls=SectionedGroup, no_args_is_help=True, rich_markup_mode=None)
 app.command("log")(log.log)
 app.command("verify")(verify.verify)
 app.command("query")(query.query)

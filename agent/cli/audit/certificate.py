@@ -27,10 +27,10 @@ def certificate(
     ] = Format.TABLE,
     state_url: StateUrlOption = None,
 ) -> None:
-    """State that Assure keeps nothing of a request, with the evidence: calls, answers, events and their hashes.
+    """State with evidence that Assure keeps nothing of a request.
 
-    The command first verifies the audit log of the request. It prints no statement until Assure has confirmed the
-    deletion of every dossier.
+    The evidence is calls, answers, events and their hashes. The command first verifies the audit log of the request. It
+    prints no statement until Assure has confirmed the deletion of every dossier.
 
     Exit codes: 0 stated, 1 unknown request, a dossier that may still exist, or a changed audit log.
 

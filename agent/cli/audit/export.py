@@ -29,10 +29,11 @@ def export(
     ] = False,
     state_url: StateUrlOption = None,
 ) -> None:
-    """Write all events with their hashes, and the checkpoints, as JSON Lines: no names, labels, paths or links.
+    """Write all events with their hashes as JSON Lines.
 
-    The export is a snapshot of the store, even while an agent is running. To verify it on any machine without the
-    agent: `assure-agent audit export --script > verify_export.py`, then `python3 verify_export.py FILE`.
+    The export also has the checkpoints, but no names, labels, paths or links. It is a snapshot of the store, even while
+    an agent is running. To verify it on any machine without the agent: `assure-agent audit export --script >
+    verify_export.py`, then `python3 verify_export.py FILE`.
 
     Exit codes: 0 written, 1 unknown request, or the file cannot be written.
 

@@ -1,6 +1,5 @@
 """`assure-agent audit log`: show every event of one request."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,10 @@ from agent.cli.output import Format, print_json, print_table
 from agent.cli.state_file import state_file
 from agent.core.duration import format_duration
 from agent.core.timestamps import format_optional_timestamp
-from agent.views.resource import answer_json
+from agent.views.event_sentences import spaced
 
 if TYPE_CHECKING:
-    from agent.store.audit.request_log import AuditEntry, LoggedAnswer
+    from agent.store.audit.request_log import LoggedAnswer
 
 
 def log(
@@ -22,31 +21,25 @@ def log(
     output: OutputOption = Format.TABLE,
     state_url: StateUrlOption = None,
 ) -> None:
-    """Show every event of a request: time, observation, changed fields, and Assure's answer.
+    """Show every event of a request with the changed fields.
 
-    Read-only. `audit verify` checks the events.
+    Also shows the time, the observation and Assure's answer. Read-only. `logs` shows the same in plain words. `audit
+    verify` checks the events.
 
     Exit codes: 0 shown, 1 unknown request.
 
     Example: assure-agent audit log customer-4711
     """
-    from agent.store.audit.request_log import request_events, subjects
-    from agent.store.connection import reader
-    from agent.store.identity_key import Keys
-    from agent.store.nearest_names import unknown_request
+    from agent.cli.event_log import event_json, requests_named
+    from agent.store.audit.request_log import request_events
 
-    path = state_file(state_url)
-    with reader(path) as connection:
-        connection.execute("BEGIN")
-        found = subjects(connection, name, Keys.existing(path))
-        if not found:
-            raise unknown_request(path, name, audit=True)
+    with requests_named(state_file(state_url), [name]) as (connection, found):
         logs = [(subject, list(request_events(connection, subject.uid))) for subject in found]
     if output is Format.JSON:
         print_json(
             {
                 "items": [
-                    {"name": s.name, "uid": s.uid, "events": [_event_json(e) for e in entries]} for s, entries in logs
+                    {"name": s.name, "uid": s.uid, "events": [event_json(e) for e in entries]} for s, entries in logs
                 ]
             }
         )
@@ -54,34 +47,10 @@ def log(
     for subject, entries in logs:
         typer.echo(f"{subject.name or 'a request whose name was forgotten'}, uid {subject.uid}")
         rows = [
-            [str(e.seq), format_optional_timestamp(e.at) or "", _spaced(e.type), _reply(e.reply), _changed(e.changes)]
+            [str(e.seq), format_optional_timestamp(e.at) or "", spaced(e.type), _reply(e.reply), _changed(e.changes)]
             for e in entries
         ]
         print_table(("seq", "time", "observed", "answer", "changed"), rows)
-
-
-def _event_json(entry: "AuditEntry") -> dict[str, Any]:
-    reply = entry.reply
-    return {
-        "event": entry.event,
-        "seq": entry.seq,
-        "time": format_optional_timestamp(entry.at),
-        "type": entry.type,
-        "changes": entry.changes,
-        "hash": entry.hash,
-        "call": None
-        if reply is None
-        else {
-            "number": reply.number,
-            "effect": reply.effect,
-            **answer_json(reply),
-        },
-    }
-
-
-def _spaced(name: str) -> str:
-    """`DossierCreated` as `dossier created`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
 
 
 def _reply(reply: "LoggedAnswer | None") -> str:

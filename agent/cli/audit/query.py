@@ -41,11 +41,12 @@ def query(
     output: Annotated[Output, typer.Option("--output", "-o", help="Output format: table, json or csv.")] = Output.TABLE,
     state_url: StateUrlOption = None,
 ) -> None:
-    """Query the store with a named query, or with SQL on its views and tables. An agent may be running.
+    """Query the store with a named query or with SQL.
 
-    Without NAME, the command lists the named queries, their parameters, and the views. It also finds your own queries
-    in the folder `queries` next to the state file. A query cannot write, and cannot read capture links or claims. In
-    CSV, text that a spreadsheet would run as a formula begins with an apostrophe.
+    SQL may use its views and tables. An agent may be running. Without NAME, the command lists the named queries, their
+    parameters, and the views. It also finds your own queries in the folder `queries` next to the state file. A query
+    cannot write, and cannot read capture links or claims. In CSV, text that a spreadsheet would run as a formula begins
+    with an apostrophe.
 
     Exit codes: 0 the query was run, 1 unknown query, or a query that cannot be run.
 

@@ -22,8 +22,9 @@ def verify(
     output: OutputOption = Format.TABLE,
     state_url: StateUrlOption = None,
 ) -> None:
-    """Verify that no event of the audit log was changed, removed, inserted or moved.
+    """Verify that the audit log is as the agent wrote it.
 
+    The command finds events that were changed, removed, inserted or moved.
     For each request, the command verifies the chain of hashes, replays the events against the record, and compares the
     calls, starts, name, labels and authors. It also verifies the chain of the operator's commands. It compares all
     events with the checkpoints next to the state file or in a copy of them. Findings are in the order of writing.

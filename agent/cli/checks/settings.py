@@ -20,23 +20,27 @@ class Value:
 
     name: str
     shown: str
+    default: str
     origin: str  # flag | environment | .env | secrets | yaml | file | default
+    where: str  # the place in it, such as .env:3; empty for a default
 
 
 def origins(settings: Settings, found: Mapping[str, FoundSetting]) -> list[Value]:
-    """Every setting with its value and its source."""
+    """Every setting with its value, its default and its source."""
+    defaults = Settings()
     return [
         Value(
             name=PREFIX + name.upper(),
-            shown=_shown(name, settings),
+            shown=_shown(name, getattr(settings, name)),
+            default=_shown(name, getattr(defaults, name)),
             origin=found[name].origin if name in found else "default",
+            where=found[name].where if name in found else "",
         )
         for name in Settings.model_fields
     ]
 
 
-def _shown(name: str, settings: Settings) -> str:
-    value = getattr(settings, name)
+def _shown(name: str, value: object) -> str:
     annotation = Settings.model_fields[name].annotation
     if isinstance(value, SecretStr):
         return "set" if value.get_secret_value() else "not set"

@@ -1,6 +1,6 @@
 """One request for an auditor: its search by name, uid or forgotten name, and its events with answers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ class AuditEntry:
     """One event. `event` counts in the order of writing, `seq` within the request. `at` is in seconds, UTC."""
 
     event: int
+    uid: str
     seq: int
     at: float
     type: str
@@ -65,16 +66,50 @@ def _rows(connection: Connection, where: str, value: str) -> list[dict[str, Any]
 
 def request_events(connection: Connection, uid: str) -> Iterator[AuditEntry]:
     """All events of a request, oldest first."""
-    columns = "number, effect, result, status, trouble, trace_id"
-    sql = f"SELECT {columns} FROM attempts WHERE uid = ? AND result IS NOT NULL"  # noqa: S608 - constant
-    names = columns.split(", ")
-    replies = {row[0]: LoggedAnswer(**dict(zip(names, row, strict=True))) for row in connection.execute(sql, (uid,))}
-    open_call: int | None = None
-    sql = "SELECT id, seq, at, type, changes, hash FROM events WHERE uid = ? ORDER BY seq"
-    for event, seq, at, kind, text, digest in connection.execute(sql, (uid,)):
-        changes = orjson.loads(text)
-        reply = None
-        if "intent" in changes:
-            reply = replies.get(open_call) if open_call is not None else None
-            open_call = changes["intent"]["number"] if changes["intent"] is not None else None
-        yield AuditEntry(event=event, seq=seq, at=at, type=kind, changes=changes, hash=digest, reply=reply)
+    return EventReader(connection, [uid]).read()
+
+
+class EventReader:
+    """Reads the events of some requests, or of all, in the order of writing. Each `read` continues after the last one.
+
+    `since` is in seconds since the epoch. An event that ends a call has Assure's answer.
+    """
+
+    def __init__(self, connection: Connection, uids: Sequence[str] | None = None, since: float = 0.0) -> None:
+        self._connection = connection
+        self._since = since
+        self._uids = None if uids is None else orjson.dumps(list(uids)).decode()
+        self._last = 0  # the newest event that was read
+        self._open_calls: dict[str, int | None] = {}  # by uid
+
+    def read(self) -> Iterator[AuditEntry]:
+        """The events that were written since the last read."""
+        of_requests = "" if self._uids is None else "AND uid IN (SELECT value FROM json_each(:uids))"
+        sql = (
+            "SELECT id, uid, seq, at, type, changes, hash FROM events "  # noqa: S608 - constant
+            f"WHERE id > :last AND at >= :since {of_requests} ORDER BY id"
+        )
+        values = {"last": self._last, "since": self._since, "uids": self._uids}
+        for event, uid, seq, at, kind, text, digest in self._connection.execute(sql, values):
+            self._last = event
+            changes = orjson.loads(text)
+            reply = self._answer(uid, seq, changes["intent"]) if "intent" in changes else None
+            yield AuditEntry(event=event, uid=uid, seq=seq, at=at, type=kind, changes=changes, hash=digest, reply=reply)
+
+    def _answer(self, uid: str, seq: int, following: dict[str, Any] | None) -> LoggedAnswer | None:
+        """The answer to the call that was open before this event. `following` is the call that it opens."""
+        number = self._open_calls[uid] if uid in self._open_calls else self._call_before(uid, seq)
+        self._open_calls[uid] = following["number"] if following is not None else None
+        columns = "number, effect, result, status, trouble, trace_id"
+        sql = f"SELECT {columns} FROM attempts WHERE uid = ? AND number = ? AND result IS NOT NULL"  # noqa: S608 - constant
+        row = self._connection.execute(sql, (uid, number)).fetchone()
+        return None if row is None else LoggedAnswer(**dict(zip(columns.split(", "), row, strict=True)))
+
+    def _call_before(self, uid: str, seq: int) -> int | None:
+        """The call that was open before the first event that was read of a request."""
+        sql = (
+            "SELECT json_extract(changes, '$.intent.number') FROM events "
+            "WHERE uid = ? AND seq < ? AND json_type(changes, '$.intent') IS NOT NULL ORDER BY seq DESC LIMIT 1"
+        )
+        row = self._connection.execute(sql, (uid, seq)).fetchone()
+        return None if row is None else row[0]

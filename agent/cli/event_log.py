@@ -1,0 +1,113 @@
+"""Events as lines for people or JSON: `logs`, `events` and `describe` share it."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import typer
+
+from agent.cli.output import Format, print_json
+from agent.core.errors import UnknownRequest
+from agent.core.timestamps import format_timestamp
+from agent.store.audit.request_log import AuditEntry, EventReader, Subject, subjects
+from agent.store.connection import Connection, reader
+from agent.store.identity_key import Keys
+from agent.views.event_sentences import event_sentence
+from agent.views.resource import answer_json
+
+FORGOTTEN = "(forgotten)"
+_POLL_SECONDS = 0.5  # seconds between two reads of the store
+
+
+@contextlib.contextmanager
+def requests_named(
+    path: Path, names: Sequence[str], follow: bool = False
+) -> Iterator[tuple[Connection, list[Subject]]]:
+    """A connection, and the requests of these names or uids. Raises UnknownRequest for the first unknown one.
+
+    The connection reads a snapshot, or with `follow` what is committed at each read.
+    """
+    with reader(path) as connection:
+        if not follow:
+            connection.execute("BEGIN")
+        keys = Keys.existing(path)
+        found: list[Subject] = []
+        for name in names:
+            of_name = subjects(connection, name, keys)
+            if not of_name:
+                raise UnknownRequest(name, audit=True)
+            found += of_name
+        yield connection, found
+
+
+def event_line(entry: AuditEntry, name: str | None) -> str:
+    """An event on one line: time, name of the request, sentence. Without a name if all events are of one request."""
+    reply = entry.reply
+    sentence = event_sentence(
+        entry.type, entry.changes, reply.status if reply else None, reply.trouble if reply else None
+    )
+    return "  ".join(filter(None, (format_timestamp(entry.at), name, sentence)))
+
+
+def event_json(entry: AuditEntry) -> dict[str, Any]:
+    """An event with its changes and Assure's answer."""
+    reply = entry.reply
+    call = None if reply is None else {"number": reply.number, "effect": reply.effect, **answer_json(reply)}
+    return {
+        "event": entry.event,
+        "seq": entry.seq,
+        "time": format_timestamp(entry.at),
+        "type": entry.type,
+        "changes": entry.changes,
+        "hash": entry.hash,
+        "call": call,
+    }
+
+
+class EventPrinter:
+    """Prints the events of a reader, with the name of each request or without."""
+
+    def __init__(self, connection: Connection, events: EventReader, output: Format, with_name: bool) -> None:
+        self._connection = connection
+        self._events = events
+        self._output = output
+        self._with_name = with_name
+        self._names: dict[str, str] = {}
+
+    def print(self) -> None:
+        """Print the events that were written so far: lines, or one JSON document."""
+        entries = self._events.read()
+        if self._output is Format.JSON:
+            print_json({"items": [self._json(entry) for entry in entries]})
+        else:
+            self._print_lines(entries)
+
+    def follow(self, ended: Callable[[], bool]) -> None:
+        """Print each event once it is durable, until `ended` or Ctrl-C. JSON is one object a line."""
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                last = ended()  # read before the events, so that none is missed
+                if self._output is Format.JSON:
+                    for entry in self._events.read():
+                        typer.echo(orjson.dumps(self._json(entry)))
+                else:
+                    self._print_lines(self._events.read())
+                if last:
+                    return
+                time.sleep(_POLL_SECONDS)
+
+    def _print_lines(self, entries: Iterable[AuditEntry]) -> None:
+        for entry in entries:
+            typer.echo(event_line(entry, self._name(entry.uid) if self._with_name else None))
+
+    def _json(self, entry: AuditEntry) -> dict[str, Any]:
+        return {"name": self._name(entry.uid), "uid": entry.uid, **event_json(entry)}
+
+    def _name(self, uid: str) -> str:
+        if uid not in self._names:
+            row = self._connection.execute("SELECT name FROM requests WHERE uid = ?", (uid,)).fetchone()
+            self._names[uid] = row[0] or FORGOTTEN
+        return self._names[uid]
