@@ -1,33 +1,31 @@
-"""`assure-agent describe NAME --remote`: show the dossier of a request at Assure."""
+"""`assure-agent describe NAME`: show all that the store and Assure have about a request."""
 
-import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from agent.cli.agent_client import send_command
+from agent.cli.explain import FoundRequest, find_requests, print_hold
+from agent.cli.get import sentence
 from agent.cli.options import OutputOption, RequestName, StateUrlOption
 from agent.cli.output import Format, print_json
-from agent.core.answer import Answer, Done, Refused
-from agent.core.assure_types import ListedProcess
-from agent.core.errors import AgentError, RemoteError, StoreForeign
-from agent.core.record import Record
+from agent.cli.state_file import store_settings
+from agent.core.timestamps import format_optional_timestamp, format_timestamp
 from agent.platform.settings import Settings, load_settings
 from agent.store.nearest_names import unknown_request
-from agent.store.readonly import ReadOnlyStore
-from agent.views.phrases import LINK_LOST, new_link_command
+from agent.views.document_diff import MASK, document_fields, is_personal
+from agent.views.event_sentences import event_sentence
+from agent.views.explain import describe_attempt
+from agent.views.explain_json import explanation_json
+from agent.views.resource import conditions_json, fault_json, request_json
 
-if TYPE_CHECKING:
-    from agent.assure.client import AssureClient
-    from agent.assure.process_details import ProcessDetails
-
-MASK = "***"
+_MAX_EVENTS = 20  # events that are shown
 
 
 def describe(
     name: RequestName,
     remote: Annotated[
-        bool, typer.Option("--remote", help="Read from Assure. Required: `explain` shows the local state.")
+        bool, typer.Option("--remote", help="Also read the dossier at Assure. Needs credentials.")
     ] = False,
     show_personal: Annotated[
         bool, typer.Option("--show-personal", help="Show personal values. The audit log records the disclosure.")
@@ -37,158 +35,122 @@ def describe(
 ) -> None:
     """Show all that is known about a request.
 
-    Read-only, in the store and at Assure; needs credentials. The output contains statuses, reasons and security checks,
-    and the names of all other fields. With --show-personal it contains their values as well: the command first records
-    the disclosure in the audit log, through the agent if one is running. If that fails, it shows nothing.
+    Shows the state, the admitted document, images, conditions, hold, calls and the last events; with --remote also the
+    dossier and its processes as they are at Assure. Read-only, in the store and at Assure.
 
-    Exit codes: 0 shown (also if Assure has deleted the dossier), 1 unknown request, no dossier at Assure, or no answer
-    from Assure.
+    Personal values are masked. With --show-personal the command first records the disclosure in the audit log, through
+    the agent if one is running. If that fails, it shows nothing.
+
+    Exit codes: 0 shown (also if Assure has deleted the dossier), 1 unknown request; with --remote also no dossier at
+    Assure, or no answer from Assure.
 
     Example: assure-agent describe customer-4711 --remote
     """
-    if not remote:
-        raise typer.BadParameter("expected --remote; `assure-agent explain` shows the local state.")
-    settings = load_settings(state_url=state_url)
-    records, linkless = _records(settings, name)
-    if show_personal:
-        for record in records:  # the disclosure is durable before Assure is called
-            typer.echo(send_command(settings, "show-personal", name=name, uid=record.uid), err=True)
-    asked = asyncio.run(_read_remote(settings, records, show_personal))
-    items = [
-        item | {"linkLost": item["found"] and record.uid in linkless}
-        for record, item in zip(records, asked, strict=True)
-    ]
-    if output is Format.JSON:
-        print_json({"items": items})
-    else:
-        for item in items:
-            _print(item)
-            if item["linkLost"]:
-                typer.echo(f"  {LINK_LOST} Try: {new_link_command(name)}.")
-
-
-def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
-    """The records of this name that have a dossier, and the uids of those whose capture link is lost."""
-    from agent.assure.account import account_of, need_credentials  # imported late: it imports the whole client
-
-    need_credentials(settings)
-    records: list[Record] = []
-    linkless: set[str] = set()
-    if settings.state_path.exists():
-        with ReadOnlyStore(settings.state_path) as reading:
-            reading.freeze()
-            records, account = reading.find(name), reading.account()
-            linkless = {record.uid for record in records if reading.has_lost_link(record)}
-            own = account_of(settings)
-            if records and account not in (None, own):
-                raise StoreForeign(
-                    f"The state file belongs to {account}, not to {own}.",
-                    "use the settings of that account; this account does not have its dossiers",
-                )
-    if not records:
+    settings = load_settings(state_url=state_url) if remote else store_settings(state_url)
+    dossiers = _dossiers(settings, name, show_personal) if remote else {}
+    found, refusals = find_requests(settings, name, _MAX_EVENTS)
+    if not found and not refusals:
         raise unknown_request(settings.state_path, name)
-    there = [record for record in records if record.dossier_id is not None]
-    if not there:
-        raise AgentError(f"{name} has no dossier at Assure.", f"see its state with `assure-agent explain {name}`")
-    return there, linkless
-
-
-async def _read_remote(settings: Settings, records: list[Record], personal: bool) -> list[dict[str, Any]]:
-    from agent.assure.account import authenticate, client_config
-    from agent.assure.client import AssureClient
-    from agent.platform.clock import SystemClock
-
-    async with AssureClient(client_config(settings), SystemClock()) as client:
-        await authenticate(client, settings, "nothing was changed")
-        return [await _dossier(client, record, personal) for record in records]
-
-
-async def _dossier(client: "AssureClient", record: Record, personal: bool) -> dict[str, Any]:
-    assert record.dossier_id is not None
-    answer = await client.read_dossier(record.dossier_id)
-    item: dict[str, Any] = {"name": record.name, "dossierId": record.dossier_id, "found": isinstance(answer, Done)}
-    if isinstance(answer, Done):
-        listed = answer.value.processes
-        processes = [await _process(client, record.dossier_id, process, personal) for process in listed]
-        return item | {"externalReference": answer.value.reference, "processes": processes}
-    if isinstance(answer, Refused) and answer.missing:
-        return item | {"externalReference": None, "processes": []}
-    raise _unanswered(answer)
-
-
-async def _process(client: "AssureClient", dossier_id: str, listed: ListedProcess, personal: bool) -> dict[str, Any]:
-    answer = await client.describe_process(dossier_id, listed.process_id, personal)
-    row: dict[str, Any] = {
-        "processId": listed.process_id,
-        "provider": listed.provider,
-        "processType": listed.process_type,
-        "createdAt": listed.created_at or None,
-        "updatedAt": listed.updated_at or None,
-        "status": listed.status,
-    }
-    if not isinstance(answer, Done):
-        if isinstance(answer, Refused) and answer.missing:
-            return row
-        raise _unanswered(answer)
-    reading = answer.value.reading
-    return row | {
-        "status": reading.status,
-        "reasons": [[part for part in (r.type, r.category, r.sub_category) if part] for r in reading.reasons],
-        "checks": dict(reading.checks),
-        "failType": reading.fail_type,
-        "similarity": reading.similarity,
-        "depictions": list(answer.value.depictions),
-        **_fields(answer.value, personal),
-    }
-
-
-def _fields(found: "ProcessDetails", personal: bool) -> dict[str, Any]:
-    """All other fields: `personal` with a list of values for each, or `masked`."""
-    if not personal:
-        return {"masked": dict.fromkeys(found.masked, MASK)}
-    values: dict[str, list[str]] = {}
-    for path, value in found.personal:
-        values.setdefault(path, []).append(value)
-    return {"personal": values}
-
-
-def _unanswered(answer: Answer[Any]) -> RemoteError:
-    from agent.platform.endpoint_health import trouble_of
-
-    trouble = trouble_of(answer)
-    how = trouble.sentence if trouble is not None else f"HTTP {answer.evidence.status}"
-    return RemoteError(f"Assure cannot be read ({how}).", "check credentials and network with `assure-agent doctor`")
-
-
-def _print(item: dict[str, Any]) -> None:
-    if not item["found"]:
-        typer.echo(f"{item['name']}: Assure has no dossier {item['dossierId']} (404). It was deleted.")
+    if show_personal and not remote:
+        _record_disclosure(settings, name, [one.record.uid for one in found])
+    items = [_json(one, settings, show_personal) | {"remote": dossiers.get(one.record.uid)} for one in found]
+    if output is Format.JSON:
+        print_json({"items": items, "refused": [{**fault_json(one), "name": one.name} for one in refusals]})
         return
-    typer.echo(f"{item['name']}: dossier {item['dossierId']}, reference {item['externalReference'] or '-'}")
-    if not item["processes"]:
-        typer.echo("  no processes")
-    for process in item["processes"]:
-        _print_process(process)
+    for one, item in zip(found, items, strict=True):
+        _print(one, item)
+    for refusal in refusals:
+        typer.echo(f"The agent refused its file at the last scan: {sentence(refusal)}")
 
 
-def _print_process(process: dict[str, Any]) -> None:
-    typer.echo(
-        f"  process {process['processId']}: {process['status']} ({process['provider']}, {process['processType']}, "
-        f"created {process['createdAt'] or '-'}, updated {process['updatedAt'] or '-'})"
-    )
-    for reason in process.get("reasons", []):
-        typer.echo(f"    reason: {' / '.join(reason)}")
-    for check, passed in process.get("checks", {}).items():
-        typer.echo(f"    check {check}: {'passed' if passed else 'not passed'}")
-    pictures = ", ".join(process.get("depictions", []))
-    for label, value in (
-        ("failed with", process.get("failType")),
-        ("similarity", process.get("similarity")),
-        ("pictures", pictures),
+def _dossiers(settings: Settings, name: str, personal: bool) -> dict[str, dict[str, Any]]:
+    """The dossiers at Assure by uid, after the disclosure is durable."""
+    from agent.cli.describe_remote import read_dossiers, records_at_assure
+
+    records = records_at_assure(settings, name)
+    if personal:
+        _record_disclosure(settings, name, [record.uid for record in records])
+    return read_dossiers(settings, records, personal)
+
+
+def _record_disclosure(settings: Settings, name: str, uids: list[str]) -> None:
+    for uid in uids:
+        typer.echo(send_command(settings, "show-personal", name=name, uid=uid), err=True)
+
+
+def _json(found: FoundRequest, settings: Settings, personal: bool) -> dict[str, Any]:
+    """The local view. Personal values of the document are masked unless `personal`."""
+    record, desired = found.record, found.record.desired
+    shown = {
+        path: value if personal or not is_personal(path) else MASK
+        for path, value in document_fields(desired)
+        if not path.startswith("spec.upload.images.")
+    }
+    return {
+        **request_json(record),
+        **explanation_json(record, found.attempts, found.now, settings.policy, found.context),
+        "conditions": conditions_json(record),
+        "document": {"file": desired.file, "line": desired.line, "commit": desired.commit, "fields": shown},
+        "images": [
+            {"depiction": one.depiction, "path": one.path if personal else MASK, "sha256": one.sha256}
+            for one in desired.images
+        ],
+        "events": [
+            {
+                "seq": one.seq,
+                "time": format_timestamp(one.at),
+                "type": one.type,
+                "sentence": event_sentence(one.type, one.changes),
+            }
+            for one in found.events
+        ],
+    }
+
+
+def _print(found: FoundRequest, item: dict[str, Any]) -> None:
+    record = found.record
+    for title, value in (
+        ("Name", record.name),
+        ("Uid", record.uid),
+        ("Mode", item["mode"]),
+        ("Generation", str(record.generation)),
+        ("Phase", item["phase"]),
+        ("State", item["state"]),
+        ("Outcome", item["outcome"]),
+        ("Dossier", record.dossier_id),
+        ("Process", record.process_id),
+        ("Reference", item["externalReference"]),
+        ("Admitted", item["admittedAt"]),
+        ("Due", format_optional_timestamp(record.due_at)),
     ):
-        if value:
-            typer.echo(f"    {label}: {value}")
-    for path, mask in process.get("masked", {}).items():
-        typer.echo(f"    {path}: {mask}")
-    for path, values in process.get("personal", {}).items():
-        typer.echo(f"    {path}: {', '.join(values)}")
+        typer.echo(f"{title + ':':12}{value or '-'}")
+    document = item["document"]
+    _print_section(
+        f"Document ({document['file']}:{document['line']})",
+        [f"{path}: {value}" for path, value in document["fields"].items()],
+    )
+    _print_section("Images", [f"{one['depiction']}: {one['path']} (sha256 {one['sha256']})" for one in item["images"]])
+    _print_section(
+        "Conditions",
+        [f"{one['type']}: {one['status']}, {one['reason']}, {one['lastTransitionTime']}" for one in item["conditions"]],
+    )
+    _print_section("State", item["where"])
+    print_hold(item)
+    _print_section(
+        "Calls to Assure",
+        [f"{one.number}. {format_timestamp(one.intended_at)}: {describe_attempt(one)}" for one in found.attempts],
+    )
+    _print_section("Next step", [item["next"]["sentence"]])
+    _print_section("Events", [f"{one['time']}  {one['sentence']}" for one in item["events"]])
+    if item["remote"] is not None:
+        from agent.cli.describe_remote import print_dossier
+
+        typer.echo("\nAt Assure:")
+        print_dossier(item["remote"])
+
+
+def _print_section(title: str, lines: list[str]) -> None:
+    if lines:
+        typer.echo(f"\n{title}:")
+    for line in lines:
+        typer.echo(f"  {line}")

@@ -1,5 +1,6 @@
 """`assure-agent explain`: show the state of a request, its reasons, and the next step."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from agent.ports.store import Attempt
 from agent.store.lock import holder
 from agent.store.nearest_names import unknown_request
 from agent.store.readonly import ReadOnlyStore
-from agent.store.request_queries import Refusal
+from agent.store.request_queries import HistoryEntry, Refusal
 from agent.views.explain import RequestContext, describe_attempt
 from agent.views.explain_json import explanation_json
 from agent.views.phrases import relative_time
@@ -35,33 +36,54 @@ def explain(name: RequestName, output: OutputOption = Format.TABLE, state_url: S
 
     Example: assure-agent explain customer-4711
     """
-    from agent.platform.clock import SystemClock
-
     settings = store_settings(state_url)
-    found, refusals = _find(settings, name)
+    found, refusals = find_requests(settings, name)
     if not found and not refusals:
         raise unknown_request(settings.state_path, name)
-    now = SystemClock().now()
-    items = [explanation_json(record, attempts, now, settings.policy, context) for record, attempts, context in found]
+    items = [explanation_json(one.record, one.attempts, one.now, settings.policy, one.context) for one in found]
     if output is Format.JSON:
         refused = [{**fault_json(refusal), "name": refusal.name} for refusal in refusals]
         print_json({"items": items, "refused": refused})
         return
-    for (_, attempts, _), item in zip(found, items, strict=True):
-        _print(item, attempts, now)
+    for one, item in zip(found, items, strict=True):
+        _print(item, one.attempts, one.now)
     for refusal in refusals:
         typer.echo(f"The agent refused its file at the last scan: {sentence(refusal)}")
 
 
-def _find(settings: Settings, name: str) -> tuple[list[tuple[Record, list[Attempt], RequestContext]], list[Refusal]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundRequest:
+    """A request as one snapshot of the store has it, with its last calls and events, oldest first."""
+
+    record: Record
+    attempts: list[Attempt]
+    events: list[HistoryEntry]
+    context: RequestContext
+    now: float
+
+
+def find_requests(settings: Settings, name: str, most_events: int = 0) -> tuple[list[FoundRequest], list[Refusal]]:
+    """The requests of this name, and the refusals of its file at the last scan."""
+    from agent.platform.clock import SystemClock
+
     if not settings.state_path.exists():
         return [], []
+    now = SystemClock().now()
     runs = holder(settings.state_path) is not None  # without an agent, no circuit breaker is open
     with ReadOnlyStore(settings.state_path) as reading:
         reading.freeze()
         # The recovery is read before the records: a running agent may end it at any moment.
         context = partial(_context, reading, reading.recovery(), runs)
-        found = [(one, reading.attempts(one.uid, _MAX_ATTEMPTS), context(one)) for one in reading.find(name)]
+        found = [
+            FoundRequest(
+                record=record,
+                attempts=reading.attempts(record.uid, _MAX_ATTEMPTS),
+                events=reading.history(record.uid, most_events),
+                context=context(record),
+                now=now,
+            )
+            for record in reading.find(name)
+        ]
         return found, reading.refused(name)
 
 
@@ -97,6 +119,11 @@ def _print(item: dict[str, Any], attempts: list[Attempt], now: float) -> None:
         typer.echo(f"  {attempt.number}. {relative_time(attempt.intended_at, now)}: {describe_attempt(attempt)}")
     typer.echo(f"\nNext step: {item['next']['sentence']}")
     _print_what_if(item)
+    print_hold(item)
+
+
+def print_hold(item: dict[str, Any]) -> None:
+    """Print the hold of an explanation, and how to resolve it."""
     if (hold := item["hold"]) is not None:
         evidence = f" Evidence: {hold['evidence']}." if hold["evidence"] else ""
         typer.echo(f"\nHold {hold['id']} ({hold['reason']}): {hold['meaning']}{evidence} {hold['remedy']}")

@@ -14,7 +14,7 @@ SECTIONS = {
     "Daily work": ("plan", "diff", "get", "describe", "explain", "logs", "events", "wait", "page", "claims"),
     "Decisions": ("resolve", "rerun", "approve", "pause", "resume", "forget"),
     "Audit": ("audit",),
-    "Maintenance": ("backup", "restore", "config", "version", "help"),
+    "Maintenance": ("backup", "restore", "config", "version", "completion", "help"),
 }
 """The commands in the order of the help."""
 HELP_WIDTH = 80

@@ -53,16 +53,7 @@ def request_status_json(record: Record) -> dict[str, Any]:
         **request_json(record),
         "labels": dict(record.desired.labels),
         "observedGeneration": record.generation,
-        "conditions": [
-            {
-                "type": condition.type,
-                "status": "True" if condition.holds else "False",
-                "reason": condition.reason,
-                "observedGeneration": record.generation,
-                "lastTransitionTime": format_timestamp(condition.at),
-            }
-            for condition in conditions(record)
-        ],
+        "conditions": conditions_json(record),
     }
 
 
@@ -71,6 +62,20 @@ FIELDS = (
     "dossierId", "processId", "due", "admittedAt", "settledAt",
 )  # fmt: skip
 """The keys of `request_json`, in its order."""
+
+
+def conditions_json(record: Record) -> list[dict[str, Any]]:
+    """The conditions of a request."""
+    return [
+        {
+            "type": condition.type,
+            "status": "True" if condition.holds else "False",
+            "reason": condition.reason,
+            "observedGeneration": record.generation,
+            "lastTransitionTime": format_timestamp(condition.at),
+        }
+        for condition in conditions(record)
+    ]
 
 
 class Location(Protocol):

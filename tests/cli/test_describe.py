@@ -1,4 +1,4 @@
-"""`describe --remote`: the dossier at Assure, without personal values."""
+"""`describe`: the local view, and with `--remote` the dossier at Assure, without personal values."""
 
 import asyncio
 import contextlib
@@ -14,6 +14,7 @@ from agent.store.lock import FileLock
 from tests.cli.command_runner import Here, on_world
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
+from verification.builders.request_files import IDENTITY_CARD, upload, write
 
 __all__ = ["begin", "world"]
 
@@ -31,7 +32,7 @@ async def test_statuses_reasons_and_checks_are_shown_and_values_are_masked(world
     before = world.state.read_bytes()
     said = await asyncio.to_thread(state, "describe", "a", "--remote", "-o", "json")
     assert said.code == 0, said
-    (item,) = said.json["items"]
+    item = said.json["items"][0]["remote"]
     record = world.record("a")
     assert record.result is not None
     assert (item["found"], item["dossierId"]) == (True, record.dossier_id)
@@ -66,7 +67,7 @@ async def test_personal_values_are_shown_after_the_disclosure_is_recorded(
     async with world.running() if running else contextlib.nullcontext():
         said = await asyncio.to_thread(state, "describe", "a", "--remote", "--show-personal", "-o", "json")
     assert said.code == 0, said
-    personal = said.json["items"][0]["processes"][0]["personal"]
+    personal = said.json["items"][0]["remote"]["processes"][0]["personal"]
     assert personal["finalResult.firstName"] == [FIRST_NAME]
     assert "audit log" in said.err
     assert world.history("a")[-2:] == ["PersonalDataDisclosed", "CommandApplied"]
@@ -114,7 +115,6 @@ async def test_a_request_without_a_dossier_or_of_another_account_is_an_error(wor
     (await ask("a", "--remote")).is_one_clear_error("a", "explain")  # type: ignore[attr-defined]
     (await ask("a", "--remote", CLIENT_ID="other")).is_one_clear_error("belongs to")  # type: ignore[attr-defined]
     (await ask("a", "--remote", CLIENT_SECRET="")).is_one_clear_error("CLIENT_SECRET")  # type: ignore[attr-defined]
-    assert (await ask("a")).code == 2  # type: ignore[attr-defined]
 
 
 def test_the_parser_returns_only_the_names_of_fields() -> None:
@@ -135,3 +135,59 @@ def test_the_parser_returns_only_the_names_of_fields() -> None:
     )
     assert found.depictions == ("front", "selfie")
     assert "Jane" not in repr(found)
+
+
+async def test_the_local_view_has_every_part_and_calls_nobody(world: World, state: Here) -> None:
+    """[I6] Labels and paths are masked."""
+    world.upload("a", document_id=IDENTITY_CARD, labels={"person": "jane"})
+    await world.settle()
+    record, calls = world.record("a"), world.ledger.calls.copy()
+    said = await asyncio.to_thread(state, "describe", "a", CLIENT_SECRET="")
+    assert said.code == 0, said
+    lines = said.out.splitlines()
+    for line in (
+        "Name:       a",
+        f"Uid:        {record.uid}",
+        "State:      held",
+        f"Dossier:    {record.dossier_id}",
+        "  metadata.labels.person: ***",
+        f"  spec.upload.documentId: {IDENTITY_CARD}",
+        f"  front: *** (sha256 {record.desired.images[0].sha256})",
+    ):
+        assert line in lines
+    titles = [line for line in lines if line.endswith(":") and not line.startswith((" ", "R", "or"))]
+    expected = ["Document (a.yaml:1):", "Images:", "Conditions:", "State:", "Calls to Assure:", "Next step:", "Events:"]
+    assert titles == expected
+    assert record.hold is not None
+    assert f"Hold {record.hold.id} (back-image-required)" in said.out
+    assert any(line.endswith("  The agent admitted the request file.") for line in lines)
+    assert "jane" not in said.out
+    (item,) = (await asyncio.to_thread(state, "describe", "a", "-o", "json")).json["items"]
+    assert (item["state"], item["hold"]["reason"], item["remote"]) == ("held", "back-image-required", None)
+    assert [one["type"] for one in item["conditions"] if one["status"] == "True"] == ["Stalled"]
+    assert [one["type"] for one in item["events"]] == world.history("a")
+    assert world.ledger.calls == calls
+
+
+async def test_local_personal_values_are_shown_after_the_disclosure_is_recorded(world: World, state: Here) -> None:
+    """[I6]"""
+    world.upload("a", labels={"person": "jane"})
+    await world.settle()
+    lock = FileLock(world.state.with_name("agent.db.lock"))
+    try:
+        said = await asyncio.to_thread(state, "describe", "a", "--show-personal")
+    finally:
+        lock.release()
+    said.is_one_clear_error("Another agent")
+    assert said.out == ""
+    said = await asyncio.to_thread(state, "describe", "a", "--show-personal")
+    assert "metadata.labels.person: jane" in said.out
+    assert world.history("a").count("PersonalDataDisclosed") == 1
+
+
+async def test_the_refusal_of_a_file_is_shown(world: World, state: Here) -> None:
+    write(world.specs / "a.yaml", upload("a", {"front": "none.jpg"}))
+    await world.settle()
+    said = await asyncio.to_thread(state, "describe", "a")
+    assert said.code == 0
+    assert said.out.startswith("The agent refused its file at the last scan: a.yaml:")
