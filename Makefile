@@ -71,7 +71,7 @@ fuzz: $(READY)  ## verify the parsers with noise and with broken bodies and file
 recordings: $(READY)  ## record replies of the sandbox for the tests of the HTTP connections
 	$(BIN)/python -m verification.record_exchanges tests/assure/http/recorded_replies.json
 
-docs: $(READY)  ## write the generated parts of the documents: tables, reference pages, pictures of phases, specimens
+docs: $(READY)  ## write the generated parts of the documents: tables, reference and man pages, pictures of phases, specimens
 	$(BIN)/python scripts/write_docs.py
 	$(BIN)/python scripts/draw_specimens.py
 

@@ -1,26 +1,13 @@
 """The generated reference pages: commands, the API from OpenAPI, and request files from the schema."""
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import typer.main
+from command_line import command_help, commands, parameters, usage
 
-from agent.cli.app import create_app
+from agent.cli.help import SECTIONS, summary
 
 Schema = dict[str, Any]
-_SKIPPED = {"help"}
-
-
-def commands() -> dict[str, Any]:
-    """Every command by its full name, such as `audit log`. A group with its own action counts as a command."""
-    found: dict[str, Any] = {}
-    for name, command in typer.main.get_command(create_app()).commands.items():  # type: ignore[attr-defined]
-        below = getattr(command, "commands", {})
-        if not below or command.invoke_without_command:
-            found[name] = command
-        found |= {f"{name} {sub}": one for sub, one in below.items()}
-    return found
 
 
 def page_of(name: str) -> str:
@@ -29,63 +16,36 @@ def page_of(name: str) -> str:
 
 
 def command_table() -> str:
-    """All commands: a link to the page of each, and the first sentence of its help."""
+    """All commands in the sections of the help: a link to the page of each, and its summary."""
     lines = ["| command | purpose |", "|---|---|"]
-    for name, command in commands().items():
-        lines.append(f"| [`assure-agent {name}`]({page_of(name)}) | {_cell(_sentences(command)[0])} |")
+    for section, names in SECTIONS.items():
+        lines.append(f"| **{section}** | |")
+        for name, command in commands().items():
+            if name.partition(" ")[0] in names:
+                lines.append(f"| [`assure-agent {name}`]({page_of(name)}) | {_cell(summary(command.help))} |")
     return "\n".join(lines)
 
 
 def command_page(name: str) -> str:
     """Help, usage, arguments, options and example of a command."""
     command = commands()[name]
-    paragraphs = [_paragraph(part) for part in (command.help or "").split("\n\n")]
-    example = [part for part in paragraphs if part.startswith("Example: ")]
-    text = "\n\n".join(part for part in paragraphs if part not in example)
-    lines = [re.sub(r"\s*Exit codes: ", "\n\n**Exit codes:** ", text), "", "```sh"]
-    lines += [_usage(name, command), *(part.removeprefix("Example: ") for part in example), "```"]
-    for title, kind in (("Argument", "TyperArgument"), ("Option", "TyperOption")):
-        rows = [_parameter(one) for one in command.params if type(one).__name__ == kind and one.name not in _SKIPPED]
+    said = command_help(command)
+    lines = ["\n\n".join(said.paragraphs)]
+    if said.exit_codes:
+        lines += ["", f"**Exit codes:** {said.exit_codes}"]
+    lines += ["", "```sh", usage(name, command), *said.examples, "```"]
+    for title, rows in parameters(command).items():
         if rows:
-            lines += ["", f"| {title.lower()} | default | meaning |", "|---|---|---|", *rows]
+            lines += ["", f"| {title.lower()} | default | meaning |", "|---|---|---|"]
+            for row in rows:
+                shown = ", ".join(f"`{one}`" for one in row.names)
+                default = f"`{row.default}`" if row.default else "required" if row.required else ""
+                lines.append(f"| {shown} | {default} | {_cell(row.meaning)} |")
     return "\n".join(lines)
-
-
-def _sentences(command: Any) -> list[str]:
-    return re.split(r"(?<=[.:;]) ", _paragraph((command.help or "").split("\n\n")[0]))
-
-
-def _paragraph(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-def _usage(name: str, command: Any) -> str:
-    arguments = [(one, _argument(one)) for one in command.params if type(one).__name__ == "TyperArgument"]
-    shown = [text if one.required or text[0] == "[" else f"[{text}]" for one, text in arguments]
-    return " ".join(["assure-agent", name, "[OPTIONS]", *shown])
-
-
-def _argument(parameter: Any) -> str:
-    return str(parameter.metavar or parameter.name.upper())
-
-
-def _parameter(parameter: Any) -> str:
-    if type(parameter).__name__ == "TyperArgument":
-        names = [_argument(parameter)]
-    else:
-        value = "" if parameter.is_flag else f" {parameter.name.upper()}"
-        names = [f"{name}{value}" for name in [*parameter.opts, *parameter.secondary_opts]]
-    shown = ", ".join(f"`{name}`" for name in names)
-    default = parameter.default
-    if parameter.required:
-        text = "required"
-    else:
-        text = "" if default in (None, False, True, "", ()) else f"`{getattr(default, 'value', default)}`"
-    return f"| {shown} | {text} | {_cell(parameter.help or '')} |"
 
 
 def api(description: Schema) -> str:

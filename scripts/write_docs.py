@@ -1,6 +1,7 @@
 """Write the generated parts of the documents, between `<!-- begin NAME -->` and `<!-- end NAME -->`.
 
-Also writes the schema, the OpenAPI file, the pictures of the state diagram, and the dashboards and rules.
+Also writes the schema, the OpenAPI file, the pictures of the state diagram, the dashboards and rules, and the man
+pages.
 `make docs` runs it; a test checks that the files are current.
 """
 
@@ -27,9 +28,12 @@ from agent.web.openapi import openapi
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs/images"
 CLI = ROOT / "docs/reference/cli"
+MAN = ROOT / "share/man/man1"
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
+import command_line  # noqa: E402
 import life_diagram  # noqa: E402
+import manual  # noqa: E402
 import reference  # noqa: E402
 
 import grafana.__main__  # noqa: E402
@@ -200,7 +204,8 @@ def _measured(section: str) -> str:
 
 def pages() -> dict[str, tuple[str, ...]]:
     """Every document with generated parts, and the names of these parts."""
-    commands = {f"docs/reference/cli/{reference.page_of(name)}": (f"command-{name}",) for name in reference.commands()}
+    names = command_line.commands()
+    commands = {f"docs/reference/cli/{reference.page_of(name)}": (f"command-{name}",) for name in names}
     return {
         "docs/architecture.md": ("transitions",),
         "docs/audit.md": ("views", "queries"),
@@ -216,7 +221,7 @@ def pages() -> dict[str, tuple[str, ...]]:
 
 
 MEASURED_PARTS = {f"measured-{section}": partial(_measured, section) for section in SECTIONS}
-COMMAND_PARTS = {f"command-{name}": partial(reference.command_page, name) for name in reference.commands()}
+COMMAND_PARTS = {f"command-{name}": partial(reference.command_page, name) for name in command_line.commands()}
 PARTS = {
     "transitions": transitions,
     "views": views,
@@ -264,8 +269,10 @@ def main() -> None:
     written |= {ROOT / "specs/schema.json": schema_text(), ROOT / "state/datasette.json": datasette()}
     written |= {ROOT / "docs/openapi.json": api_text()}
     written |= grafana.__main__.files()
+    written |= {MAN / name: text for name, text in manual.man_pages().items()}
     if "--check" in sys.argv:
         sys.exit(any(not path.exists() or path.read_text() != text for path, text in written.items()))
+    MAN.mkdir(parents=True, exist_ok=True)
     for path, text in written.items():
         path.write_text(text)
 

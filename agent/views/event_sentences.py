@@ -71,7 +71,7 @@ def _consequences(changes: Mapping[str, Any]) -> Iterator[str]:
     if changes.get("hold"):
         yield f"held: {changes['hold']['reason']} ({changes['hold']['id']})"
     if changes.get("billed"):
-        yield "billed"
+        yield "counts as billed"
     if changes.get("doubt"):
         yield f"unknown whether it happened: {_effect(changes['doubt'])}"
     if changes.get("phase") == Phase.DONE:

@@ -50,7 +50,7 @@ def test_a_sentence_has_the_answer_and_the_consequences() -> None:
     }
     assert event_sentence("EffectUnanswered", changes, 502, "timeout") == (
         "Assure did not answer, so the call may have had an effect (HTTP 502, timeout). Generation 2 begins. "
-        "Outcome: expired. Held: history-lost (h1). Billed. Unknown whether it happened: create a dossier. "
+        "Outcome: expired. Held: history-lost (h1). Counts as billed. Unknown whether it happened: create a dossier. "
         "It is finished, and nothing of it is left at Assure. Next: delete the dossier."
     )
     assert event_sentence("Admitted", {"generation": 1, "intent": None, "hold": None}) == f"{EVENTS['Admitted']}."

@@ -2,7 +2,10 @@
 
 import json
 import re
+import shutil
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -161,6 +164,33 @@ def test_the_published_schema_is_current() -> None:
 
 def test_the_published_description_of_the_api_is_current() -> None:
     assert (ROOT / "docs/openapi.json").read_text() == write_docs.api_text(), "run `make docs`"
+
+
+def test_the_man_pages_are_current_and_groff_accepts_them(tmp_path: Path) -> None:
+    """Each command has a page, and no page is of a command that no longer exists."""
+    written = write_docs.manual.man_pages()
+    assert "assure-agent-audit-verify.1" in written
+    assert {path.name: path.read_text() for path in write_docs.MAN.glob("*.1")} == written, "run `make docs`"
+    if (groff := shutil.which("groff")) is None:
+        pytest.skip("groff is not installed")
+    for name, text in written.items():
+        (tmp_path / name).write_text(text)
+    check = [groff, "-man", "-ww", "-Tutf8", *sorted(map(str, tmp_path.glob("*.1")))]
+    said = subprocess.run(check, capture_output=True, text=True, check=True)
+    assert said.stderr == ""
+    for option in ("--show-personal", "--since SINCE", "EXIT STATUS", "ASSURE_AGENT_STATE_URL"):
+        assert option in plain(said.stdout)
+
+
+def plain(text: str) -> str:
+    """Output of groff without its marks for bold text and with plain hyphens."""
+    return re.sub(r".\x08|\x1b\[[0-9;]*m", "", text).replace("\u2010", "-").replace("\u2212", "-")
+
+
+def test_the_wheel_has_the_man_pages() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    assert (ROOT / next(place for place, to in shared.items() if to == "share/man") / "man1") == write_docs.MAN
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "specs").glob("*.yaml")), ids=lambda path: path.name)
