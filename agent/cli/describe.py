@@ -35,14 +35,14 @@ def describe(
 ) -> None:
     """Show all that is known about a request.
 
-    Shows the state, the admitted document, images, conditions, hold, calls and the last events; with --remote also the
-    dossier and its processes as they are at Assure. Read-only, in the store and at Assure.
+    Shows the state, the admitted document, images, conditions, hold, calls and the last events. With --remote it also
+    shows the dossier and its processes as they are at Assure. Read-only, in the store and at Assure.
 
     Personal values are masked. With --show-personal the command first records the disclosure in the audit log, through
     the agent if one is running. If that fails, it shows nothing.
 
-    Exit codes: 0 shown (also if Assure has deleted the dossier), 1 unknown request; with --remote also no dossier at
-    Assure, or no answer from Assure.
+    Exit codes: 0 shown, also if Assure has deleted the dossier, 1 unknown request, or with --remote no dossier or no
+    answer.
 
     Example: assure-agent describe customer-4711 --remote
     """

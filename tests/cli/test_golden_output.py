@@ -26,6 +26,8 @@ COMMANDS = {
     "get-unknown-column": ("get", "--sort-by", "agee"),
     "get-unknown-format": ("get", "-o", "yml"),
     "describe": ("describe", "retained", "--remote"),
+    "logs": ("logs", "done"),
+    "diff": ("diff",),
     "explain-done": ("explain", "done"),
     "explain-held": ("explain", "held"),
     "explain-suspended": ("explain", "suspended"),

@@ -33,6 +33,10 @@ def core_modules(code: str) -> set[str]:
     [
         ("get", CORE),
         ("explain", CORE),
+        ("logs", CORE),
+        ("diff", CORE),
+        ("version", CORE),
+        ("help", {"typer"}),
         ("schema", {"typer"}),
         ("approve", CORE),
         ("resolve", CORE),
