@@ -21,7 +21,8 @@ def validate(
 ) -> None:
     """Check request files and report each fault with its position.
 
-    A fault is one line, FILE:LINE:COLUMN: message. The last line counts files, requests and faults.
+    A fault is one line, FILE:LINE:COLUMN: message. A last line, on stderr if there are faults, has the number of files,
+    requests and faults.
 
     Exit codes: 0 no faults, 5 the agent would refuse a file, 2 wrong use.
 
@@ -47,6 +48,7 @@ def validate(
             typer.echo(f"{fault}. Try: {fault.hint}.")
         if not is_quiet():
             verdict = count_of(len(faults), "fault") if faults else "ok"
-            typer.echo(f"{count_of(found.files, 'file')}, {count_of(found.requests, 'request')}: {verdict}")
+            counts = f"{count_of(found.files, 'file')}, {count_of(found.requests, 'request')}"
+            typer.echo(f"{counts}: {verdict}", err=bool(faults))  # editors read the faults from stdout
     if faults:
         raise typer.Exit(5)

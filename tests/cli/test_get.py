@@ -162,7 +162,7 @@ async def test_an_audit_without_a_store_is_an_error(here: Here) -> None:
 def test_validate_prints_position_message_and_remedy(here: Here) -> None:
     write(here.folder / "specs/good.yaml", upload("good", {"front": "front.jpg"}))
     write(here.folder / "specs/also-good.yaml", capture("also-good"))
-    assert (here("validate", "specs").code, here("validate", "specs").out) == (0, "")
+    assert (here("validate", "specs").code, here("validate", "specs").out) == (0, "2 files, 2 requests: ok\n")
     text = upload("bad", {"front": "front.jpg"}).replace(f"documentId: {PASSPORT}", "documentId: 0")
     write(here.folder / "specs/bad.yaml", text)
     line = text.splitlines().index("    documentId: 0") + 1
