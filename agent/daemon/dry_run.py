@@ -89,9 +89,12 @@ class DryRun:
     def _row(self, change: Change, before: Record | None, after: Record) -> Change:
         return change if self._recovery is None else apply_recovery(change, before, after, self._recovery)
 
-    def _diff(self, before: Record | None, document: Document | None) -> DocumentDiff | None:
-        written = self._differ.desired_as_written(document) if document is not None else None
-        return document_diff(before, written)
+    def _diff(self, before: Record | None, document: Document) -> DocumentDiff | None:
+        """The difference between a document and its record. The model of an unchanged document is not parsed."""
+        admitted = None if before is None else before.next or before.desired
+        if admitted is not None and admitted.digest == self._identity_key.digest(document.canonical):
+            return None
+        return document_diff(before, self._differ.desired_as_written(document))
 
     def _present_rows(self, synced: SyncResult) -> Iterable[Change]:
         """One row for each document that admission accepts."""
@@ -109,7 +112,7 @@ class DryRun:
                 file=document.file,
                 line=document.line,
                 starts=remaining_starts(after),
-                diff=self._diff(before, document),
+                diff=self._diff(before, document) if before is not None else document_diff(None, after.desired),
             )
             yield self._row(change, before, after)
 
@@ -159,7 +162,7 @@ class DryRun:
                 reason=reason,
                 starts=remaining_starts(after),
                 stopped=stopped,
-                diff=self._diff(before, None),
+                diff=document_diff(before, None),
             )
             yield self._row(change, before, after)
 

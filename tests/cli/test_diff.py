@@ -81,6 +81,22 @@ def test_the_token_of_a_rerun_command_is_no_field_of_the_file() -> None:
     assert [field.path for field in found.fields] == ["spec.suspend"]
 
 
+def test_a_newer_document_that_waits_is_the_admitted_one() -> None:
+    newer = replace(DESIRED, digest="newer", suspend=True)
+    record = Record(uid="u", name="a", source="s", agent="t", desired=DESIRED, next=newer)
+    assert document_diff(record, newer) is None
+    found = document_diff(record, replace(newer, digest="other", retention=60.0))
+    assert found is not None
+    assert (found.generation, [field.path for field in found.fields]) == (2, ["spec.retention"])
+
+
+def test_the_file_of_a_forgotten_request_is_new() -> None:
+    record = Record(uid="u", name="", source="s", agent="t", desired=DESIRED)
+    found = document_diff(record, replace(DESIRED, digest="other", file="a.yaml", line=1))
+    assert found is not None
+    assert (found.generation, {field.old for field in found.fields}) == (None, {None})
+
+
 async def test_a_changed_file(world: World, state: Here) -> None:
     world.capture("a", labels={"person": "jane"})
     world.capture("b")

@@ -72,14 +72,16 @@ def request_events(connection: Connection, uid: str) -> Iterator[AuditEntry]:
 class EventReader:
     """Reads the events of some requests, or of all, in the order of writing. Each `read` continues after the last one.
 
-    `since` is in seconds since the epoch. An event that ends a call has Assure's answer.
+    `since` is in seconds since the epoch, `after` the number of an event. An event that ends a call has the answer.
     """
 
-    def __init__(self, connection: Connection, uids: Sequence[str] | None = None, since: float = 0.0) -> None:
+    def __init__(
+        self, connection: Connection, uids: Sequence[str] | None = None, since: float = 0.0, after: int = 0
+    ) -> None:
         self._connection = connection
         self._since = since
         self._uids = None if uids is None else orjson.dumps(list(uids)).decode()
-        self._last = 0  # the newest event that was read
+        self._last = after  # the newest event that was read
         self._open_calls: dict[str, int | None] = {}  # by uid
 
     def read(self) -> Iterator[AuditEntry]:
