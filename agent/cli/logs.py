@@ -26,7 +26,7 @@ def logs(
     Read-only; works whether or not an agent is running. With --follow, JSON is one object a line. The fields that
     each event changed are in `audit log`.
 
-    Exit codes: 0 shown, or the end of --follow, 1 unknown request.
+    Exit codes: 0 shown, or the end of --follow, 1 unknown request, or no state file.
 
     Example: assure-agent logs customer-4711 -f
     """

@@ -20,7 +20,7 @@ def version(output: OutputOption = Format.TABLE, state_url: StateUrlOption = Non
 
     Asks the agent over its control socket, if one is running. The version of the store is its last migration.
 
-    Exit codes: 0 shown, 1 the settings cannot be read.
+    Exit codes: 0 shown, 1 a setting is missing or wrong, 2 a setting is unknown or misspelt.
 
     Example: assure-agent version -o json
     """
