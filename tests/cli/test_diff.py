@@ -1,6 +1,7 @@
 """`diff`: the fields of a file that differ from the admitted document, also inside `plan`."""
 
 import asyncio
+import sys
 from dataclasses import replace
 
 import pytest
@@ -121,6 +122,15 @@ async def test_a_changed_file(world: World, state: Here) -> None:
         {"path": "spec.retention", "old": "0s", "new": "24h"},
     ]
     assert (await said(state, "diff", "b")).code == 0
+
+
+async def test_a_terminal_shows_personal_values(world: World, state: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.capture("a", labels={"person": "jane"})
+    await world.settle()
+    world.capture("a", labels={"person": "june"})
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert "+metadata.labels.person: june" in (await said(state, "diff")).out
+    assert "june" not in (await said(state, "plan", "-o", "markdown")).out
 
 
 async def test_a_held_change_is_shown_until_it_is_resolved(world: World, state: Here) -> None:

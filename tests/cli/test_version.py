@@ -44,6 +44,18 @@ async def test_the_running_agent_reports_its_version_and_records_no_command(
         assert connection.execute("SELECT count(*) FROM commands").fetchone()[0] == 0
 
 
+async def test_an_agent_that_does_not_know_the_question_is_of_an_earlier_version(
+    world: World, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_world(here, world)
+    monkeypatch.setattr(commands, "VERSION", "unknown")
+    async with world.running():
+        said = await asyncio.to_thread(here, "version")
+        assert (await asyncio.to_thread(here, "version", "-o", "json")).json["agent"] == {"version": None}
+    assert "an earlier version, which does not report it" in said.out
+    assert "Try: restart it." in said.err
+
+
 def test_a_damaged_store_is_reported_as_such(here: Here) -> None:
     (here.folder / "state").mkdir()
     (here.folder / "state/agent.db").write_bytes(b"nonsense" * 1000)
