@@ -73,8 +73,10 @@ def get(
     printer = None if chosen.for_people else DocumentPrinter(chosen, template, FIELDS)
     query = _Query(names=tuple(names or ()), selection=selection, sort_by=sort_by, limit=limit)
     path = store_settings(state_url).state_path
+    if link and (watch or len(query.names) != 1):
+        raise typer.BadParameter("--link needs the NAME of one request, and does not watch it.")
     if link:
-        _print_link(path, query.names, printer if chosen.has_structure else None)
+        _print_link(path, query.names[0], printer if chosen.has_structure else None)
     elif watch:
         with contextlib.suppress(KeyboardInterrupt):
             _watch(path, query, printer, wide=chosen is ListFormat.WIDE)
@@ -168,8 +170,9 @@ def _watch(path: Path, query: _Query, printer: DocumentPrinter | None, wide: boo
 
     if path.exists():
         with ReadOnlyStore(path) as reading:
-            for name in _unknown(reading, query.names):
-                raise unknown_request(path, name)
+            unknown = next(_unknown(reading, query.names), None)
+        if unknown is not None:
+            raise unknown_request(path, unknown)
     shown = ChangedRows(wide) if printer is None else ChangedDocuments(printer)
     print_changes(path, shown, query.accepts, query.arrange)
 
@@ -215,10 +218,7 @@ def _print_tables(records: list[Record], found: _Found, wide: bool, selective: b
         typer.echo("No requests yet. Try: write request files to the specs folder, and start `assure-agent run`.")
 
 
-def _print_link(path: Path, names: Sequence[str], printer: DocumentPrinter | None) -> None:
-    if len(names) != 1:
-        raise typer.BadParameter("--link needs the NAME of one request.")
-    (name,) = names
+def _print_link(path: Path, name: str, printer: DocumentPrinter | None) -> None:
     if path.exists():
         with ReadOnlyStore(path) as reading:
             reading.freeze()

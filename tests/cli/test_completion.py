@@ -86,6 +86,17 @@ async def test_the_store_of_the_line_is_read(world: World, here: Here, complete:
     assert values(complete("assure-agent get --env-file other.env ")) == ["passport"]
 
 
+async def test_the_store_of_the_sandbox_is_read_without_a_note(
+    world: World, here: Here, complete: Complete, tmp_path: Path
+) -> None:
+    world.upload("passport", suspend=True)
+    await world.settle()
+    here.folder = tmp_path
+    (tmp_path / "state/sandbox").mkdir(parents=True)
+    (tmp_path / "state/sandbox/agent.db").write_bytes(world.state.read_bytes())
+    assert values(complete("assure-agent get ")) == ["passport"]
+
+
 @pytest.mark.parametrize(
     ("line", "completions"),
     [

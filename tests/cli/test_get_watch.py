@@ -5,6 +5,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 
 from agent.store.readonly import ReadOnlyStore
 from tests.cli.command_runner import CommandResult, Here, finish, spawn, wait_for
+from tests.support.clock import START
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
 from tests.support.timeouts import PATIENT
-from verification.builders.request_files import IDENTITY_CARD
+from verification.builders.request_files import IDENTITY_CARD, write_atomically
 
 __all__ = ["begin", "world"]
 
@@ -167,8 +169,10 @@ async def test_a_request_that_leaves_the_selection_is_printed_once_more(world: W
 
 @pytest.mark.parametrize(("form", "labels"), [("table", 1), ("wide", 2)])
 async def test_only_a_change_that_a_column_shows_is_printed(
-    world: World, watching: Any, form: str, labels: int
+    world: World, watching: Any, form: str, labels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    minutes = count()
+    monkeypatch.setattr("agent.cli.request_table.time", lambda: START + 60.0 * next(minutes))  # the age always differs
     world.upload("a", suspend=True, labels={"team": "onboarding"})
     await world.settle()
     async with watching("-o", form) as watched:
@@ -199,15 +203,17 @@ async def test_nothing_but_the_version_is_read_while_nothing_changes(
     assert statements == ["PRAGMA data_version"] * 2
 
 
-async def test_a_replaced_state_file_is_read_again(world: World, watching: Any, tmp_path: Path) -> None:
+async def test_a_replaced_state_file_is_read_again(world: World, watching: Any) -> None:
     world.upload("a", suspend=True)
     await world.settle()
+    before = world.state.read_bytes()
+    world.upload("a")
+    await world.settle()
+    after = world.state.read_bytes()
+    write_atomically(world.state, before)
     async with watching("-o", "jsonpath={.name} {.state}") as watched:
-        copy = world.state.with_name("copy.db")
-        world.upload("a")
-        await world.settle()
-        copy.write_bytes(world.state.read_bytes())
-        copy.replace(world.state)
+        await watched.poll()
+        write_atomically(world.state, after)
         await watched.poll()
     assert watched.result.out == "a suspended\na done\n"
 
