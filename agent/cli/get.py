@@ -22,9 +22,10 @@ from agent.cli.selectors import (
     SelectorOption,
     StateOption,
 )
-from agent.cli.state_file import store_settings
+from agent.cli.state_file import sandbox_state, store_settings
 from agent.core.errors import AgentError
 from agent.core.record import Record
+from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.source.diagnostics import format_location
 from agent.store.nearest_names import unknown_request
@@ -72,14 +73,15 @@ def get(
     chosen, template = parse_format(output)
     printer = None if chosen.for_people else DocumentPrinter(chosen, template, FIELDS)
     query = _Query(names=tuple(names or ()), selection=selection, sort_by=sort_by, limit=limit)
-    path = store_settings(state_url).state_path
+    settings = store_settings(state_url)
+    path = settings.state_path
     if link and (watch or len(query.names) != 1):
         raise typer.BadParameter("--link needs the NAME of one request, and does not watch it.")
     if link:
         _print_link(path, query.names[0], printer if chosen.has_structure else None)
     elif watch:
         with contextlib.suppress(KeyboardInterrupt):
-            _watch(path, query, printer, wide=chosen is ListFormat.WIDE)
+            _watch(settings, query, printer, wide=chosen is ListFormat.WIDE)
     else:
         _list(path, query, printer, wide=chosen is ListFormat.WIDE)
 
@@ -164,17 +166,18 @@ def _list(path: Path, query: _Query, printer: DocumentPrinter | None, wide: bool
         raise unknown_request(path, found.unknown[0])
 
 
-def _watch(path: Path, query: _Query, printer: DocumentPrinter | None, wide: bool) -> None:
+def _watch(settings: Settings, query: _Query, printer: DocumentPrinter | None, wide: bool) -> None:
     """Print the requests and their changes. Only a store that exists decides that a name is unknown."""
     from agent.cli.get_watch import ChangedDocuments, ChangedRows, print_changes
 
+    path = settings.state_path
     if path.exists():
         with ReadOnlyStore(path) as reading:
             unknown = next(_unknown(reading, query.names), None)
         if unknown is not None:
             raise unknown_request(path, unknown)
     shown = ChangedRows(wide) if printer is None else ChangedDocuments(printer)
-    print_changes(path, shown, query.accepts, query.arrange)
+    print_changes((path, sandbox_state(settings)), shown, query.accepts, query.arrange)
 
 
 def _notes(reading: ReadOnlyStore, records: list[Record]) -> Iterator[str]:

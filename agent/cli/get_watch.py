@@ -56,7 +56,7 @@ class ChangedDocuments:
 
 
 def print_changes(
-    path: Path,
+    paths: Sequence[Path],
     shown: ChangedRows | ChangedDocuments,
     select: Callable[[Record], bool],
     arrange: Callable[[list[Record]], list[Record]],
@@ -67,7 +67,7 @@ def print_changes(
     """
     versions: dict[str, object] = {}
     arranged = False
-    for records in watch_requests(path):
+    for records in watch_requests(paths):
         changed = []
         for record in records:
             version = shown.version(record)

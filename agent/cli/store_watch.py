@@ -1,7 +1,7 @@
 """The changes of a state file, read without a lock and without reading what did not change."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import sleep
 
@@ -11,20 +11,21 @@ from agent.store.readonly import ReadOnlyStore
 _POLL_SECONDS = 0.25  # between two reads of the version of the file
 
 
-def watch_requests(path: Path) -> Iterator[list[Record]]:
+def watch_requests(paths: Sequence[Path]) -> Iterator[list[Record]]:
     """All requests at first, and then those that changed, again and again. Ends only with an exception.
 
-    The first list is empty if the store does not exist yet. If the file is replaced, all its requests follow.
+    The store is the first of the paths that exists. The first list is empty if none exists yet. If another file takes
+    its place, all requests of that file follow.
     """
     watched: tuple[int, int] | None = None
     first = True
     with contextlib.ExitStack() as opened:
         while True:
-            found = _identity(path)
-            if found is not None and found != watched:
+            path, identity = next(filter(None, map(_existing, paths)), (None, None))
+            if path is not None and identity != watched:
                 opened.close()
                 changes = _changes(opened.enter_context(ReadOnlyStore(path)))
-                watched = found
+                watched = identity
             changed = next(changes) if watched is not None else []
             if changed or first:
                 yield changed
@@ -32,13 +33,13 @@ def watch_requests(path: Path) -> Iterator[list[Record]]:
             sleep(_POLL_SECONDS)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """The file system and the inode of a file. None if the file does not exist."""
+def _existing(path: Path) -> tuple[Path, tuple[int, int]] | None:
+    """A file with its file system and inode. None if it does not exist."""
     try:
         found = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
+    return path, (found.st_dev, found.st_ino)
 
 
 def _changes(reading: ReadOnlyStore) -> Iterator[list[Record]]:

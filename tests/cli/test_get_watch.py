@@ -18,7 +18,7 @@ from tests.support.clock import START
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
 from tests.support.timeouts import PATIENT
-from verification.builders.request_files import IDENTITY_CARD, write_atomically
+from verification.builders.request_files import IDENTITY_CARD, write, write_atomically
 
 __all__ = ["begin", "world"]
 
@@ -216,6 +216,19 @@ async def test_a_replaced_state_file_is_read_again(world: World, watching: Any) 
         write_atomically(world.state, after)
         await watched.poll()
     assert watched.result.out == "a suspended\na done\n"
+
+
+async def test_the_store_of_a_sandbox_that_starts_later_is_watched(
+    world: World, here: Here, watching: Any, tmp_path: Path
+) -> None:
+    world.upload("a", suspend=True)
+    await world.settle()
+    here.folder = tmp_path
+    here.env.pop("STATE_URL")
+    async with watching("-o", "name") as watched:
+        write(tmp_path / "state/sandbox/agent.db", world.state.read_bytes())
+        await watched.poll()
+    assert watched.result.out == "a\n"
 
 
 async def test_an_unknown_name_is_an_error_once_there_is_a_store(world: World, state: Here) -> None:
