@@ -25,7 +25,9 @@ class Shell(StrEnum):
 
 
 def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
-    """Print the script that completes commands and names in a shell.
+    """Print the script that completes words in a shell.
+
+    It completes commands, options, values of options, and names of requests.
 
     In bash or zsh: `source <(assure-agent completion bash)`. In fish: `assure-agent completion fish | source`. To keep
     it, write this line to the start-up file of the shell.

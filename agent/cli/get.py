@@ -39,7 +39,7 @@ def get(
         list[str] | None,
         typer.Argument(
             help="Names of requests. Default: all requests.",
-            metavar="[NAME]...",
+            metavar="NAME",
             autocompletion=complete_request_name,
         ),
     ] = None,
@@ -51,7 +51,9 @@ def get(
     sort_by: Annotated[
         str, typer.Option("--sort-by", metavar="COLUMN", help="Column to sort by.", autocompletion=complete_column)
     ] = "name",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Show at most so many requests.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Show at most so many requests.")
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Then print each change on a line, until Ctrl-C.")
     ] = False,
@@ -59,10 +61,10 @@ def get(
     output: ListOutputOption = ListFormat.TABLE.value,
     state_url: StateUrlOption = None,
 ) -> None:
-    """Show requests, and the documents that the agent refused at the last scan.
+    """Show requests, and the documents that the agent refused.
 
-    Works whether or not an agent is running. AGE is the time since the admission. In a template for jsonpath, a list
-    is in `.items`; with --watch, a template is applied to each request.
+    The refused documents are those of the last scan. Works whether or not an agent is running. In a template for
+    jsonpath, a list is in `.items`; with --watch, a template is applied to each request.
 
     Exit codes: 0 shown, 1 unknown request, or a request without a capture link, 2 wrong use.
 

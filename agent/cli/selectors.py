@@ -1,9 +1,9 @@
 """Selectors: the options that choose requests by labels, phase, state, outcome and reason."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self, get_args
+from typing import Annotated, Any, Self, get_args
 
 import typer
 
@@ -19,13 +19,13 @@ REASONS = (*(reason.value for reason in HoldReason), BUDGET, RETENTION)
 _LABEL_TERM = re.compile(r"(?P<absent>!)?(?P<key>[^=!\s]+)|(?P<name>[^=!\s]+)(?P<operator>==?|!=)(?P<value>[^=!\s]*)")
 
 
-def _completion_of(values: Sequence[str]) -> Callable[[str], list[str]]:
-    """The function that completes the beginning of one of the values."""
+def _one_of(what: str, values: Sequence[str], only: str) -> Any:
+    """The repeatable option of a field with these values."""
 
     def complete(incomplete: str) -> list[str]:
         return [value for value in values if value.startswith(incomplete)]
 
-    return complete
+    return typer.Option(f"--{what}", metavar=what.upper(), help=f"{only} (repeatable).", autocompletion=complete)
 
 
 SelectorOption = Annotated[
@@ -37,18 +37,10 @@ SelectorOption = Annotated[
         help="Only with these labels: key=value, key!=value or key, comma-separated.",
     ),
 ]
-PhaseOption = Annotated[
-    list[str] | None, typer.Option("--phase", help="Only in this phase.", autocompletion=_completion_of(PHASES))
-]
-StateOption = Annotated[
-    list[str] | None, typer.Option("--state", help="Only in this state.", autocompletion=_completion_of(STATES))
-]
-OutcomeOption = Annotated[
-    list[str] | None, typer.Option("--outcome", help="Only with this outcome.", autocompletion=_completion_of(OUTCOMES))
-]
-ReasonOption = Annotated[
-    list[str] | None, typer.Option("--reason", help="Only with this reason.", autocompletion=_completion_of(REASONS))
-]
+PhaseOption = Annotated[list[str] | None, _one_of("phase", PHASES, "Only in this phase")]
+StateOption = Annotated[list[str] | None, _one_of("state", STATES, "Only in this state")]
+OutcomeOption = Annotated[list[str] | None, _one_of("outcome", OUTCOMES, "Only with this outcome")]
+ReasonOption = Annotated[list[str] | None, _one_of("reason", REASONS, "Only with this reason")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
