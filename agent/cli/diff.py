@@ -10,15 +10,19 @@ import typer
 from agent.cli.options import ImagesOption, OutputOption, SpecsOption, StateUrlOption
 from agent.cli.output import Format, print_json
 from agent.cli.plan import make_plan
-from agent.core.errors import UnknownRequest
-from agent.platform.settings import load_settings
+from agent.cli.request_names import complete_request_name
+from agent.platform.settings import Settings, load_settings
 from agent.source.diagnostics import format_location
+from agent.store.nearest_names import unknown_request
 from agent.views.plan import Action, Change
 
 
 def diff(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Names of requests. Default: all.", metavar="[NAME]...")
+        list[str] | None,
+        typer.Argument(
+            help="Names of requests. Default: all.", metavar="[NAME]...", autocompletion=complete_request_name
+        ),
     ] = None,
     show_personal: Annotated[
         bool, typer.Option("--show-personal", help="Show personal values also if the output is not a terminal.")
@@ -40,7 +44,7 @@ def diff(
     Example: assure-agent diff customer-4711
     """
     settings = load_settings(specs_dir=specs, images_dir=images, state_url=state_url)
-    changes = _of_names(asyncio.run(make_plan(settings)).changes, names or [])
+    changes = _of_names(settings, asyncio.run(make_plan(settings)).changes, names or [])
     personal = show_personal or sys.stdout.isatty()
     if output is Format.JSON:
         print_json({"items": [_json(change, personal) for change in changes if change.diff is not None]})
@@ -52,14 +56,14 @@ def diff(
         raise typer.Exit(code)
 
 
-def _of_names(changes: Sequence[Change], names: Sequence[str]) -> Sequence[Change]:
+def _of_names(settings: Settings, changes: Sequence[Change], names: Sequence[str]) -> Sequence[Change]:
     """The rows of these names, or all of them. Raises UnknownRequest for a name without a row."""
     if not names:
         return changes
     known = {change.name for change in changes}
     for name in names:
         if name not in known:
-            raise UnknownRequest(name)
+            raise unknown_request(settings.state_path, name)
     return [change for change in changes if change.name in names]
 
 

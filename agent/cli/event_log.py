@@ -10,11 +10,11 @@ import orjson
 import typer
 
 from agent.cli.output import Format, print_json
-from agent.core.errors import UnknownRequest
 from agent.core.timestamps import format_timestamp
 from agent.store.audit.request_log import AuditEntry, EventReader, Subject, subjects
 from agent.store.connection import Connection, reader
 from agent.store.identity_key import Keys
+from agent.store.nearest_names import unknown_request
 from agent.views.event_sentences import event_sentence
 from agent.views.resource import answer_json
 
@@ -38,7 +38,7 @@ def requests_named(
         for name in names:
             of_name = subjects(connection, name, keys)
             if not of_name:
-                raise UnknownRequest(name, audit=True)
+                raise unknown_request(path, name, audit=True)
             found += of_name
         yield connection, found
 

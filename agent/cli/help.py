@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from typer._click.formatting import HelpFormatter
 
 SECTIONS = {
-    "Start": ("run", "sandbox", "validate", "schema", "document-types", "doctor"),
+    "Start": ("init", "run", "sandbox", "validate", "schema", "document-types", "doctor", "completion"),
     "Daily work": ("plan", "diff", "get", "describe", "explain", "logs", "events", "wait", "page", "claims"),
     "Decisions": ("resolve", "rerun", "approve", "pause", "resume", "forget"),
     "Audit": ("audit",),
-    "Maintenance": ("backup", "restore", "config", "version", "completion", "help"),
+    "Maintenance": ("backup", "restore", "config", "version", "assets", "help"),
 }
 """The commands in the order of the help."""
 HELP_WIDTH = 80

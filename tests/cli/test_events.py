@@ -106,6 +106,21 @@ async def test_since_shows_the_last_events(world: World, state: Here, monkeypatc
     assert (await asyncio.to_thread(state, "events", "--since", "soon")).code == 2
 
 
+async def test_a_selection_chooses_requests(world: World, state: Here) -> None:
+    world.upload("a", labels={"team": "x"})
+    world.upload("b", document_id=IDENTITY_CARD, labels={"team": "x"})
+    await world.settle()
+    for options, names in (
+        (("-l", "team=x"), {"a", "b"}),
+        (("--state", "held"), {"b"}),
+        (("--outcome", "accepted"), {"a"}),
+        (("b", "--outcome", "accepted"), set()),
+    ):
+        items = (await asyncio.to_thread(state, "events", *options, "-o", "json")).json["items"]
+        assert {item["name"] for item in items} == names
+    assert (await asyncio.to_thread(state, "events", "--state", "hold")).code == 2
+
+
 async def test_an_event_has_its_answer_also_if_its_call_was_sent_before_the_first_event(world: World) -> None:
     world.upload("a")
     await world.settle()
