@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
 READY := $(VENV)/.ready
 PEERS := $(VENV)/peers/.ready
 DIST := $(VENV)/dist/.ready
@@ -11,9 +12,13 @@ DIST := $(VENV)/dist/.ready
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml scripts/setup
+$(RUNTIME): pyproject.toml scripts/setup
 	scripts/setup $(VENV)
 	@touch $@
+
+$(READY): pyproject.toml scripts/setup
+	scripts/setup $(VENV) dev
+	@touch $(RUNTIME) $@
 
 $(PEERS): pyproject.toml $(READY)
 	$(BIN)/python -m venv $(VENV)/peers
@@ -27,10 +32,10 @@ $(DIST): pyproject.toml $(READY)
 	$(VENV)/dist/bin/python -m pip install --quiet --group dist
 	@touch $@
 
-run: $(READY)  ## the agent on the example requests, against the built-in sandbox; Ctrl-C ends it
+run: $(RUNTIME)  ## the agent on the example requests, against the built-in sandbox; Ctrl-C ends it
 	$(BIN)/assure-agent run --sandbox
 
-reset: $(READY)  ## remove the store of the demo, so that `make run` starts it again
+reset: $(RUNTIME)  ## remove the store of the demo, so that `make run` starts it again
 	$(BIN)/assure-agent sandbox reset
 
 test: $(READY)  ## all tests, with a list of skipped tests and the reasons

@@ -202,6 +202,15 @@ def _measured(section: str) -> str:
     return markdown(json.loads(RESULTS.read_text())[section])
 
 
+def dependencies() -> str:
+    """The table of runtime dependencies: size and purpose of each, from the comments in pyproject.toml."""
+    lines = ["| package | MB | purpose |", "|---|---:|---|"]
+    listed = (ROOT / "pyproject.toml").read_text().split("\ndependencies = [\n")[1].split("\n]\n")[0]
+    for name, size, purpose in re.findall(r'^ *"([\w-]+)[^"]*", +# ([\d.]+) MB: (.+)$', listed, re.MULTILINE):
+        lines.append(f"| {name} | {size} | {purpose} |")
+    return "\n".join(lines)
+
+
 def pages() -> dict[str, tuple[str, ...]]:
     """Every document with generated parts, and the names of these parts."""
     names = command_line.commands()
@@ -210,6 +219,7 @@ def pages() -> dict[str, tuple[str, ...]]:
         "docs/architecture.md": ("transitions",),
         "docs/audit.md": ("views", "queries"),
         "docs/concepts.md": ("outcomes", "holds"),
+        "docs/operations/install.md": ("dependencies",),
         "docs/performance.md": tuple(MEASURED_PARTS),
         "docs/reference/api.md": ("api",),
         "docs/reference/cli/index.md": ("commands",),
@@ -229,6 +239,7 @@ PARTS = {
     "outcomes": outcomes,
     "holds": holds,
     "api": lambda: reference.api(openapi()),
+    "dependencies": dependencies,
     "commands": reference.command_table,
     "metrics": metrics,
     "request-fields": lambda: reference.request_fields(json.loads(schema_text())),
