@@ -44,6 +44,20 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+_SIMILAR = re.compile(r"(?:P?T?)?([0-9]{1,5})\s*([A-Za-z]*)", re.IGNORECASE)
+_WORDS = (("ms", 0.001), ("mo", 0), ("s", 1), ("m", 60), ("h", 3600), ("d", 86_400), ("w", 7 * 86_400))
+
+
+def similar_duration(text: str) -> str | None:
+    """The duration that `30`, `1 hour`, `PT1H` or `2w` probably mean. None for other texts and long numbers."""
+    found = _SIMILAR.fullmatch(text.strip()[:_LONGEST_TEXT])
+    if found is None:
+        return None
+    unit = next((seconds for begin, seconds in _WORDS if (found[2].lower() or "s").startswith(begin)), 0)
+    seconds = int(found[1]) * unit
+    return format_duration(seconds) if 0 < seconds <= LONGEST_SECONDS else None
+
+
 @lru_cache(1000)
 def format_duration(seconds: float) -> str:
     """The shortest text for which `parse_duration` returns the same float. Days begin at `2d`, so `24h` stays."""

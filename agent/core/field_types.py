@@ -30,27 +30,43 @@ def field_error(message: str, hint: str) -> PydanticCustomError:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A form of text: a pattern for the whole text, its maximum length, and a description for the user."""
+    """A form of text: a pattern for the whole text, its maximum length, and a description for the user.
+
+    `characters` is the class of the allowed ones, in the notation of `re`; `advice` is the remedy for other faults.
+    """
 
     pattern: str
     max_length: int
     expected: str
+    advice: str
+    characters: str
 
     def fits(self, value: str) -> bool:
         """True for a text of this form. The length is checked first, so that no pattern runs over a long text."""
         return len(value) <= self.max_length and re.fullmatch(self.pattern, value) is not None
 
     def check(self, value: str) -> str:
-        """Return the value. Raises PydanticCustomError of type `refused`."""
-        if not self.fits(value):
-            raise field_error(f"expected {self.expected}, at most {self.max_length} characters", "change the value")
-        return value
+        """Return the value. Raises PydanticCustomError of type `refused`, which shows at most one character of it."""
+        if self.fits(value):
+            return value
+        if len(value) > self.max_length:
+            raise field_error(
+                f"expected {self.expected}, at most {self.max_length} characters; found {len(value)}", "shorten it"
+            )
+        odd = next((one for one in value if re.fullmatch(self.characters, one) is None), None)
+        raise field_error(f"expected {self.expected}{_found(odd)}", self.advice)
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return handler(schema) | {"pattern": f"^{self.pattern}$", "maxLength": self.max_length}
+
+
+def _found(odd: str | None) -> str:
+    if odd is None:
+        return ""
+    return f"; found {f'`{odd}`' if odd.isprintable() and odd.isascii() and odd != ' ' else f'U+{ord(odd):04X}'}"
 
 
 def _our_annotation(key: str) -> str:
@@ -109,14 +125,41 @@ def _redirect_url(url: str) -> str:
     return url
 
 
-NAME = Text(_DNS, 253, "lower-case letters, digits, `-` and `.` (a DNS-1123 subdomain)")
+_ENDS = "begin and end with a letter or digit, and use no other characters"
+
+NAME = Text(
+    _DNS,
+    253,
+    "lower-case letters, digits, `-` and `.` (a DNS-1123 subdomain)",
+    "write it like customer-4711",
+    "[-a-z0-9.]",
+)
 Name = Annotated[str, NAME]
-Key = Annotated[str, Text(f"(?:(?=.{{1,253}}/){_DNS}/)?{_LABEL}", 317, "a key like `team` or `example.com/team`")]
-LabelValue = Annotated[str, Text(f"(?:{_LABEL})?", 63, "letters, digits, `-`, `_` and `.`, or nothing")]
+Key = Annotated[
+    str, Text(f"(?:(?=.{{1,253}}/){_DNS}/)?{_LABEL}", 317, "a key like `team` or `example.com/team`", _ENDS, r"[-\w./]")
+]
+LabelValue = Annotated[
+    str, Text(f"(?:{_LABEL})?", 63, "letters, digits, `-`, `_` and `.`, or nothing", _ENDS, "[-A-Za-z0-9_.]")
+]
 AnnotationKey = Annotated[Key, AfterValidator(_our_annotation)]
-Country = Annotated[str, Text("[A-Z]{3}", 3, "three capital letters such as NLD (ISO 3166-1 alpha-3)")]
-Language = Annotated[str, Text("[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", 35, "a language such as en or pt-BR")]
-Profile = Annotated[str, Text("[!-~](?:[ -~]*[!-~])?", 100, "the id of a capture configuration (printable ASCII)")]
-HostName = Annotated[str, Text(_HOST, 253, "a host name such as myapp.app.signicat.com")]
+Country = Annotated[
+    str,
+    Text("[A-Z]{3}", 3, "three capital letters (ISO 3166-1 alpha-3)", "write it like NLD for the Netherlands", "[A-Z]"),
+]
+Language = Annotated[
+    str,
+    Text(
+        "[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", 35, "a language such as en or pt-BR", "write it like en or pt-BR",
+        "[-A-Za-z0-9]",
+    ),
+]  # fmt: skip
+Profile = Annotated[
+    str,
+    Text(
+        "[!-~](?:[ -~]*[!-~])?", 100, "the id of a capture configuration (printable ASCII)",
+        "copy the id from the configuration at Assure", "[ -~]",
+    ),
+]  # fmt: skip
+HostName = Annotated[str, Text(_HOST, 253, "a host name", "write it like myapp.app.signicat.com", "[-A-Za-z0-9.]")]
 ImagePath = Annotated[str, AfterValidator(_image_path)]
 RedirectUrl = Annotated[str, AfterValidator(_redirect_url)]

@@ -12,6 +12,7 @@ from agent.controller.result_poller import ResultPoller
 from agent.core.errors import AgentError
 from agent.core.observations import RetryRequested
 from agent.core.step import Step
+from agent.daemon.backups import need_backup_folder
 from agent.daemon.clock_correction import ClockCorrector
 from agent.daemon.commands import CommandHandler
 from agent.daemon.composition import (
@@ -105,6 +106,7 @@ class Agent:
         The store is bound to `account`, by default the client id at the base URL.
         """
         need_credentials(settings)
+        need_backup_folder(settings.backup_dir)
         system = SystemClock() if clock is None else None
         clock = clock or system
         assert clock is not None

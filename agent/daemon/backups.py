@@ -3,10 +3,19 @@
 import asyncio
 from pathlib import Path
 
-from agent.core.errors import AgentError
+from agent.core.errors import AgentError, SettingsError
 from agent.platform.log import logger
 from agent.ports import Clock, KeyValue, MetaKey
 from agent.store.backup import Backup, back_up, last_in, prune
+
+
+def need_backup_folder(folder: Path | None) -> None:
+    """Raise SettingsError if BACKUP_DIR does not exist. A new folder below an absent mount would fill another disk."""
+    if folder is not None and not folder.is_dir():
+        raise SettingsError(
+            f"ASSURE_AGENT_BACKUP_DIR: expected an existing folder; found '{folder}'.",
+            "create it or mount it, or leave the setting out",
+        )
 
 
 class Backups:
@@ -43,7 +52,6 @@ class Backups:
 
     def _make(self, folder: Path, now: float) -> Backup | float:
         """The new backup, or the time of the last one if none is due."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         last = last_in(folder, now)
         if last is not None and now - last < self._interval:
             return last

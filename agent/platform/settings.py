@@ -47,7 +47,7 @@ def load_found(**flags: Any) -> tuple[Settings, Mapping[str, FoundSetting]]:
     try:
         settings = Settings(**{name: one.value for name, one in found.items()})
     except ValidationError as error:
-        raise settings_error(error, found, _SECRETS) from None
+        raise settings_error(error, found, Settings.model_fields, _SECRETS) from None
     named = found.get("token_url")
     of_file = named is not None and named.origin not in ("flag", "environment")
     refuse_foreign_token_host(settings.base_url, settings.token_url, settings.token_host, of_file)
@@ -69,7 +69,8 @@ def _from_file(name: str, found: dict[str, FoundSetting]) -> None:
         secret = read_text(read_trusted(path, secret=True), str(path))
     except OSError as error:
         raise SettingsError(
-            f"{variable}: {path} cannot be read ({error.strerror}).", "name a file that this user can read"
+            f"{variable}: {path} cannot be read ({error.strerror}); set in {named.where}.",
+            "name a file that this user can read",
         ) from None
     except AgentError as error:
         raise type(error)(f"{variable}: {error}", error.hint) from None

@@ -1,50 +1,73 @@
 """Error messages for settings: the expected value, the value found and its source. They contain no secret."""
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
-from agent.core.errors import SettingsError
-from agent.platform.settings_sources import PREFIX, FoundSetting
+from agent.core.duration import similar_duration
+from agent.core.errors import SettingsError, did_you_mean
+from agent.platform.settings_sources import PREFIX, SETTINGS_PAGE, FoundSetting
+from agent.platform.settings_types import Bytes, Seconds, similar_size
 
 _SHOWN = 60  # characters of a value that is shown
-_TRY = "correct it; see docs/reference/settings.md"
+_TRY = f"correct it; {SETTINGS_PAGE} describes it"
 
 
 def settings_error(
-    error: ValidationError, found: Mapping[str, FoundSetting], secrets: Collection[str]
+    error: ValidationError,
+    found: Mapping[str, FoundSetting],
+    fields: Mapping[str, FieldInfo],
+    secrets: Collection[str],
 ) -> SettingsError:
     """The message for the first fault."""
     first = error.errors(include_url=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    reason = _reason(str(first["type"]), first.get("ctx", {}), str(first["msg"]))
-    if not name:
-        return SettingsError(f"{reason}.", _TRY)
+    name = str(first["loc"][0])
+    reason = _reason(first["type"], first.get("ctx", {}), fields[name])
     one = found.get(name)
-    seen = ""
-    if one is not None:
-        value = "" if name in secrets else _shown(str(one.value).strip())
-        place = f"{'on' if one.origin == 'flag' else 'in'} {one.where}"
-        seen = f"; found {value} {place}" if value else f"; set {place}"
-    return SettingsError(f"{PREFIX}{name.upper()}: {reason}{seen}.", _TRY)
+    if one is None:
+        return SettingsError(
+            f"{PREFIX}{name.upper()}: {reason}; it is not set.", f"set it; {SETTINGS_PAGE} describes it"
+        )
+    text = str(one.value).strip()
+    value = "" if name in secrets else _shown(text)
+    seen = f"found {value}" if value else "set"
+    place = f"{'on' if one.origin == 'flag' else 'in'} {one.where}"
+    meant = _similar(text, fields[name]) if value else ""
+    return SettingsError(f"{PREFIX}{name.upper()}: {reason}; {seen} {place}.{meant}", _TRY)
 
 
-def _reason(kind: str, context: Mapping[str, Any], message: str) -> str:
+def _reason(kind: str, context: Mapping[str, Any], field: FieldInfo) -> str:
+    if kind == "value_error":
+        return str(context["error"]).rstrip(".")
     if kind == "literal_error":
-        return f"expected {str(context['expected']).replace(chr(39), '')}"
-    fixed = {
-        "int_parsing": "expected a whole number",
-        "int_type": "expected a whole number",
-        "int_from_float": "expected a whole number",
-        "float_parsing": "expected a number",
-        "float_type": "expected a number",
-        "greater_than_equal": f"expected a number greater than or equal to {context.get('ge', 0):g}",
-        "less_than_equal": f"expected a number less than or equal to {context.get('le', 0):g}",
-        "extra_forbidden": "unknown setting",
-        "value_error": message.removeprefix("Value error, "),
-    }
-    return fixed.get(kind, "expected another value").rstrip(".")
+        return f"expected {_alternatives(get_args(field.annotation))}"
+    if field.annotation in (int, float):
+        return f"expected a {'whole ' if field.annotation is int else ''}number{_range(field)}"
+    return "expected another value"
+
+
+def _alternatives(values: Sequence[str]) -> str:
+    return f"{', '.join(values[:-1])} or {values[-1]}"
+
+
+def _range(field: FieldInfo) -> str:
+    """The limits of a number, such as ` from 1 to 1000`."""
+    low = next((one.ge for one in field.metadata if hasattr(one, "ge")), None)
+    high = next((one.le for one in field.metadata if hasattr(one, "le")), None)
+    if low is None:
+        return ""
+    return f" of at least {low}" if high is None else f" from {low} to {high}"
+
+
+def _similar(text: str, field: FieldInfo) -> str:
+    """A question with the value that was probably meant; empty if none is similar."""
+    for kind, similar in ((Seconds, similar_duration), (Bytes, similar_size)):
+        if field.annotation is get_args(kind)[0] and set(get_args(kind)[1:]) <= {*field.metadata}:
+            meant = similar(text)
+            return f" Did you mean {meant!r}?" if meant else ""
+    return did_you_mean(text.lower(), get_args(field.annotation)) if get_origin(field.annotation) is Literal else ""
 
 
 def _shown(value: str) -> str:

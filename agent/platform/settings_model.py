@@ -14,7 +14,6 @@ from pydantic import (
     SecretStr,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -36,6 +35,7 @@ from agent.platform.settings_types import (
 )
 
 _SHORTEST_KEY = 32  # characters of CLAIMS_KEY: it is used without key stretching, so it has to be random
+_SHORTEST_TOKEN = 16  # characters of API_TOKEN: too long to be guessed
 
 
 class Settings(BaseSettings):
@@ -98,13 +98,15 @@ class Settings(BaseSettings):
     )
     events_signature_prefix: str = Field("", description="Text before the HMAC in that header, such as `sha256=`.")
     api_token: SecretStr = Field(
-        SecretStr(""), description="Bearer token of /api/requests and the status page. Empty: no API."
+        SecretStr(""),
+        description="Bearer token of /api/requests and the status page: at least 16 characters. Empty: no API.",
     )
     sink_urls: Annotated[list[str], BeforeValidator(split_list)] = Field(
         [], description="URLs that receive CloudEvents, comma-separated: https, or http on loopback."
     )
     sink_secret: SecretStr = Field(
         SecretStr(""),
+        validate_default=True,
         description="Secret that signs the CloudEvents (Standard Webhooks). Two, comma-separated, during a rotation.",
     )
     redirect_hosts: Annotated[list[str], BeforeValidator(split_list)] = Field(
@@ -133,7 +135,7 @@ class Settings(BaseSettings):
     )
     hold_ttl: Seconds = Field(7 * 86400.0, description="Maximum time that a held request may keep a dossier at Assure.")
     backup_dir: Annotated[Path | None, BeforeValidator(optional)] = Field(
-        None, description="Folder for periodic backups. Empty: no backups."
+        None, description="Existing folder for periodic backups. Empty: no backups."
     )
     backup_interval: Seconds = Field(86400.0, description="Time between two backups.")
     backup_keep: int = Field(7, ge=1, description="Number of backups to keep.")
@@ -215,23 +217,20 @@ class Settings(BaseSettings):
 
     @field_validator("sink_secret")
     @classmethod
-    def _check_signature_settings(cls, value: SecretStr) -> SecretStr:
+    def _check_signature_settings(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         signing_keys(value.get_secret_value())
+        if info.data.get("sink_urls") and not secrets_of(value):
+            raise ValueError("expected a secret, because SINK_URLS is set and every CloudEvent is signed")
         return value
 
-    @model_validator(mode="after")
-    def _long_enough(self) -> "Settings":
-        if 0 < len(self.claims_key.get_secret_value()) < _SHORTEST_KEY:
-            raise ValueError(
-                f"CLAIMS_KEY: expected {_SHORTEST_KEY} characters or more, as of `openssl rand -base64 32`"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _sinks_need_a_secret(self) -> "Settings":
-        if self.sink_urls and not secrets_of(self.sink_secret):
-            raise ValueError("SINK_URLS needs SINK_SECRET: every CloudEvent is signed")
-        return self
+    @field_validator("claims_key", "api_token")
+    @classmethod
+    def _long_enough(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        shortest = _SHORTEST_KEY if info.field_name == "claims_key" else _SHORTEST_TOKEN
+        length = len(value.get_secret_value())
+        if 0 < length < shortest:
+            raise ValueError(f"expected {shortest} characters or more, as of `openssl rand -base64 32`, not {length}")
+        return value
 
     @property
     def keeps_claims(self) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent import DOCUMENTATION
 from agent.core.errors import UntrustedFile, WrongUse
 from agent.platform.git_index import tracking_checkout
 from agent.platform.settings_files import DOTENV, SECRETS, YAML_FILE, dotenv, read_text, yaml
@@ -21,6 +22,7 @@ from agent.platform.settings_types import printable, unquoted
 from agent.platform.trusted_files import read_trusted
 
 PREFIX = "ASSURE_AGENT_"
+SETTINGS_PAGE = f"{DOCUMENTATION}/reference/settings.html"
 OUTSIDE = ("token_host", "env_file", "config_file")  # never from a file: they could redirect secrets
 _KEYS = ("agent.key", "sandbox/agent.key")  # made by the agent with mode 0600, which no checkout gives a file
 # Kubernetes and Docker put the addresses of other services into the environment, also of one named assure-agent.
@@ -102,10 +104,7 @@ def _reject_misspelt(where: str, name: str, names: Collection[str]) -> None:
     if _START_LIMIT_NAME.fullmatch(upper):
         close = [PREFIX + "MAX_STARTS_PER_DAY"]
     if close:
-        raise WrongUse(
-            f"{where}: {printable(name)} is not a setting of this version.",
-            f"correct its name; did you mean {close[0]}",
-        )
+        raise _not_a_setting(where, printable(name), close[0])
 
 
 def _env_file(named: FoundSetting | None, below: str, names: Collection[str]) -> Iterator[tuple[str, FoundSetting]]:
@@ -224,5 +223,12 @@ def _unknown(where: str, shown: str, short: str, names: Collection[str], prefix:
     squeezed = [name for name in sorted(names) if name.replace("_", "") == re.sub(r"[^a-z0-9]", "", short)]
     meant = [*squeezed, *close][:1]
     written = [f"{prefix}{one.upper()}" if prefix else one for one in meant]
-    hint = f"correct its name; did you mean {written[0]}" if written else "remove it, or see docs/reference/settings.md"
-    return WrongUse(f"{where}: {shown} is not a setting of this version.", hint)
+    return _not_a_setting(where, shown, written[0] if written else None)
+
+
+def _not_a_setting(where: str, shown: str, meant: str | None) -> WrongUse:
+    question = f" Did you mean {meant}?" if meant else ""
+    return WrongUse(
+        f"{where}: {shown} is not a setting of this version.{question}",
+        f"{'correct its name' if meant else 'remove it'}; {SETTINGS_PAGE} lists all settings",
+    )

@@ -30,6 +30,15 @@ def _bytes(value: Any) -> Any:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def similar_size(text: str) -> str | None:
+    """The size that `10mb` or `10 megabytes` probably mean. None for any other text."""
+    match = re.fullmatch(r"(\d+)\s*([kmg])(i?)b?(ytes)?|(\d+)\s*(kilo|mega|giga)bytes?", text.strip(), re.IGNORECASE)
+    if match is None:
+        return None
+    number, letter = match[1] or match[5], (match[2] or match[6][0]).upper()
+    return f"{number}{letter}iB" if match[3] or letter == "G" else f"{number}{letter.replace('K', 'k')}B"
+
+
 def split_list(value: Any) -> Any:
     """The parts of a comma-separated list."""
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
@@ -69,7 +78,7 @@ def matching(pattern: str, meaning: str) -> Callable[[str], str]:
 
     def check(value: str) -> str:
         if re.fullmatch(pattern, value) is None:
-            raise ValueError(f"expected {meaning} (the pattern {pattern})")
+            raise ValueError(f"expected {meaning}")
         return value
 
     return check
@@ -82,7 +91,7 @@ def uid_of(user: str) -> int:
     try:
         return pwd.getpwnam(user).pw_uid
     except (KeyError, ValueError):
-        raise ValueError(f"there is no user {user!r} on this system; name users or uids") from None
+        raise ValueError(f"expected users or uids of this system; {user!r} is unknown") from None
 
 
 GivenPath = Annotated[Path, BeforeValidator(_home)]

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-README = "see the field in specs/README.md"
+from agent import DOCUMENTATION
+
+FIELDS_PAGE = f"correct it; {DOCUMENTATION}/reference/request-file.html describes the field"
 
 _LONGEST_NAME = 40
 

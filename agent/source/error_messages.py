@@ -1,5 +1,6 @@
 """Messages for invalid fields: pydantic's errors with their positions in the text."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import get_args
@@ -7,11 +8,13 @@ from typing import get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from agent.core.duration import similar_duration
 from agent.core.request import Part, VerificationRequest
-from agent.source.diagnostics import README, dotted
+from agent.source.diagnostics import FIELDS_PAGE, dotted
 from agent.source.yaml_reader import Path, RefusedValue, YamlDocument, YamlProblem
 
 _QUOTES = "put the value in quotes"
+_DOCUMENT_TYPES = "write a number that `assure-agent document-types` lists"  # only documentId has limits
 _EXPECTED: Mapping[str, tuple[str, str]] = {
     "string_type": ("text", _QUOTES),
     "int_type": ("a whole number", "write a number such as 137, without quotes"),
@@ -20,10 +23,8 @@ _EXPECTED: Mapping[str, tuple[str, str]] = {
     "mapping_type": ("`key: value` lines", "remove the field, or give it `key: value` lines"),
     "dict_type": ("`key: value` lines", "remove the field, or give it `key: value` lines"),
     "model_type": ("`key: value` lines", "write its fields below it, indented"),
-    "enum": ("{expected}", README),
-    "literal_error": ("{expected}", README),
-    "greater_than": ("a number greater than {gt}", README),
-    "less_than_equal": ("a number up to {le}", README),
+    "greater_than": ("a number greater than {gt}", _DOCUMENT_TYPES),
+    "less_than_equal": ("a number up to {le}", _DOCUMENT_TYPES),
     "too_long": ("at most {max_length} entries", "remove some"),
 }
 
@@ -47,13 +48,14 @@ def problems(error: ValidationError, tree: YamlDocument) -> Iterator[YamlProblem
         path = tuple(step for step in one["loc"] if step != "[key]")
         if _at(tree.value, path) is RefusedValue:
             continue
-        message, hint = _message(one, path)
+        message, hint = _message(one, path, _at(tree.value, path))
         is_key = one["type"] == "extra_forbidden" or one["loc"][-1:] == ("[key]",)
         place = tree.position_of_key(path) if is_key else tree.position_of(path)
         yield YamlProblem(place, message, hint)
 
 
-def _message(error: ErrorDetails, path: Path) -> tuple[str, str]:
+def _message(error: ErrorDetails, path: Path, value: object) -> tuple[str, str]:
+    """The message and the hint. They show the kind of the value, or what it probably means, never the value [I6]."""
     context = error.get("ctx", {})
     match error["type"]:
         case "missing":
@@ -63,10 +65,39 @@ def _message(error: ErrorDetails, path: Path) -> tuple[str, str]:
         case "refused":
             return f"{dotted(path)}: {context['message']}", str(context["hint"])
         case "value_error":
-            return f"{dotted(path)}: {context['error']}", README
-    expected, hint = _EXPECTED.get(error["type"], ("another value", README))
-    expectation = expected.format_map({key: _ticks(value) for key, value in context.items()})
-    return f"{dotted(path)}: expected {expectation}", hint
+            return f"{dotted(path)}: {context['error']}{_kind(value)}", _as_duration(value)
+        case "enum" | "literal_error":
+            expected = _ticks(context["expected"])
+            hint = _as_alternative(value, re.findall("`(.+?)`", expected)) or FIELDS_PAGE
+            return f"{dotted(path)}: expected {expected}{_kind(value)}", hint
+    expected, hint = _EXPECTED.get(error["type"], ("another value", FIELDS_PAGE))
+    found = _kind(value, text=True) if error["type"].endswith("_type") else ""
+    return f"{dotted(path)}: expected {expected.format_map(context)}{found}", hint
+
+
+_KINDS = {
+    bool: "true or false", int: "a number", float: "a number with decimals", str: "text", dict: "`key: value` lines",
+    list: "a list", type(None): "nothing",
+}  # fmt: skip
+
+
+def _kind(value: object, text: bool = False) -> str:
+    """The kind of the value that was found; with `text`, also that of a text."""
+    found = _KINDS.get(type(value))
+    return f"; found {found}" if found and (text or not isinstance(value, str)) else ""
+
+
+def _as_duration(value: object) -> str:
+    """The hint for an invalid duration, with the one that it probably means."""
+    meant = similar_duration(str(value)) if isinstance(value, str | int) else None
+    return f"write a number with a unit (Did you mean `{meant}`?)" if meant else "write it like 24h"
+
+
+def _as_alternative(value: object, known: Sequence[str]) -> str:
+    """The hint with the alternative that is similar to the value; empty if none is."""
+    lower = {one.lower(): one for one in known}
+    close = get_close_matches(str(value)[:80].lower(), lower, n=1)
+    return f"correct it (Did you mean `{lower[close[0]]}`?)" if close else ""
 
 
 def _ticks(value: object) -> str:

@@ -159,7 +159,8 @@ def _name(tree: YamlDocument) -> str | None:
 def _faults(found: list[YamlProblem], file: str, name: str | None) -> tuple[Fault, ...]:
     reported = sorted(found, key=lambda one: one.mark)
     if len(reported) > _MAX_REPORTED:  # a hostile file may have thousands
-        more = f"and {len(reported) - _MAX_REPORTED} more faults in this document"
+        left = len(reported) - _MAX_REPORTED
+        more = f"and {left} more fault{'s' * (left != 1)} in this document"
         reported = [
             *reported[:_MAX_REPORTED],
             YamlProblem(reported[_MAX_REPORTED].mark, more, "correct the first ones, then validate again"),

@@ -56,12 +56,12 @@ def test_a_plain_http_base_url(here: Here) -> None:
     ("name", "value", "words"),
     [
         ("POLL_INTERVAL", "often", "duration"),
-        ("CONCURRENCY", "0", "greater than or equal to 1"),
+        ("CONCURRENCY", "0", "from 1 to 1000"),
         ("MAX_IMAGE_BYTES", "10 apples", "size"),
         ("STATE_URL", "postgres://x", "sqlite:///"),
         ("LISTEN", "nowhere", "HOST:PORT"),
         ("LOG_LEVEL", "loud", "debug"),
-        ("AGENT_ID", "Not An Id", "pattern"),
+        ("AGENT_ID", "Not An Id", "small letters"),
         ("BASE_URL", "https://user:secret@api.signicat.com", "user info"),
         ("CLIENT_SECRET_FILE", "no/such/file", "CLIENT_SECRET_FILE"),
     ],
@@ -164,7 +164,7 @@ def test_wrong_use_is_exit_code_2_with_a_way_to_help(here: Here, arguments: tupl
 
 def test_an_unknown_setting_is_wrong_use(settled: Here) -> None:
     said = settled(*ONCE, POL_INTERVAL="1s")
-    said.is_one_clear_error("ASSURE_AGENT_POL_INTERVAL", "did you mean ASSURE_AGENT_POLL_INTERVAL", code=2)
+    said.is_one_clear_error("ASSURE_AGENT_POL_INTERVAL", "Did you mean ASSURE_AGENT_POLL_INTERVAL?", code=2)
 
 
 def test_a_second_agent_is_refused_at_once_with_the_pid_of_the_first(here: Here, remote: SandboxServer) -> None:

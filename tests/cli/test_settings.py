@@ -77,7 +77,7 @@ def test_a_misspelt_start_limit_is_refused_by_every_command_from_every_source(
     for command in (("run", "--once"), ("plan",), ("get",), ("validate", "specs"), ("audit", "verify"), ("pause",)):
         said = here(*command)
         said.is_one_clear_error(
-            expected, "did you mean", "MAX_STARTS_PER_DAY" if place != "assure-agent.yaml" else "max_", code=2
+            expected, "Did you mean", "MAX_STARTS_PER_DAY" if place != "assure-agent.yaml" else "max_", code=2
         )
     said = here("doctor", "--offline", "-o", "json")
     assert (said.code, said.json["checks"][0]["state"], said.err) == (1, "problem", "")
@@ -276,10 +276,10 @@ def test_a_signing_secret_that_cannot_be_decoded_is_refused_and_not_shown(writte
     ("name", "value", "expected"),
     [
         ("POLL_INTERVAL", "0", "expected a duration above 0, such as 10s; found '0' in the environment."),
-        ("CONCURRENCY", "x", "expected a whole number; found 'x' in the environment."),
-        ("RATE_LIMIT", "x", "expected a number; found 'x' in the environment."),
-        ("RATE_LIMIT", "nan", "expected a number less than or equal to 10000; found 'nan' in the environment."),
-        ("BACKUP_KEEP", "0", "expected a number greater than or equal to 1; found '0' in the environment."),
+        ("CONCURRENCY", "x", "expected a whole number from 1 to 1000; found 'x' in the environment."),
+        ("RATE_LIMIT", "x", "expected a number from 0 to 10000; found 'x' in the environment."),
+        ("RATE_LIMIT", "nan", "expected a number from 0 to 10000; found 'nan' in the environment."),
+        ("BACKUP_KEEP", "0", "expected a whole number of at least 1; found '0' in the environment."),
         ("EVENTS_SIGNATURE_ENCODING", "x", "expected hex or base64; found 'x' in the environment."),
     ],
 )

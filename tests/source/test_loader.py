@@ -100,7 +100,7 @@ def test_empty_labels_and_a_plain_zero_are_read_as_in_kubernetes() -> None:
 
 def test_a_byte_order_mark_and_windows_line_ends_do_not_change_positions() -> None:
     text = upload().replace("documentId: 137", "documentId: x").replace("\n", "\r\n")
-    assert faults("\ufeff" + text) == ["9:17: spec.upload.documentId: expected a whole number"]
+    assert faults("\ufeff" + text) == ["9:17: spec.upload.documentId: expected a whole number; found text"]
 
 
 def test_plain_scalars_are_read_as_yaml_1_2_does() -> None:
@@ -213,8 +213,8 @@ def test_all_faults_of_a_document_are_reported_in_order() -> None:
         "7:3: unknown field spec.extra",
         "8:3: unknown field spec.kind",
         "9:3: duplicate key spec.kind, first at line 8",
-        "12:17: spec.upload.documentId: expected a whole number",
-        "14:14: spec.upload.images.front: expected text",
+        "12:17: spec.upload.documentId: expected a whole number; found text",
+        "14:14: spec.upload.images.front: expected text; found a number",
     ]
 
 
@@ -283,7 +283,7 @@ def test_a_long_field_name_is_cut() -> None:
 
 def test_a_fault_is_json_safe_and_prints_as_one_line() -> None:
     fault = the_fault(upload().replace("137", "x"))
-    assert str(fault) == "f.yaml:9:17: spec.upload.documentId: expected a whole number"
+    assert str(fault) == "f.yaml:9:17: spec.upload.documentId: expected a whole number; found text"
     assert json.dumps(asdict(fault))
     assert printable_path("a\n\udcffé\x1b[m/b.yaml") == "a\\n\\udcffé\\x1b[m/b.yaml"
 

@@ -9,7 +9,7 @@ from tests.support.timeouts import PATIENT
 
 async def get(world: World, path: str) -> httpx.Response:
     """With the token."""
-    bearer = {"Authorization": "Bearer a-token"}
+    bearer = {"Authorization": "Bearer the-token-of-the-api"}
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENT, headers=bearer) as client:
         return await client.get(f"{world.url}{path}")
 
@@ -19,7 +19,7 @@ async def test_an_open_circuit_is_on_the_page_until_assure_answers(world: World)
         world.upload(f"a-{number}")
     silent = ("createDossier", "getDossiers", "getAllProcess")
     world.sandbox.faults.add([rule(operation, "503", every=1, acts=False) for operation in silent])
-    async with world.running(http=True, api_token="a-token"):
+    async with world.running(http=True, api_token="the-token-of-the-api"):
         await world.clock.advance(120)
         page = (await get(world, "/")).text
         assert "The circuit is open" in page
@@ -34,7 +34,7 @@ async def test_an_open_circuit_is_on_the_page_until_assure_answers(world: World)
 
 async def test_the_budget_and_the_answers_of_assure_are_those_of_the_agent(world: World) -> None:
     world.upload("a")
-    async with world.running(http=True, max_starts_per_day=50, api_token="a-token"):
+    async with world.running(http=True, max_starts_per_day=50, api_token="the-token-of-the-api"):
         await world.clock.advance(30)
         page = (await get(world, "/")).text
         assert "<strong>49</strong> of 50 starts left." in page

@@ -256,14 +256,14 @@ async def test_personal_values_reach_sinks_only(world: World) -> None:
     """[I6] Names and labels: in the request's row, its labels, the API and the page; in no log, metric or outbox."""
     world.capture("canary-name", labels={"canary-key": "canary-value"})
     world.upload("canary-upload", "sandbox-delay=30s", labels={"canary-key": "canary-value"})
-    more = {"api_token": "a-token", "events_secret": "a-secret", "events_listen": "127.0.0.1:0"}
+    more = {"api_token": "the-token-of-the-api", "events_secret": "a-secret", "events_listen": "127.0.0.1:0"}
     dead = {"sink_urls": ["http://127.0.0.1:9/canary-path"], "sink_secret": SECRET}
     async with world.running(http=True, **more, **dead) as agent:
         await world.clock.advance(10)
         body = json.dumps({"id": "canary-id", "eventName": "process.complete", "eventData": {"dossierId": "canary-d"}})
         mac = hmac.new(b"a-secret", body.encode(), hashlib.sha256).hexdigest()
         async with httpx.AsyncClient(
-            trust_env=False, timeout=PATIENT, headers={"Authorization": "Bearer a-token"}
+            trust_env=False, timeout=PATIENT, headers={"Authorization": "Bearer the-token-of-the-api"}
         ) as client:
             for path in (
                 "/",

@@ -7,7 +7,9 @@ from typing import get_args
 
 from pydantic import SecretStr
 
-from agent.cli.checks import Check, warning
+from agent.cli.checks import Check, problem, warning
+from agent.core.errors import SettingsError
+from agent.daemon.backups import need_backup_folder
 from agent.platform.settings import PREFIX, Settings
 from agent.platform.settings_sources import FoundSetting
 from agent.platform.token_host import foreign_token_host
@@ -62,6 +64,10 @@ def checks(settings: Settings, found: Mapping[str, FoundSetting]) -> Iterator[Ch
         yield Check(
             name="settings files", message=f"{', '.join(read)}: no other user can change them" if read else "none"
         )
+    try:
+        need_backup_folder(settings.backup_dir)
+    except SettingsError as error:
+        yield problem("backups", str(error).rstrip("."), error.hint)
     place = foreign_token_host(settings.base_url, settings.token_url)
     where = f"at {place}, not at the host of BASE_URL" if place else "at the host of BASE_URL"
     yield Check(name="token endpoint", message=where)
