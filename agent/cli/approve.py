@@ -1,17 +1,48 @@
 """`assure-agent approve`: approve mass withdrawals, or new work after a recovery."""
 
-from agent.cli.agent_client import run_command
+import typer
+
+from agent.cli.agent_client import send_command
+from agent.cli.confirmation import DryRunOption, YesOption, confirm
 from agent.cli.options import StateUrlOption
+from agent.cli.state_file import require_state_file, store_settings
+from agent.core.record import HoldReason
+from agent.platform.settings import Settings
+from agent.store.readonly import ReadOnlyStore
+from agent.views.phrases import count_of, count_withdrawals
 
 
-def approve(state_url: StateUrlOption = None) -> None:
+def approve(dry_run: DryRunOption = False, yes: YesOption = False, state_url: StateUrlOption = None) -> None:
     """Approve mass withdrawals, or new work after a recovery.
 
     Withdrawals wait for approval if many files were removed at once. After the store was lost or restored, requests
-    wait if Assure has no trace of them. After the approval, the agent verifies them, and Assure bills them.
+    wait if Assure has no trace of them. After the approval, the agent verifies them, and Assure bills them. The command
+    asks before it acts.
 
-    Exit codes: 0 approved, 1 error.
+    Exit codes: 0 approved, 1 error, or not confirmed, 2 no terminal to ask on.
 
     Example: assure-agent approve
     """
-    run_command("approve", state_url)
+    settings = store_settings(state_url)
+    effects = _effects(settings)
+    if dry_run:
+        typer.echo("\n".join(effects) or "Nothing waits for an approval.")
+        return
+    if effects:
+        confirm(f"{' '.join(effects)} Approve?", yes)
+    typer.echo(send_command(settings, "approve"))
+
+
+def _effects(settings: Settings) -> list[str]:
+    """One sentence for each thing that waits for the approval."""
+    with ReadOnlyStore(require_state_file(settings.state_path)) as reading:
+        recovery, withdrawals = reading.recovery(), reading.waiting_withdrawals()
+        lost = dict(reading.held()).get(HoldReason.HISTORY_LOST, 0)
+    effects = []
+    if withdrawals:
+        effects.append(f"{count_withdrawals(withdrawals)}: the agent ends them and deletes their dossiers.")
+    if recovery is not None and not recovery[2]:
+        effects.append("New work waits after a recovery, and Assure bills what the agent then starts.")
+    if lost:
+        effects.append(f"{count_of(lost, 'request')} of which Assure has no trace would be verified, and billed.")
+    return effects

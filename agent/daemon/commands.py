@@ -105,6 +105,10 @@ class CommandHandler:
         record = self._find_record(uid, request.get("name"))
         if record.hold is None:
             raise AgentError(f"{record.name} is not held.", f"see its state with `assure-agent get {record.name}`")
+        if request.get("holdId") not in (None, record.hold.id):  # a selection was made before the hold changed
+            raise AgentError(
+                f"{record.name} has another hold now.", f"see it with `assure-agent explain {record.name}`"
+            )
         try:
             answer = HoldAnswer(str(request.get("answer")))
         except ValueError:
@@ -188,11 +192,7 @@ class CommandHandler:
 
     async def _forget(self, uid: str | None, request: Mapping[str, Any]) -> str:
         record = self._find_record(uid, request.get("name"))
-        if record.phase is not Phase.DONE or record.present:
-            raise AgentError(
-                f"{record.name} is not done, or its file still exists.",
-                "remove the file, wait until the request is done, then forget it",
-            )
+        refuse_to_forget(record)
         if record.discard or self._store.has_pending_image_deletions(record.uid):  # `forget` erases the paths as well
             raise AgentError(
                 f"The agent has not deleted the image files of {record.name} yet, as IMAGES_AFTER_UPLOAD requires.",
@@ -214,6 +214,15 @@ class CommandHandler:
         return (
             f"{forgotten}. Another process reads the state file, so its write-ahead log still contains them; a running "
             "agent tries every minute to truncate that log"
+        )
+
+
+def refuse_to_forget(record: Record) -> None:
+    """Raise AgentError unless the request is done and its file was removed."""
+    if record.phase is not Phase.DONE or record.present:
+        raise AgentError(
+            f"{record.name} is not done, or its file still exists.",
+            "remove the file, wait until the request is done, then forget it",
         )
 
 

@@ -50,13 +50,13 @@ def test_a_restore_drill(office: Office) -> None:
     with office.running() as process:
         until(office, lambda items: len(items) == 2 and items["late"].phase == "result")
         assert office.run("backup", str(office.folder / "kept.db")) == 0
-        assert office.run("restore", str(office.folder / "kept.db")) == 1  # an agent runs
+        assert office.run("restore", "--yes", str(office.folder / "kept.db")) == 1  # an agent runs
         assert f"pid {process.pid}" in office.output
         office.upload("since")
         until(office, lambda items: "since" in items and items["since"].phase == "result")
         process.kill()
         process.wait()
-    assert office.run("restore", str(office.folder / "kept.db")) == 0
+    assert office.run("restore", "--yes", str(office.folder / "kept.db")) == 0
     del office.settings["POLL_INTERVAL"]
     assert list(state(office).parent.glob("replaced-*.db"))
     office.upload("new")
@@ -64,7 +64,7 @@ def test_a_restore_drill(office: Office) -> None:
         until(office, lambda items: all(items[name].state == "done" for name in ("done", "late", "since")))
         until(office, lambda items: items["new"].state == "held")
         assert office.items()["new"]["reason"] == "history-lost"
-        assert office.run("approve") == 0
+        assert office.run("approve", "--yes") == 0
         until(office, lambda items: items["new"].state == "done")
     assert {item["outcome"] for item in office.items().values()} == {"accepted"}
     assert sorted(starts(office).values()) == [1, 1, 1, 1]

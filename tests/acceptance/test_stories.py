@@ -105,7 +105,7 @@ def test_a_merge_that_deletes_half_waits_for_an_approval(team: Team) -> None:
         team.publish("Clean up")
         team.office.scans()
         assert not any(item["outcome"] for item in team.office.items().values())
-        assert team.office.run("approve") == 0
+        assert team.office.run("approve", "--yes") == 0
         team.until(lambda items: sum(item["outcome"] == "withdrawn" for item in items.values()) == 5)
         team.until(lambda items: sum(item["state"] == "done" for item in items.values()) == 5)
     assert len(team.office.left_behind()) == 5

@@ -42,7 +42,7 @@ async def forgotten(world: World, state: Here, name: str) -> None:
     """A request that was settled, removed and forgotten."""
     (world.specs / f"{name}.yaml").unlink()
     await world.settle()
-    said = await asyncio.to_thread(state, "forget", name)
+    said = await asyncio.to_thread(state, "forget", "--yes", name)
     assert said.code == 0, said
 
 

@@ -102,7 +102,7 @@ async def test_forget_destroys_claims_and_leaves_the_chain_valid(world: World, s
     old = world.folder / "old"
     shutil.copytree(world.state.parent, old, ignore=shutil.ignore_patterns("keys", "*.lock", "*.sock"))
     async with world.running() if running else contextlib.nullcontext():
-        said = await ask(state, "forget", "a")
+        said = await ask(state, "forget", "--yes", "a")
         assert "paths and claims are erased" in said.out
         assert world.rows("SELECT uid FROM claims") == [(world.record("b").uid,)]
         history = [row[0] for row in world.rows("SELECT type FROM events WHERE uid = ? ORDER BY seq", uid)]

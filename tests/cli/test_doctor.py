@@ -51,7 +51,7 @@ async def test_a_restored_copy_is_reported_before_the_next_run(world: World, her
     world.upload("a")
     await world.settle()
     here.env["STATE_URL"] = f"sqlite:///{world.state}"
-    for parts in (("backup", str(here.folder / "kept.db")), ("restore", str(here.folder / "kept.db"))):
+    for parts in (("backup", str(here.folder / "kept.db")), ("restore", "--yes", str(here.folder / "kept.db"))):
         assert (await asyncio.to_thread(here, *parts)).code == 0
     assert states(await asyncio.to_thread(here, "doctor", "--offline", "-o", "json"))["recovery"] == "warning"
 

@@ -74,7 +74,7 @@ def test_withdrawals_that_wait_for_approval_are_reported_and_exit_code_3(here: H
     said = finish(spawn(here.folder, *ONCE, **FAST))
     assert said.code == 3, said
     assert "4 withdrawals wait for approval" in said.err
-    assert here("approve").code == 0
+    assert here("approve", "--yes").code == 0
     assert finish(spawn(here.folder, *ONCE, **FAST)).code == 0
     outcomes = [item["outcome"] for item in here("get", "-o", "json").json["items"]]
     assert outcomes == ["withdrawn"] * 4 + [None]

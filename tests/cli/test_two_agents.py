@@ -109,7 +109,7 @@ def test_restore_through_a_link_replaces_the_file_and_keeps_the_link(here: Here,
     link.symlink_to(here.folder / "state/agent.db")
     url = f"sqlite:///{link}"
     assert here("backup", "kept.db", STATE_URL=url).code == 0
-    assert here("restore", "kept.db", STATE_URL=url).code == 0
+    assert here("restore", "--yes", "kept.db", STATE_URL=url).code == 0
     assert link.is_symlink()
     assert list((here.folder / "state").glob("replaced-*.db"))
     assert here(*ONCE, STATE_URL=url).code in (0, 3)
