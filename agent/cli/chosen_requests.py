@@ -10,7 +10,7 @@ from agent.cli.agent_client import send_command
 from agent.cli.output import print_error
 from agent.cli.selectors import Selection
 from agent.cli.state_file import require_state_file
-from agent.core.errors import AgentError, WrongUse
+from agent.core.errors import AgentError, UnknownRequest, WrongUse
 from agent.core.record import Record
 from agent.platform.settings import Settings
 from agent.store.readonly import ReadOnlyStore
@@ -31,6 +31,17 @@ def selected(
         return None
     with ReadOnlyStore(require_state_file(state)) as reading:
         return [record for record in reading.all() if selection.matches(record) and eligible(record)]
+
+
+def named(state: Path, names: Sequence[str]) -> list[Record]:
+    """The requests of these names, of every source. Raises UnknownRequest before anything is sent."""
+    records: list[Record] = []
+    with ReadOnlyStore(require_state_file(state)) as reading:
+        for name in names:
+            if not (found := reading.find(name)):
+                raise UnknownRequest(name)
+            records += found
+    return records
 
 
 def send_each(settings: Settings, verb: str, commands: Sequence[dict[str, Any]]) -> None:

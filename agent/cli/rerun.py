@@ -4,13 +4,15 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.chosen_requests import AllOption, selected, send_each
+from agent.cli.chosen_requests import AllOption, named, selected, send_each
 from agent.cli.confirmation import DryRunOption, YesOption, confirm
 from agent.cli.options import StateUrlOption
 from agent.cli.selectors import OutcomeOption, PhaseOption, ReasonOption, Selection, SelectorOption, StateOption
 from agent.cli.state_file import store_settings
 from agent.core.record import Record
 from agent.views.phrases import count_of
+
+_NO_FILE = "its file does not exist, so it would be refused"
 
 
 def rerun(
@@ -45,8 +47,8 @@ def rerun(
         typer.echo("No request matches.", err=True)
         return
     if dry_run:
-        for command in commands:
-            typer.echo(f"{command['name']}: would be verified again, and billed")
+        for record in named(settings.state_path, names) if names else records or []:
+            typer.echo(f"{record.name}: {'would be verified again, and billed' if record.present else _NO_FILE}")
         return
     confirm(f"Verify {count_of(len(commands), 'request')} again? Assure bills each start.", yes)
     send_each(settings, "rerun", commands)

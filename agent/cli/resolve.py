@@ -5,15 +5,13 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.chosen_requests import AllOption, selected, send_each
+from agent.cli.chosen_requests import AllOption, named, selected, send_each
 from agent.cli.confirmation import DryRunOption, YesOption, confirm
 from agent.cli.options import StateUrlOption
 from agent.cli.request_names import complete_request_name
 from agent.cli.selectors import OutcomeOption, PhaseOption, ReasonOption, Selection, SelectorOption, StateOption
-from agent.cli.state_file import require_state_file, store_settings
+from agent.cli.state_file import store_settings
 from agent.core.record import HoldAnswer, HoldReason, Record
-from agent.platform.settings import Settings
-from agent.store.readonly import ReadOnlyStore
 from agent.views.phrases import count_of
 
 
@@ -55,7 +53,7 @@ def resolve(
     records = selected(settings.state_path, names, everything, selection, _is_held)
     by_selection = records is not None
     if records is None:
-        records = _held(settings, names)
+        records = named(settings.state_path, names)
         commands = [{"name": name} for name in names]
     else:
         commands = [
@@ -89,12 +87,6 @@ def _is_held(record: Record) -> bool:
     return record.hold is not None
 
 
-def _held(settings: Settings, names: Sequence[str]) -> list[Record]:
-    """The held ones of the named requests. The agent reports the others."""
-    with ReadOnlyStore(require_state_file(settings.state_path)) as reading:
-        return [record for name in names for record in reading.find(name) if record.hold is not None]
-
-
 def _bills_again(record: Record, answer: HoldAnswer) -> bool:
     """True if the request was billed already, or may have been, and the answer starts a verification."""
     reason = record.hold.reason if record.hold else None
@@ -103,9 +95,10 @@ def _bills_again(record: Record, answer: HoldAnswer) -> bool:
 
 
 def _effect(record: Record, answer: HoldAnswer) -> str:
+    if record.hold is None:
+        return f"{record.name}: is not held, so it would be refused"
     billed = ", and may be billed again" if _bills_again(record, answer) else ""
-    hold = f" ({record.hold.reason}, {record.hold.id})" if record.hold else ""
-    return f"{record.name}: would be resolved with {answer}{hold}{billed}"
+    return f"{record.name}: would be resolved with {answer} ({record.hold.reason}, {record.hold.id}){billed}"
 
 
 def _question(records: Sequence[Record], answer: HoldAnswer, by_selection: bool) -> str:

@@ -92,6 +92,24 @@ async def test_a_request_that_the_agent_refuses_does_not_stop_the_others(world: 
     assert (holds(world), said.out.startswith("a: resolved ")) == ({"b"}, True)
 
 
+async def test_a_dry_run_names_the_requests_that_would_be_refused(world: World, here: Here) -> None:
+    here = await held_and_done(world, here)
+    said = await run(here, "resolve", "c", "a", "--dry-run", "abandon")
+    assert said.out.startswith("c: is not held, so it would be refused\na: would be resolved with abandon")
+    assert (await run(here, "rerun", "a", "c", "--dry-run")).out.count(": would be verified again") == 2
+    for words in (
+        ("resolve", "z", "a", "--dry-run", "abandon"),
+        ("rerun", "z", "--dry-run"),
+        ("resolve", "a", "z", "abandon"),
+    ):
+        (await run(here, *words)).is_one_clear_error("There is no request named z")
+    remove(world, "c")
+    await world.settle()
+    await world.settle()
+    assert (await run(here, "rerun", "c", "--dry-run")).out == "c: its file does not exist, so it would be refused\n"
+    assert holds(world) == {"a", "b"}
+
+
 async def test_a_selection_without_a_match_does_nothing(world: World, here: Here) -> None:
     here = await held_and_done(world, here)
     for command in (("resolve", "-l", "team=z", "retry"), ("rerun", "-l", "team=z")):
@@ -230,3 +248,22 @@ async def approves(world: World, here: Here, agent: Agent) -> None:
     await scanned(world, agent)
     assert (await run(here, "approve", "--dry-run")).out == "Nothing waits for an approval.\n"
     assert (await run(here, "approve")).code == 0  # nothing waits, so nothing is asked
+
+
+async def test_requests_without_a_trace_may_be_billed_again(world: World, here: Here) -> None:
+    world.upload("a")
+    await world.settle()
+    for path in world.state.parent.glob("agent.db*"):
+        path.unlink()
+    await world.settle()
+    assert holds(world) == {"a"}
+    here = on_world(here, world)
+    shown = await run(here, "resolve", "--reason", "history-lost", "--dry-run", "retry")
+    assert shown.out.startswith("a: would be resolved with retry (history-lost, h-")
+    assert shown.out.endswith(", and may be billed again\n")
+    assert "be billed" not in (await run(here, "resolve", "a", "--dry-run", "abandon")).out
+    (await run(here, "resolve", "a", "retry")).is_one_clear_error("Verify 1 request again?", code=2)
+    lost = "1 request of which Assure has no trace would be verified, and billed."
+    assert lost in (await run(here, "approve", "--dry-run")).out.splitlines()
+    (await run(here, "approve")).is_one_clear_error(f"{lost} Approve?", code=2)
+    assert holds(world) == {"a"}
