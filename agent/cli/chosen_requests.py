@@ -10,9 +10,10 @@ from agent.cli.agent_client import send_command
 from agent.cli.output import print_error
 from agent.cli.selectors import Selection
 from agent.cli.state_file import require_state_file
-from agent.core.errors import AgentError, UnknownRequest, WrongUse
+from agent.core.errors import AgentError, WrongUse
 from agent.core.record import Record
 from agent.platform.settings import Settings
+from agent.store.nearest_names import unknown_request
 from agent.store.readonly import ReadOnlyStore
 
 AllOption = Annotated[bool, typer.Option("--all", help="All requests, or all that match the other options.")]
@@ -39,7 +40,7 @@ def named(state: Path, names: Sequence[str]) -> list[Record]:
     with ReadOnlyStore(require_state_file(state)) as reading:
         for name in names:
             if not (found := reading.find(name)):
-                raise UnknownRequest(name)
+                raise unknown_request(state, name)
             records += found
     return records
 

@@ -5,13 +5,12 @@ from typing import Annotated
 import typer
 
 from agent.cli.agent_client import send_command
+from agent.cli.chosen_requests import named
 from agent.cli.confirmation import DryRunOption, YesOption, confirm
 from agent.cli.options import StateUrlOption
 from agent.cli.request_names import complete_request_name
-from agent.cli.state_file import require_state_file, store_settings
-from agent.core.errors import UnknownRequest
+from agent.cli.state_file import store_settings
 from agent.platform.settings import Settings
-from agent.store.readonly import ReadOnlyStore
 
 
 def forget(
@@ -44,11 +43,7 @@ def _show_effect(settings: Settings, name: str) -> None:
     """Print what would be erased. Raises UnknownRequest, and AgentError for a request that cannot be forgotten yet."""
     from agent.daemon.commands import refuse_to_forget
 
-    with ReadOnlyStore(require_state_file(settings.state_path)) as reading:
-        records = reading.find(name)
-    if not records:
-        raise UnknownRequest(name)
-    for record in records:
+    for record in named(settings.state_path, [name]):
         refuse_to_forget(record)
         claims = "" if record.claims_until is None else ", claims"
         typer.echo(f"{record.name}: name, labels, paths{claims} would be erased")

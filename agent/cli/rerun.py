@@ -7,6 +7,7 @@ import typer
 from agent.cli.chosen_requests import AllOption, named, selected, send_each
 from agent.cli.confirmation import DryRunOption, YesOption, confirm
 from agent.cli.options import StateUrlOption
+from agent.cli.request_names import complete_request_name
 from agent.cli.selectors import OutcomeOption, PhaseOption, ReasonOption, Selection, SelectorOption, StateOption
 from agent.cli.state_file import store_settings
 from agent.core.record import Record
@@ -16,7 +17,10 @@ _NO_FILE = "its file does not exist, so it would be refused"
 
 
 def rerun(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of requests.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Names of requests.", autocompletion=complete_request_name),
+    ] = None,
     everything: AllOption = False,
     selector: SelectorOption = None,
     phase: PhaseOption = None,

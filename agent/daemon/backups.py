@@ -14,7 +14,7 @@ def need_backup_folder(folder: Path | None) -> None:
     if folder is not None and not folder.is_dir():
         raise SettingsError(
             f"ASSURE_AGENT_BACKUP_DIR: expected an existing folder; found '{folder}'.",
-            "create it or mount it, or leave the setting out",
+            "create or mount it, or leave the setting out; `assure-agent doctor` shows where it is set",
         )
 
 

@@ -185,17 +185,18 @@ class Folder:
         yield from ((fault.file, LoadedFile(faults=(fault,))) for fault in self._folder_faults)
 
     def _failed_scan(self, error: OSError) -> Scan:
+        path = printable_path(str(self._path))
         if read_failure(error) is ReadFailure.MISSING:
             fault = Fault(
                 file=SOURCE_FOLDER,
-                message="the source folder is missing",
+                message=f"the source folder {path} is missing",
                 hint="create it, or correct ASSURE_AGENT_SPECS_DIR",
             )
         else:
             hint = "give this user read permission (chmod, chown), or correct ASSURE_AGENT_SPECS_DIR"
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 hint = "raise the limit of open files (LimitNOFILE, ulimit -n)"
-            fault = Fault(file=SOURCE_FOLDER, message="the source folder cannot be read", hint=hint)
+            fault = Fault(file=SOURCE_FOLDER, message=f"the source folder {path} cannot be read", hint=hint)
         return self._unreadable(fault)
 
     def _unreadable(self, fault: Fault) -> Scan:

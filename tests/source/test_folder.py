@@ -441,7 +441,7 @@ def test_a_missing_source_folder_is_reported_and_withdraws_no_request(specs: Pat
     assert not found.complete
     assert found.claimed == {"a"}
     assert found.error is not None
-    assert found.error.message == "the source folder is missing"
+    assert found.error.message == f"the source folder {specs} is missing"
     (specs.parent / "gone").rename(specs)
     assert set(scan().documents) == {"a"}
 
