@@ -1,6 +1,7 @@
 """The account at Assure: its settings, and the errors if it cannot be reached."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from agent.core.answer import Answer, Refused, Trouble
 from agent.core.errors import RemoteError, SettingsError
 from agent.platform.endpoint_health import ASSURE, TOKEN, trouble_of
 from agent.platform.settings import Settings
+from agent.platform.tls import tls_context
 from agent.platform.token_host import foreign_token_host
 from agent.ports.sink import sink_id
 
@@ -84,4 +86,6 @@ def client_config(settings: Settings) -> Config:
         client_secret=settings.client_secret.get_secret_value(),
         request_timeout=settings.request_timeout,
         concurrency=settings.concurrency,
+        tls=partial(tls_context, settings.ca_file, settings.client_cert_file, settings.client_key_file),
+        proxy_to=settings.proxy_to,
     )

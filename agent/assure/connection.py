@@ -4,6 +4,7 @@ Each request is sent at most once, with one exception that the vendor asks for. 
 the request is sent once more with a new token (contract §1).
 """
 
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,8 @@ from agent.core.answer import NEW_TOKENS_REFUSED, Answer, Busy, Done, Evidence, 
 from agent.core.assure_types import is_id
 from agent.core.classify import HttpReply, NoReply, Reader, classify, http_date
 from agent.platform.callbacks import isolated
+from agent.platform.proxy import Proxy
+from agent.platform.tls import tls_context
 from agent.ports import Clock
 
 T = TypeVar("T")
@@ -71,6 +74,8 @@ class Config:
     concurrency: int = 64  # connections
     json_limit: int = JSON_LIMIT  # bytes read of a JSON answer
     image_limit: int = 32 * 1024 * 1024  # bytes read of an image
+    tls: Callable[[], ssl.SSLContext] = tls_context
+    proxy_to: Callable[[str, int], Proxy | None] = lambda host, port: None
 
 
 @dataclass(slots=True, kw_only=True)  # not frozen: each field would cost 600 instructions of every call
@@ -133,6 +138,8 @@ class Connection:
                 send=config.connect_timeout,
                 read=config.request_timeout,
             ),
+            tls=config.tls,
+            proxy_to=config.proxy_to,
         )
         self._closed = False
 
@@ -217,7 +224,9 @@ class Connection:
             reply = await exchange
         except ExchangeError as error:
             trouble = _TROUBLES[type(error)]
-            cause = error.cause if trouble is Trouble.CONNECT else trouble.value
+            # After its own handshake, TLS 1.3 tells in an alert that the server wants a client certificate.
+            told = trouble is Trouble.CONNECT or error.cause.startswith("tls-")
+            cause = error.cause if told else trouble.value
             answer = classify(operation, NoReply(trouble=trouble, cause=cause), read, 0.0)
             self._observe(operation, _NAMES[type(answer)], time.monotonic() - began)
             return answer

@@ -22,8 +22,9 @@ def doctor(
 ) -> None:
     """Check the installation and its connection to Assure.
 
-    Checks the settings, credentials, clock, permissions, free space, SQLite, store, source, watches, ports, and images
-    tracked by git. Read-only; the only call to Assure requests a token. Secrets are shown as set or not set.
+    Checks the settings, proxy, credentials, clock, permissions, free space, SQLite, store, source, watches, ports, and
+    images tracked by git. Read-only; the only call to Assure requests a token. Secrets are shown as set or not set. If
+    TLS does not trust the server, its certificate and time are read by a request without credentials.
 
     Exit codes: 0 no problem (warnings are possible), 1 a problem.
 
@@ -49,7 +50,7 @@ def doctor(
 
 
 def _run_checks(flags: dict[str, Any], offline: bool) -> tuple[list[Check], list[settings_checks.Value]]:
-    from agent.cli.checks import assure, local  # imported late: they import the whole agent
+    from agent.cli.checks import assure, local, network  # imported late: they import the whole agent
 
     try:
         settings, found = load_found(**flags)
@@ -59,6 +60,7 @@ def _run_checks(flags: dict[str, Any], offline: bool) -> tuple[list[Check], list
     checks = [
         Check(name="settings", message=f"{len(values)} settings can be read"),
         *settings_checks.checks(settings, found),
+        *network.checks(settings),
         *asyncio.run(assure.checks(settings, offline)),
         *local.checks(settings),
     ]

@@ -1,4 +1,7 @@
-"""A code for each cause of a failed connection, for logs, commands and the audit log."""
+"""A code for each cause of a failed connection, for logs, commands and the audit log.
+
+A proxy has codes of its own: proxy-connect- and the cause if it cannot be reached, and those of `connect_refusal`.
+"""
 
 import errno
 import re
@@ -15,6 +18,15 @@ def connection_error_code(error: BaseException) -> str:
     """The code: refused, dns, network, timeout, oversized, reset, or tls- and a reason (tls-handshake)."""
     codes = [word for one in _chain(error) if (word := _code(one))]
     return max(reversed(codes), key=is_specific, default="reset")
+
+
+def connect_refusal(status: int) -> str | None:
+    """The code for the status with which a proxy answers CONNECT. None: the tunnel is open."""
+    if 200 <= status < 300:
+        return None
+    if status == 407:
+        return "proxy-credentials"
+    return "proxy-gateway" if status >= 500 else "proxy-refused"  # 5xx: the proxy does not reach the host
 
 
 def is_specific(code: str) -> bool:

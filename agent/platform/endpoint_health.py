@@ -32,6 +32,13 @@ class EndpointCause(StrEnum):
     REFUSED = "refused"  # no process listens at the address
     DNS = "dns"
     TLS = "tls"
+    TLS_UNTRUSTED = "tls_untrusted"  # no trusted authority issued the certificate
+    TLS_HOSTNAME = "tls_hostname"  # the certificate is for another host
+    TLS_VALIDITY = "tls_validity"  # expired or not yet valid, by this machine's clock
+    PROXY_UNREACHABLE = "proxy_unreachable"
+    PROXY_CREDENTIALS = "proxy_credentials"  # 407
+    PROXY_REFUSED = "proxy_refused"  # 403, or another 4xx: the proxy does not allow the host
+    PROXY_GATEWAY = "proxy_gateway"  # 5xx: the proxy does not reach the host
     NETWORK = "network"  # no route, or no connection in time
     TIMEOUT = "timeout"  # no answer in time
     RESET = "reset"  # the connection ended without a whole answer
@@ -50,11 +57,32 @@ _BY_CODE: Final = {
     "connect-timeout": EndpointCause.NETWORK,
     "timeout": EndpointCause.TIMEOUT,
     "oversized": EndpointCause.UNREADABLE,
+    "proxy-credentials": EndpointCause.PROXY_CREDENTIALS,
+    "proxy-refused": EndpointCause.PROXY_REFUSED,
+    "proxy-gateway": EndpointCause.PROXY_GATEWAY,
+    "proxy-answer": EndpointCause.PROXY_UNREACHABLE,
+    "tls-unable-to-get-local-issuer-certificate": EndpointCause.TLS_UNTRUSTED,
+    "tls-unable-to-get-issuer-certificate": EndpointCause.TLS_UNTRUSTED,
+    "tls-unable-to-verify-the-first-certificate": EndpointCause.TLS_UNTRUSTED,
+    "tls-self-signed-certificate": EndpointCause.TLS_UNTRUSTED,
+    "tls-self-signed-certificate-in-certificate-chain": EndpointCause.TLS_UNTRUSTED,
+    "tls-hostname-mismatch": EndpointCause.TLS_HOSTNAME,
+    "tls-ip-address-mismatch": EndpointCause.TLS_HOSTNAME,
+    "tls-certificate-has-expired": EndpointCause.TLS_VALIDITY,
+    "tls-certificate-is-not-yet-valid": EndpointCause.TLS_VALIDITY,
 }
+_BY_PREFIX: Final = {"proxy-connect-": EndpointCause.PROXY_UNREACHABLE, "tls-": EndpointCause.TLS}
 _SENTENCES: Final = {
     EndpointCause.REFUSED: "the connection is refused: nothing listens at this address",
     EndpointCause.DNS: "the host name cannot be resolved",
     EndpointCause.TLS: "TLS fails",
+    EndpointCause.TLS_UNTRUSTED: "no authority that this machine trusts issued the certificate",
+    EndpointCause.TLS_HOSTNAME: "the certificate is for another host",
+    EndpointCause.TLS_VALIDITY: "the certificate has expired or is not valid yet, or this machine's clock is wrong",
+    EndpointCause.PROXY_UNREACHABLE: "the proxy of PROXY_URL cannot be reached, or is no HTTP proxy",
+    EndpointCause.PROXY_CREDENTIALS: "the proxy does not accept the user and password of PROXY_URL",
+    EndpointCause.PROXY_REFUSED: "the proxy refuses to connect to this host",
+    EndpointCause.PROXY_GATEWAY: "the proxy does not reach this host",
     EndpointCause.NETWORK: "no connection can be made",
     EndpointCause.TIMEOUT: "no answer came in time",
     EndpointCause.RESET: "the connection ended without a whole answer",
@@ -82,7 +110,8 @@ class EndpointTrouble:
             known = "the client lacks a permission" if lacking else "the client id and secret are not accepted"
         details = ", ".join(part for part in (f"HTTP {self.status}" if self.status else "", self.detail) if part)
         said = f"{known} ({details})" if known and details else known or details
-        return f"{said} at {self.address}" if self.address else said
+        place = "on the way to" if self.cause.startswith("proxy") else "at"
+        return f"{said} {place} {self.address}" if self.address else said
 
 
 def trouble_of(answer: Answer[T]) -> EndpointTrouble | None:
@@ -101,10 +130,10 @@ def trouble_of(answer: Answer[T]) -> EndpointTrouble | None:
 
 def unanswered(code: str) -> EndpointTrouble:
     """The trouble for a code of `connection_error_code`."""
-    tls = code.startswith("tls")
+    prefix = next((one for one in _BY_PREFIX if code.startswith(one)), "")
     return EndpointTrouble(
-        cause=EndpointCause.TLS if tls else _BY_CODE.get(code, EndpointCause.RESET),
-        detail=code.removeprefix("tls-") if tls else "",
+        cause=_BY_CODE.get(code) or _BY_PREFIX.get(prefix, EndpointCause.RESET),
+        detail=code.removeprefix(prefix) if prefix else "",
     )
 
 

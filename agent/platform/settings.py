@@ -42,7 +42,7 @@ def load_found(**flags: Any) -> tuple[Settings, Mapping[str, FoundSetting]]:
             f"The settings file {error.filename} cannot be read: {error.strerror}.",
             "correct the permissions of that file",
         ) from None
-    for name in ("client_secret", "claims_key"):
+    for name in ("client_secret", "claims_key", "proxy_password"):
         _from_file(name, found)
     try:
         settings = Settings(**{name: one.value for name, one in found.items()})
@@ -51,6 +51,10 @@ def load_found(**flags: Any) -> tuple[Settings, Mapping[str, FoundSetting]]:
     named = found.get("token_url")
     of_file = named is not None and named.origin not in ("flag", "environment")
     refuse_foreign_token_host(settings.base_url, settings.token_url, settings.token_host, of_file)
+    if settings.ca_file is not None or settings.client_cert_file is not None:
+        from agent.platform.tls import check_files  # imported late: few settings name such files, and ssl is large
+
+        check_files(settings.ca_file, settings.client_cert_file, settings.client_key_file)
     return settings, found
 
 

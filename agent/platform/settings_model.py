@@ -3,7 +3,6 @@
 Every setting is `ASSURE_AGENT_` and its name in capitals. Secrets show in no repr, no log and no error.
 """
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,19 +18,22 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agent.core.errors import SettingsError
 from agent.core.policy import Policy
+from agent.platform.proxy import Proxy, checked_exceptions, is_direct
 from agent.platform.settings_types import (
+    Address,
     Bytes,
     GivenPath,
     GivenText,
     Seconds,
     checked_url,
     host_and_port,
+    known_users,
     matching,
     optional,
     signing_keys,
     split_list,
+    state_file_url,
     strip_invisible,
-    uid_of,
 )
 
 _SHORTEST_KEY = 32  # characters of CLAIMS_KEY: it is used without key stretching, so it has to be random
@@ -60,13 +62,38 @@ class Settings(BaseSettings):
     client_secret_file: GivenPath | None = Field(
         None, description="File that contains the secret of the API client, instead of CLIENT_SECRET."
     )
+    proxy_url: SecretStr = Field(
+        SecretStr(""),
+        description="Proxy for Assure, its token endpoint and sinks, as http://user:password@HOST:PORT. Empty: no "
+        "proxy. HTTPS_PROXY is not read.",
+    )
+    proxy_password: SecretStr = Field(
+        SecretStr(""), description="Password of the user in PROXY_URL, not percent-encoded."
+    )
+    proxy_password_file: GivenPath | None = Field(
+        None, description="File that contains that password, instead of PROXY_PASSWORD."
+    )
+    no_proxy: Annotated[list[str], BeforeValidator(split_list), AfterValidator(checked_exceptions)] = Field(
+        [],
+        description="Hosts that are called without the proxy, comma-separated: login.example (with its subdomains), "
+        ".example, 10.0.0.0/8, HOST:PORT. Loopback always is.",
+    )
+    ca_file: GivenPath | None = Field(
+        None, description="PEM file of authorities that are trusted in addition to those of the system."
+    )
+    client_cert_file: GivenPath | None = Field(
+        None, description="PEM file of a client certificate for Assure and its token endpoint; no sink receives it."
+    )
+    client_key_file: GivenPath | None = Field(
+        None, description="PEM file of its unencrypted key, if CLIENT_CERT_FILE does not contain it."
+    )
     specs_dir: GivenPath = Field(
         Path("specs"), description="Folder of the request files. Each scan resolves a symbolic link again."
     )
     source_name: GivenText = Field(
         "default", description="Name of the source. It is part of every uid: never change it."
     )
-    source_owner: Annotated[list[str], BeforeValidator(split_list)] = Field(
+    source_owner: Annotated[list[str], BeforeValidator(split_list), AfterValidator(known_users)] = Field(
         [],
         description="Users or uids, comma-separated. Request files that any other user owns or can change are refused.",
     )
@@ -77,14 +104,14 @@ class Settings(BaseSettings):
     images_dir: GivenPath = Field(
         Path("images"), description="Folder of the images. Image paths in request files are relative to it."
     )
-    state_url: str = Field(
+    state_url: Annotated[str, AfterValidator(state_file_url)] = Field(
         "sqlite:///state/agent.db",
         description="URL of the state file, with three slashes before a relative path, or four before an absolute one.",
     )
-    listen: str = Field(
+    listen: Address = Field(
         "127.0.0.1:9464", description="HOST:PORT of metrics, health, API and status page. Port 0: a free port."
     )
-    events_listen: str = Field(
+    events_listen: Address = Field(
         "127.0.0.1:9465", description="HOST:PORT of POST /events, which receives Assure Events. Needs EVENTS_SECRET."
     )
     events_secret: SecretStr = Field(
@@ -190,31 +217,6 @@ class Settings(BaseSettings):
     def _safe_urls(cls, values: list[str]) -> list[str]:
         return list(dict.fromkeys(checked_url(value, "https://shop.example/assure", query=True) for value in values))
 
-    @field_validator("source_owner")
-    @classmethod
-    def _users(cls, values: list[str]) -> list[str]:
-        for user in values:
-            uid_of(user)
-        return values
-
-    @field_validator("state_url")
-    @classmethod
-    def _known_store(cls, value: str) -> str:
-        path = value.removeprefix("sqlite:///")
-        if path.startswith("~"):
-            path = str(Path(path).expanduser())
-        if path == value or path.startswith(":") or "\0" in path or not Path(path).name or path.endswith("/"):
-            raise ValueError("expected sqlite:/// and the path of a file, such as sqlite:///state/agent.db")
-        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises if a folder is not searchable
-            raise ValueError("expected the path of a file, such as sqlite:///state/agent.db; this path is a folder")
-        return f"sqlite:///{path}"
-
-    @field_validator("listen", "events_listen")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        host_and_port(value)
-        return value
-
     @field_validator("sink_secret")
     @classmethod
     def _check_signature_settings(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -231,6 +233,23 @@ class Settings(BaseSettings):
         if 0 < length < shortest:
             raise ValueError(f"expected {shortest} characters or more, as of `openssl rand -base64 32`, not {length}")
         return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        _ = self.proxy  # raises ValueError
+        if self.client_key_file is not None and self.client_cert_file is None:
+            raise ValueError("CLIENT_KEY_FILE needs CLIENT_CERT_FILE: a key is of no use without its certificate")
+        return self
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """The proxy of PROXY_URL."""
+        url, password = self.proxy_url.get_secret_value(), self.proxy_password.get_secret_value()
+        return Proxy.of(url, password) if url or password else None
+
+    def proxy_to(self, host: str, port: int) -> Proxy | None:
+        """The proxy for calls to a host; None: it is called directly."""
+        return None if is_direct(host, port, self.no_proxy) else self.proxy
 
     @property
     def keeps_claims(self) -> bool:

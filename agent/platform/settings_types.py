@@ -2,6 +2,7 @@
 
 import base64
 import ipaddress
+import os
 import pwd
 import re
 import unicodedata
@@ -145,7 +146,7 @@ def checked_url(value: str, example: str, query: bool = False) -> str:
     expected = f"expected a URL such as {example}"
     if odd := next((one for one in value if _URL.fullmatch(one) is None), None):
         raise ValueError(f"{expected}; it contains the invalid character U+{ord(odd):04X}")
-    parts = _split(value, expected)
+    parts = split_url(value, expected)
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.fragment or (parts.query and not query):
         raise ValueError(expected)
     if parts.username is not None or parts.password is not None:
@@ -155,7 +156,7 @@ def checked_url(value: str, example: str, query: bool = False) -> str:
     return value
 
 
-def _split(value: str, expected: str) -> SplitResult:
+def split_url(value: str, expected: str) -> SplitResult:
     """The parts of a URL. Raises ValueError if its host or port is invalid."""
     try:
         parts = urlsplit(value)
@@ -183,12 +184,39 @@ def _split(value: str, expected: str) -> SplitResult:
     return parts
 
 
+def known_users(users: list[str]) -> list[str]:
+    """The users, if each is known. Raises ValueError."""
+    for user in users:
+        uid_of(user)
+    return users
+
+
+def state_file_url(value: str) -> str:
+    """The URL of a state file, with `~` expanded. Raises ValueError."""
+    path = value.removeprefix("sqlite:///")
+    if path.startswith("~"):
+        path = str(Path(path).expanduser())
+    if path == value or path.startswith(":") or "\0" in path or not Path(path).name or path.endswith("/"):
+        raise ValueError("expected sqlite:/// and the path of a file, such as sqlite:///state/agent.db")
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises if a folder is not searchable
+        raise ValueError("expected the path of a file, such as sqlite:///state/agent.db; this path is a folder")
+    return f"sqlite:///{path}"
+
+
 def host_and_port(address: str) -> tuple[str, int]:
     """The parts of HOST:PORT, without the brackets of an IPv6 address."""
     host, _, port = address.rpartition(":")
     if not host or re.fullmatch(r"[0-9]{1,5}", port) is None or int(port) > 65535 or " " in host:
         raise ValueError("expected HOST:PORT, such as 127.0.0.1:9464")
     return host.strip("[]"), int(port)
+
+
+def _checked_address(address: str) -> str:
+    host_and_port(address)
+    return address
+
+
+Address = Annotated[str, AfterValidator(_checked_address)]
 
 
 def signing_keys(text: str) -> tuple[bytes, ...]:

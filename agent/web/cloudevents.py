@@ -10,6 +10,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -19,8 +20,10 @@ import httpx
 import orjson
 
 from agent.core.timestamps import format_timestamp
-from agent.platform.connection_errors import connection_error_code
+from agent.platform.connection_errors import connect_refusal, connection_error_code
 from agent.platform.endpoint_health import EndpointTrouble, by_status, unanswered
+from agent.platform.proxy import Proxy
+from agent.platform.tls import tls_context
 from agent.ports import Clock, Delivery
 from agent.ports.sink import sink_id
 
@@ -40,10 +43,21 @@ class HttpSink:
     """One URL. Implements `agent.ports.Sink`."""
 
     def __init__(
-        self, url: str, keys: Sequence[bytes], agent_id: str, clock: Clock, on_result: OnResult = lambda trouble: None
+        self,
+        url: str,
+        keys: Sequence[bytes],
+        agent_id: str,
+        clock: Clock,
+        on_result: OnResult = lambda trouble: None,
+        tls: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
-        """`on_result` receives the trouble of each delivery, or None if the sink accepted it."""
+        """`on_result` receives the trouble of each delivery, or None if the sink accepted it.
+
+        `tls` verifies the sink, by default by the system's authorities.
+        """
         self._url = url
+        self._behind_proxy = proxy is not None
         self._on_result = on_result
         self._keys = keys
         self._source = f"/assure-agent/{agent_id}"
@@ -51,7 +65,8 @@ class HttpSink:
         self._http = httpx.AsyncClient(
             headers=_HEADERS,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keep none
-            verify=ssl.create_default_context(),
+            verify=tls or tls_context(),
+            proxy=_of_httpx(proxy) if proxy is not None else None,
             timeout=None,  # noqa: S113 - `send` limits the whole delivery
             limits=_LIMITS,
             trust_env=False,
@@ -67,7 +82,7 @@ class HttpSink:
             async with asyncio.timeout(_DELIVERY_SECONDS):
                 status = await self._post(body, self._signature_headers(delivery.event, body))
         except (httpx.HTTPError, OSError) as error:
-            self._on_result(unanswered(connection_error_code(error)))
+            self._on_result(unanswered(self._code(error)))
             return False
         taken = 200 <= status < 300
         self._on_result(None if taken else EndpointTrouble(cause=by_status(status), status=status))
@@ -88,6 +103,15 @@ class HttpSink:
                         break
             return reply.status_code
 
+    def _code(self, error: Exception) -> str:
+        """The code of the cause. Until the tunnel is open, the only peer is the proxy."""
+        code = connection_error_code(error)
+        if isinstance(error, httpx.ProxyError):
+            status = re.match(r"[1-5]\d\d ", str(error))  # httpcore's text: the status and its reason
+            return (connect_refusal(int(status[0])) if status is not None else None) or "proxy-answer"
+        unconnected = self._behind_proxy and isinstance(error, httpx.ConnectError) and not code.startswith("tls")
+        return f"proxy-connect-{code}" if unconnected else code
+
     def _signature_headers(self, event: str, body: bytes) -> dict[str, str]:
         at = str(int(self._clock.now()))
         content = f"{event}.{at}.".encode() + body
@@ -97,6 +121,10 @@ class HttpSink:
             "webhook-timestamp": at,
             "webhook-signature": " ".join(f"v1,{signature}" for signature in made),
         }
+
+
+def _of_httpx(proxy: Proxy) -> httpx.Proxy:
+    return httpx.Proxy(proxy.url, headers={"Proxy-Authorization": proxy.authorization} if proxy.authorization else None)
 
 
 def cloud_event(delivery: Delivery, source: str) -> dict[str, Any]:

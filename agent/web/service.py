@@ -16,8 +16,10 @@ from agent.platform.endpoint_health import EndpointHealth
 from agent.platform.file_descriptors import connections_per_listener, open_file_limit, required_limit
 from agent.platform.log import logger
 from agent.platform.metrics import Metrics
+from agent.platform.proxy import Proxy
 from agent.platform.settings import Settings, secrets_of
 from agent.platform.settings_types import signing_keys
+from agent.platform.tls import tls_context
 from agent.ports import Clock, DeliverEvent
 from agent.ports.sink import sink_id
 from agent.store.sqlite import SqliteStore
@@ -174,6 +176,13 @@ def _sinks(settings: Settings, agent_id: str, clock: Clock, endpoints: EndpointH
     from agent.web.cloudevents import HttpSink
 
     keys = signing_keys(settings.sink_secret.get_secret_value())
+    tls = tls_context(settings.ca_file)
     return [
-        HttpSink(url, keys, agent_id, clock, partial(endpoints.record, sink_name(url))) for url in settings.sink_urls
+        HttpSink(url, keys, agent_id, clock, partial(endpoints.record, sink_name(url)), tls, _proxy_to(settings, url))
+        for url in settings.sink_urls
     ]
+
+
+def _proxy_to(settings: Settings, url: str) -> Proxy | None:
+    parts = urlsplit(url)
+    return settings.proxy_to(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))

@@ -67,7 +67,10 @@ def kept() -> tuple[EndpointHealth, Time, list[tuple[str, EndpointCause | None, 
         (DOWN, EndpointCause.STATUS_5XX),
         (Unknown(evidence=Evidence(trouble=Failure.TIMEOUT, cause="timeout")), EndpointCause.TIMEOUT),
         (Unknown(evidence=Evidence(trouble=Failure.RESET, cause="reset")), EndpointCause.RESET),
-        (Busy(evidence=Evidence(trouble=Failure.CONNECT, cause="tls-certificate-has-expired")), EndpointCause.TLS),
+        (
+            Busy(evidence=Evidence(trouble=Failure.CONNECT, cause="tls-certificate-has-expired")),
+            EndpointCause.TLS_VALIDITY,
+        ),
         (Busy(evidence=Evidence(trouble=Failure.CONNECT, cause="dns")), EndpointCause.DNS),
     ],
 )

@@ -211,7 +211,7 @@ async def test_a_sink_that_cannot_be_reached_is_reported_with_its_cause(tmp_path
         (untrusted,) = await results(url)
     assert plain == EndpointTrouble(cause=EndpointCause.TLS, detail="wrong-version-number")
     assert untrusted is not None
-    assert untrusted.cause is EndpointCause.TLS
+    assert untrusted.cause is EndpointCause.TLS_UNTRUSTED
     assert "self-signed" in untrusted.detail
 
 

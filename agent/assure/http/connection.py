@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from agent.assure.http.messages import SEND_RATE, Body, Broken, ExchangeError, Pieces, Reply, Silent, Timeouts
 from agent.assure.http.reply_reader import ReplyReader
+from agent.platform.connection_errors import connection_error_code
 
 IDLE_LIMIT: Final = 15.0  # seconds; servers and load balancers close connections that are idle for longer
 
@@ -94,6 +95,12 @@ class Connection(asyncio.Protocol):
             self._write_pieces()
         self._set_deadline(now)
         return answer
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The server's certificate in DER, verified or not. None: the connection is not over TLS."""
+        secured: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        return secured.getpeercert(binary_form=True) if secured is not None else None
 
     def close(self) -> None:
         """Close at once. An exchange in flight ends as Broken."""
@@ -220,7 +227,8 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         self._pieces = None
-        self._fail(Broken("reset", self._reader.status))
+        code = connection_error_code(error) if isinstance(error, ssl.SSLError) else "reset"
+        self._fail(Broken(code, self._reader.status))
         self._on_lost(self)
 
 

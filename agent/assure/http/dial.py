@@ -9,30 +9,17 @@ import re
 import socket
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from agent.assure.http.connection import Connection
-from agent.assure.http.messages import Origin, Proxy, Timeouts, Unsent
-from agent.platform.connection_errors import connection_error_code, is_specific
+from agent.assure.http.messages import Origin, Timeouts, Unsent
+from agent.platform.connection_errors import connect_refusal, connection_error_code, is_specific
+from agent.platform.proxy import Proxy
 
 _STAGGER: Final = 0.25  # seconds until the next address is tried as well (RFC 8305 §5)
 _MAX_PROXY_HEAD: Final = 16 * 1024  # bytes
+_TO_PROXY: Final = "proxy-connect-"  # until the tunnel is open, an error of the socket is one of the proxy
 _PROXY_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
-
-
-def tls_context(
-    ca_file: Path | None = None, certificate: Path | None = None, key: Path | None = None
-) -> ssl.SSLContext:
-    """A context that verifies servers by the system's authorities, or by those of `ca_file` only.
-
-    `certificate` and `key` are PEM files of a client certificate. Raises OSError or ssl.SSLError.
-    """
-    context = ssl.create_default_context(cafile=ca_file)
-    context.set_alpn_protocols(["http/1.1"])
-    if certificate is not None:
-        context.load_cert_chain(certificate, key)
-    return context
 
 
 async def dial(
@@ -46,23 +33,23 @@ async def dial(
     """Connect to `origin`. `tls` is called for a secure origin only. `connect_until` is a time of the loop."""
     loop = asyncio.get_running_loop()
     peer: socket.socket | None = None
-    phase = "connect-timeout"
+    place, phase = ((proxy.host, proxy.port), _TO_PROXY) if proxy else ((origin.host, origin.port), "connect-")
     try:
         async with asyncio.timeout_at(connect_until):
-            peer = await _connect(loop, *((proxy.host, proxy.port) if proxy else (origin.host, origin.port)))
+            peer = await _connect(loop, *place)
             if proxy is not None:
                 await _open_tunnel(loop, peer, proxy, origin)
-        phase = "tls-timeout"
+        phase = "tls-"
         secured: dict[str, Any] = {"ssl": tls(), "server_hostname": origin.host} if origin.secure else {}
         used, peer = peer, None
         async with asyncio.timeout(timeouts.tls):
             return await _start_protocol(loop, used, make, secured)
     except TimeoutError as error:
-        raise Unsent(phase) from error
+        raise Unsent(f"{phase}timeout") from error
     except Unsent:
         raise
     except Exception as error:  # mostly OSError; an error of any kind leaves the request unsent
-        raise Unsent(connection_error_code(error)) from error
+        raise Unsent((phase if phase == _TO_PROXY else "") + connection_error_code(error)) from error
     finally:
         if peer is not None:
             peer.close()
@@ -159,9 +146,9 @@ async def _open_tunnel(loop: asyncio.AbstractEventLoop, peer: socket.socket, pro
         if not received or len(head) > _MAX_PROXY_HEAD:
             raise Unsent("proxy-answer")
     status = _PROXY_STATUS.match(head)
-    if status is None or not head.endswith(b"\r\n\r\n"):  # the server behind the proxy sends nothing by itself
+    if status is None:
         raise Unsent("proxy-answer")
-    if status[1] == b"407":
-        raise Unsent("proxy-credentials")
-    if not status[1].startswith(b"2"):
-        raise Unsent("proxy-refused")
+    if (failure := connect_refusal(int(status[1]))) is not None:  # a page for people may follow the head
+        raise Unsent(failure)
+    if not head.endswith(b"\r\n\r\n"):  # the server behind the proxy sends nothing by itself
+        raise Unsent("proxy-answer")

@@ -9,11 +9,10 @@ The difference between "not sent" and "perhaps acted on" decides if a verificati
 """
 
 import re
-from base64 import b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 MAX_HEAD_BYTES: Final = 64 * 1024  # bytes of an answer that are not body, interim answers included
 MAX_INTERIM_RESPONSES: Final = 32
@@ -98,27 +97,6 @@ class Origin:
     def authority(self) -> str:
         """Host and port, as CONNECT names them."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """An HTTP proxy that is used by CONNECT. The repr hides its credentials."""
-
-    host: str
-    port: int
-    authorization: str = field(default="", repr=False)  # the value of Proxy-Authorization
-
-    @classmethod
-    def of(cls, url: str) -> Self:
-        """The proxy of a URL such as http://user:password@proxy.example:3128. Raises ValueError."""
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise ValueError("expected an http URL with a host")
-        pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-        given = parts.username is not None
-        return cls(
-            parts.hostname, parts.port or 80, "Basic " + b64encode(pair.encode()).decode("ascii") if given else ""
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,15 @@
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from functools import cache
 from typing import Final
 
 from agent.assure.http.connection import IDLE_LIMIT, Connection
-from agent.assure.http.dial import dial, tls_context
-from agent.assure.http.messages import Body, Broken, ExchangeError, Origin, Proxy, Reply, Timeouts, Unsent, request_head
+from agent.assure.http.dial import dial
+from agent.assure.http.messages import Body, Broken, ExchangeError, Origin, Reply, Timeouts, Unsent, request_head
+from agent.platform.proxy import Proxy
+from agent.platform.tls import tls_context
 
 _CLOSE_SECONDS: Final = 1.0  # for the close notifications of TLS
 
@@ -24,15 +27,15 @@ class Pool:
         *,
         connections: int,
         timeouts: Timeouts | None = None,
-        tls: ssl.SSLContext | None = None,
-        proxy: Proxy | None = None,
+        tls: Callable[[], ssl.SSLContext] = tls_context,
+        proxy_to: Callable[[str, int], Proxy | None] = lambda host, port: None,
         idle_limit: float = IDLE_LIMIT,
     ) -> None:
-        """Without `tls`, servers are verified by the system's authorities."""
+        """`tls` is called once, for the first secure origin; `proxy_to` gets the host and port of each origin."""
         self._connections = self._free = connections
         self._timeouts = timeouts or Timeouts()
-        self._tls = cache(lambda: tls or tls_context())
-        self._proxy = proxy
+        self._tls = cache(tls)
+        self._proxy_to = proxy_to
         self._idle_limit = idle_limit
         self._idle: dict[Origin, list[Connection]] = {}
         self._open: dict[Connection, list[Connection]] = {}  # each with the idle connections of its origin
@@ -150,7 +153,7 @@ class Pool:
                     origin,
                     self._timeouts,
                     self._tls,
-                    self._proxy,
+                    self._proxy_to(origin.host, origin.port),
                     lambda peer: Connection(loop, self._timeouts, self._lost, peer, self._idle_limit),
                     until or loop.time() + self._timeouts.connect,
                 )

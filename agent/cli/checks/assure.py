@@ -8,6 +8,7 @@ from dataclasses import replace
 from agent.assure.account import addresses, client_config, need_credentials
 from agent.assure.client import AssureClient
 from agent.cli.checks import Check, problem, warning
+from agent.cli.checks.network import PROXY_HINTS, certificate
 from agent.core.answer import Busy, Refused
 from agent.core.errors import AgentError, SettingsError
 from agent.platform.clock import SystemClock
@@ -19,7 +20,11 @@ _SKEW = 5.0  # seconds: this difference does not harm deadlines and lists of pro
 _LARGE_SKEW = 60.0
 _OTHER = "check ASSURE_AGENT_BASE_URL and the network; then try again"
 HINTS = {
-    EndpointCause.TLS: "check the host in ASSURE_AGENT_BASE_URL, and the certificate authorities of this machine",
+    EndpointCause.TLS: "check the host in ASSURE_AGENT_BASE_URL, and ASSURE_AGENT_CLIENT_CERT_FILE if it wants one",
+    EndpointCause.TLS_UNTRUSTED: "add the authority of your company to ASSURE_AGENT_CA_FILE",
+    EndpointCause.TLS_HOSTNAME: "check the host in ASSURE_AGENT_BASE_URL",
+    EndpointCause.TLS_VALIDITY: "compare the clock of this machine with a time server",
+    **PROXY_HINTS,
     EndpointCause.DNS: "check the host in ASSURE_AGENT_BASE_URL, and the name servers of this machine",
     EndpointCause.UNREADABLE: "check ASSURE_AGENT_BASE_URL and ASSURE_AGENT_TOKEN_URL: the answer is not Assure's",
     EndpointCause.STATUS_5XX: "wait until Assure has recovered, then try again",
@@ -35,12 +40,20 @@ async def checks(settings: Settings, offline: bool, now: Callable[[], float] = t
         return [problem("credentials", str(error).rstrip("."), error.hint)]
     if offline:
         return [Check(name="credentials", message="set; not tested, because of --offline")]
-    async with AssureClient(client_config(settings), SystemClock()) as client:
+    config = client_config(settings)
+    async with AssureClient(config, SystemClock()) as client:
         before = now()
         answer = await client.authenticate()
         middle = (before + now()) / 2  # the time of the answer, within half the round trip
         assure_time = client.server_time
-    return [_credentials(settings, answer), _clock(assure_time, middle), *_events(settings, assure_time)]
+    trouble = trouble_of(answer) if answer is not None else None
+    found = await certificate(settings, config.token_url, trouble, now()) if trouble is not None else None
+    return [
+        _credentials(settings, answer),
+        *([found] if found is not None else []),
+        _clock(assure_time, middle),
+        *_events(settings, assure_time),
+    ]
 
 
 def _events(settings: Settings, assure_time: float | None) -> Iterator[Check]:

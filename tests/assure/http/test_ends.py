@@ -6,12 +6,14 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
-from agent.assure.http.dial import tls_context
-from agent.assure.http.messages import Broken, Pieces, Proxy, Unsent
+from agent.assure.http.messages import Broken, Pieces, Unsent
 from agent.assure.http.pool import Pool
+from agent.platform.proxy import Proxy
+from agent.platform.tls import tls_context
 from tests.assure.http.conftest import opened, request, serving, take_all
 from tests.assure.http.identities import Identities
 
@@ -44,7 +46,7 @@ async def test_a_body_without_a_length_ends_with_the_close_notification_of_tls(i
     serve = replying(OK + b"\r\nabc", notify=True)
     async with (
         serving(serve, ssl=identities.server) as port,
-        opened(tls=tls_context(identities.authority)) as pool,
+        opened(tls=partial(tls_context, identities.authority)) as pool,
     ):
         assert (await request(pool, f"https://localhost:{port}")).body == b"abc"
 
@@ -54,7 +56,7 @@ async def test_without_that_notification_anyone_could_have_cut_the_body(identiti
     serve = replying(OK + b"\r\nabc", notify=False)
     async with (
         serving(serve, ssl=identities.server) as port,
-        opened(tls=tls_context(identities.authority)) as pool,
+        opened(tls=partial(tls_context, identities.authority)) as pool,
     ):
         with pytest.raises(Broken) as failed:
             await request(pool, f"https://localhost:{port}")
@@ -65,7 +67,7 @@ async def test_a_body_with_a_length_needs_no_notification(identities: Identities
     serve = replying(OK + b"Content-Length: 3\r\n\r\nabc", notify=False)
     async with (
         serving(serve, ssl=identities.server) as port,
-        opened(tls=tls_context(identities.authority)) as pool,
+        opened(tls=partial(tls_context, identities.authority)) as pool,
     ):
         for _ in range(2):
             assert (await request(pool, f"https://localhost:{port}")).body == b"abc"
@@ -102,7 +104,7 @@ async def test_an_early_reply_over_tls_ends_the_upload_and_its_connection(identi
     produced = Produced()
     async with (
         serving(refuse, ssl=identities.server) as port,
-        opened(tls=tls_context(identities.authority)) as pool,
+        opened(tls=partial(tls_context, identities.authority)) as pool,
     ):
         for _ in range(2):
             reply = await request(pool, f"https://localhost:{port}", body=produced.body())
@@ -127,7 +129,7 @@ async def test_pieces_are_produced_over_tls_as_the_server_takes_them(identities:
 
     async with (
         serving(take, ssl=identities.server) as port,
-        opened(tls=tls_context(identities.authority)) as pool,
+        opened(tls=partial(tls_context, identities.authority)) as pool,
     ):
         sending = asyncio.create_task(request(pool, f"https://localhost:{port}", body=produced.body()))
         while produced.count == 0 and not sending.done():
@@ -204,7 +206,7 @@ async def test_a_call_that_is_cancelled_during_connect_leaves_no_socket() -> Non
         await take_all(reader)
         ended.set()
 
-    async with serving(wait) as at, opened(proxy=Proxy("127.0.0.1", at)) as pool:
+    async with serving(wait) as at, opened(proxy_to=lambda host, port: Proxy("127.0.0.1", at)) as pool:
         waiting = asyncio.create_task(request(pool, "http://many.example"))
         await asked.wait()
         waiting.cancel()
@@ -226,7 +228,9 @@ async def test_a_tls_failure_behind_a_proxy_is_unsent(identities: Identities) ->
 
     async with (
         serving(nonsense) as at,
-        opened(proxy=Proxy("127.0.0.1", at), tls=tls_context(identities.authority)) as pool,
+        opened(
+            proxy_to=lambda host, port: Proxy("127.0.0.1", at), tls=partial(tls_context, identities.authority)
+        ) as pool,
     ):
         with pytest.raises(Unsent, match="tls-"):
             await request(pool, "https://localhost:1")
