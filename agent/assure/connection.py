@@ -224,9 +224,9 @@ class Connection:
             reply = await exchange
         except ExchangeError as error:
             trouble = _TROUBLES[type(error)]
-            # After its own handshake, TLS 1.3 tells in an alert that the server wants a client certificate.
-            told = trouble is Trouble.CONNECT or error.cause.startswith("tls-")
-            cause = error.cause if told else trouble.value
+            # In TLS 1.3 the alert of a server that wants a client certificate arrives after the request was written.
+            specific = trouble is Trouble.CONNECT or error.cause.startswith("tls-")
+            cause = error.cause if specific else trouble.value
             answer = classify(operation, NoReply(trouble=trouble, cause=cause), read, 0.0)
             self._observe(operation, _NAMES[type(answer)], time.monotonic() - began)
             return answer

@@ -79,7 +79,7 @@ _SENTENCES: Final = {
     EndpointCause.TLS_UNTRUSTED: "no authority that this machine trusts issued the certificate",
     EndpointCause.TLS_HOSTNAME: "the certificate is for another host",
     EndpointCause.TLS_VALIDITY: "the certificate has expired or is not valid yet, or this machine's clock is wrong",
-    EndpointCause.PROXY_UNREACHABLE: "the proxy of PROXY_URL cannot be reached, or is no HTTP proxy",
+    EndpointCause.PROXY_UNREACHABLE: "the proxy of PROXY_URL cannot be reached, or does not answer as an HTTP proxy",
     EndpointCause.PROXY_CREDENTIALS: "the proxy does not accept the user and password of PROXY_URL",
     EndpointCause.PROXY_REFUSED: "the proxy refuses to connect to this host",
     EndpointCause.PROXY_GATEWAY: "the proxy does not reach this host",

@@ -71,7 +71,7 @@ async def certificate(settings: Settings, url: str, trouble: EndpointTrouble, no
 
 
 def _validity(found: Presented, now: float) -> Check:
-    """Tell an expired certificate from a wrong clock of this machine, by the clock of the server."""
+    """Distinguish an expired certificate from a wrong clock of this machine, by the clock of the server."""
     valid = f"it is valid from {format_timestamp(found.begins)} to {format_timestamp(found.ends)}"
     here, there = format_timestamp(now), found.server_time
     if there is None:
