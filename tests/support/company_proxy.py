@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[2]
 @contextlib.contextmanager
 def company_proxy(folder: Path, credentials: str = "") -> Iterator[str]:
     """Yields HOST:PORT. `credentials` are user:password."""
-    told, errors = folder / "port", folder / "errors"
-    arguments = ["--hostname", "127.0.0.1", "--port", "0", "--port-file", str(told), "--num-acceptors", "1"]
+    port_file, errors = folder / "port", folder / "errors"
+    arguments = ["--hostname", "127.0.0.1", "--port", "0", "--port-file", str(port_file), "--num-acceptors", "1"]
     arguments += ["--num-workers", "1", "--data-dir", str(folder), "--log-level", "CRITICAL"]
     arguments += ["--plugins", "tests.support.company_proxy_plugin.Names"]
     arguments += ["--basic-auth", credentials] if credentials else []
@@ -37,9 +37,9 @@ def company_proxy(folder: Path, credentials: str = "") -> Iterator[str]:
         ) as running,
     ):
         try:
-            eventually(lambda: running.poll() is not None or (told.exists() and told.read_text().strip()))
+            eventually(lambda: running.poll() is not None or (port_file.exists() and port_file.read_text().strip()))
             assert running.poll() is None, errors.read_text()
-            yield f"127.0.0.1:{told.read_text().strip()}"
+            yield f"127.0.0.1:{port_file.read_text().strip()}"
         finally:
             running.terminate()
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.core.record import Outcome, Phase
-from agent.platform.endpoint_health import TOKEN, EndpointCause
+from agent.platform.endpoint_health import ASSURE, TOKEN, EndpointCause
 from tests.support.company_proxy import Company, company_proxy, settings_of, terminating
 from tests.support.environment import World
 
@@ -111,3 +111,23 @@ async def test_each_failure_has_a_cause_and_nothing_is_sent_or_billed(
             await world.settle(**given)
             assert world.record("a").outcome is Outcome.ACCEPTED, "the request continues when the way is open"
             world.check()
+
+
+async def test_calls_that_the_proxy_did_not_let_through_are_made_later_and_once(
+    world: World, proxy: str, company: Company
+) -> None:
+    """The token endpoint needs no proxy, so that each call of the request itself meets the proxy."""
+    world.upload("a")
+    async with terminating(company.server("assure.test", "localhost"), port_of(world)) as at:
+        token = f"https://localhost:{at}/auth/open/connect/token"
+        given = settings_of(proxy, company, base_url=f"https://assure.test:{at}", token_url=token)
+        async with world.running(**given | {"proxy_url": f"http://agent:wrong@{proxy}"}) as agent:
+            await world.clock.advance(120)
+            assert agent._health._endpoints.current[ASSURE].cause is EndpointCause.PROXY_CREDENTIALS
+            assert "does not accept the user and password of PROXY_URL" in agent._health.troubles()[0][2]
+        assert set(world.calls) == {"token"}
+        assert world.record("a").hold is None, "an unsent call is no unknown answer"
+        await world.settle(**given)
+    assert world.record("a").outcome is Outcome.ACCEPTED
+    assert [process.starts for entry in world.ledger.dossiers.values() for process in entry.processes] == [1]
+    world.check()
