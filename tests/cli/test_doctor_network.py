@@ -12,9 +12,10 @@ import pytest
 
 from agent.cli.checks import Check, State, assure, network
 from agent.platform.settings import load_settings
+from agent.sandbox import SandboxServer
 from tests.assure.http.conftest import serving
 from tests.cli.command_runner import Here
-from tests.support.company_proxy import Company, company_proxy, settings_of
+from tests.support.company_proxy import Company, company_proxy, settings_of, terminating
 
 CREDENTIALS = "agent:pass word"
 TODAY = datetime.now(UTC)
@@ -53,7 +54,7 @@ class Server:
 
 async def findings(base_url: str, **given: Any) -> dict[str, Check]:
     secrets = {"client_id": "me", "client_secret": "hunter2"}
-    settings = load_settings(base_url=base_url, state_url="sqlite:///state/agent.db", **secrets, **given)
+    settings = load_settings(base_url=base_url, state_url="sqlite:///state/agent.db", **secrets | given)
     found = {one.name: one for one in (*network.checks(settings), *await assure.checks(settings, offline=False))}
     text = " ".join(one.sentence for one in found.values())
     assert not [secret for secret in ("hunter2", "pass word", "pass%20word", "YWdlbnQ") if secret in text]
@@ -79,6 +80,16 @@ async def test_each_fault_of_the_proxy_is_a_problem_of_its_own(
     assert f"on the way to https://{host}:8443" in found.message
     assert message in found.message
     assert hint in found.hint
+
+
+async def test_a_correct_network_passes(proxy: str, company: Company, remote: SandboxServer) -> None:
+    async with terminating(company.server("assure.test", asks=True), int(remote.url.rpartition(":")[2])) as port:
+        given = settings_of(proxy, company, client_cert_file=company.client_file)
+        given |= {"client_id": "sandbox-client", "client_secret": "sandbox-secret"}
+        found = await findings(f"https://assure.test:{port}", **given)
+    assert "certificate" not in found
+    assert found["credentials"].state is State.OK, found["credentials"]
+    assert found["proxy"].message == f"http://{proxy} with credentials, for assure.test:{port}"
 
 
 async def test_an_unreachable_assure_is_not_blamed_on_a_proxy(company: Company) -> None:

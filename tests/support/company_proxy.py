@@ -5,6 +5,7 @@ Hosts below `.test` are known to the proxy only: each is this machine.
 
 import asyncio
 import contextlib
+import os
 import ssl
 import subprocess
 import sys
@@ -30,10 +31,11 @@ def company_proxy(folder: Path, credentials: str = "") -> Iterator[str]:
     arguments += ["--num-workers", "1", "--data-dir", str(folder), "--log-level", "CRITICAL"]
     arguments += ["--plugins", "tests.support.company_proxy_plugin.Names"]
     arguments += ["--basic-auth", credentials] if credentials else []
+    environment = os.environ | {"HOME": str(folder)}  # proxy.py makes a folder there
     with (
         errors.open("wb") as stderr,
         subprocess.Popen(
-            [sys.executable, "-m", "proxy", *arguments], cwd=ROOT, stdout=stderr, stderr=stderr
+            [sys.executable, "-m", "proxy", *arguments], cwd=ROOT, env=environment, stdout=stderr, stderr=stderr
         ) as running,
     ):
         try:

@@ -159,7 +159,7 @@ async def test_the_alert_of_a_server_that_wants_a_certificate_is_reported(identi
             plain = socket.socket(fileno=os.dup(peer.fileno()))
             with plain:
                 plain.shutdown(socket.SHUT_WR)
-                while plain.recv(4096):  # bytes that nobody reads would reset the connection
+                while plain.recv(4096):  # unread bytes would reset the connection
                     pass
 
     listening = socket.create_server(("127.0.0.1", 0))
