@@ -8,14 +8,14 @@ from agent.admission.desired import (
     AdmissionRules,
     DesiredResult,
     Digests,
-    Resolved,
+    KnownTypes,
+    WantedType,
     build_desired,
     build_desired_in_place,
     desired_as_written,
     fault_in,
 )
 from agent.core.admission import DocumentVerdict, ScanNote, ScanNoteKind, judge, may_start_generation, parsed_answer
-from agent.core.assure_types import DocumentKey
 from agent.core.errors import AgentError
 from agent.core.field_types import RERUN, RESOLVE
 from agent.core.observations import DocumentChanged, DocumentReturned, HoldResolved, Observation
@@ -38,7 +38,7 @@ class DocumentChanges:
     followed: list[Document] = field(default_factory=list)  # their records are up to date
     strays: list[tuple[ScanNote, Document]] = field(default_factory=list)  # documents that answer no open hold
     unresolved: list[Document] = field(default_factory=list)  # their document type must be resolved first
-    unresolved_types: set[DocumentKey] = field(default_factory=set)
+    unresolved_types: set[WantedType] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -58,16 +58,16 @@ class DocumentDiffer:
     def __init__(self, rules: AdmissionRules, store: AdmissionStore, salt: IdentityKey, clock: Clock) -> None:
         self._rules, self._store, self._salt, self._clock = rules, store, salt, clock
 
-    def diff(self, documents: Iterable[Document], resolved: Resolved, query: GitQuery | None) -> DocumentChanges:
+    def diff(self, documents: Iterable[Document], types: KnownTypes, query: GitQuery | None) -> DocumentChanges:
         """The changes that follow from these documents.
 
-        `resolved` has the document types that were resolved; `query` gives the provenance of files.
+        `types` are Assure's document types; `query` gives the provenance of files.
         """
         changes = DocumentChanges()
         ones: list[_PendingDocument] = []
         for document in documents:
             waiting = len(changes.unresolved)
-            if (one := self._diff_document(document, resolved, changes)) is not None:
+            if (one := self._diff_document(document, types, changes)) is not None:
                 ones.append(one)
             if len(changes.unresolved) == waiting:
                 document.release()
@@ -84,22 +84,22 @@ class DocumentDiffer:
                 changes.observations[one.uid] = kind(at=self._clock.now(), desired=desired, name=one.document.name)
         return changes
 
-    def desired_for_new(self, document: Document, resolved: Resolved) -> DesiredResult:
+    def desired_for_new(self, document: Document, types: KnownTypes) -> DesiredResult:
         """The desired state of a document, as for a new request."""
         request = document.request
-        return build_desired(document, request, self._digests(document), self._rules, resolved)
+        return build_desired(document, request, self._digests(document), self._rules, types)
 
     def desired_as_written(self, document: Document) -> Desired:
         """The desired state as the file says it, without a read of its images."""
         return desired_as_written(document, self._digests(document))
 
     def _diff_document(
-        self, document: Document, resolved: Resolved, changes: DocumentChanges
+        self, document: Document, types: KnownTypes, changes: DocumentChanges
     ) -> _PendingDocument | None:
         """The document if it must be admitted or delivered; None if `changes` already has what follows from it."""
         uid = self._salt.uid(self._rules.source, document.name)
         record = self._store.get(uid)
-        answered = self._hold_answer(record, document, resolved, changes)
+        answered = self._hold_answer(record, document, types, changes)
         if isinstance(answered, HoldResolved):
             changes.observations[uid] = answered
             return None
@@ -116,7 +116,7 @@ class DocumentDiffer:
         request = document.request
         found: DesiredResult
         if record is None or may_start_generation(record, verdict, digests.essence, rerun):
-            found = build_desired(document, request, digests, self._rules, resolved)
+            found = build_desired(document, request, digests, self._rules, types)
         else:
             found = build_desired_in_place(document, request, digests, self._rules, record.desired)
         if isinstance(found, Desired):
@@ -125,8 +125,8 @@ class DocumentDiffer:
         return None
 
     def _hold_answer(
-        self, record: Record | None, document: Document, resolved: Resolved, changes: DocumentChanges
-    ) -> HoldResolved | DocumentKey | list[Fault] | None:
+        self, record: Record | None, document: Document, types: KnownTypes, changes: DocumentChanges
+    ) -> HoldResolved | WantedType | list[Fault] | None:
         """The answer of the file to the open hold. An answer to another hold is ignored and noted."""
         if record is None or not _may_have(document, RESOLVE):
             return None
@@ -145,7 +145,7 @@ class DocumentDiffer:
             return [fault]
         desired = None
         if asks and answer[0] is HoldAnswer.RETRY:
-            found = self.desired_for_new(document, resolved)
+            found = self.desired_for_new(document, types)
             if not isinstance(found, Desired):
                 return found  # a type to resolve first, or faults to correct before the answer applies
             desired = found
@@ -176,12 +176,12 @@ def _may_have(document: Document, annotation: str) -> bool:
     return annotation.encode() in document.canonical
 
 
-def _defer(document: Document, problem: DocumentKey | list[Fault], changes: DocumentChanges) -> None:
-    if isinstance(problem, DocumentKey):
+def _defer(document: Document, problem: WantedType | list[Fault], changes: DocumentChanges) -> None:
+    if isinstance(problem, list):
+        changes.faults += problem
+    else:
         changes.unresolved.append(document)
         changes.unresolved_types.add(problem)
-    else:
-        changes.faults += problem
 
 
 def _with_provenance(desired: Desired, origin: Provenance | None) -> Desired:

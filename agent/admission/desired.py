@@ -1,7 +1,7 @@
 """Resolve a document to the desired state of its request: its images, its document type, or its faults."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.core.assure_types import CaptureOptions, DocumentKey
 from agent.core.document_types import Resolution, Unresolved, explain_unresolved
@@ -15,8 +15,21 @@ from agent.source.images import ImageFolder
 from agent.source.loader import Document
 from agent.source.validate import image_faults, without_key
 
-Resolved = Mapping[DocumentKey, Resolution | None]  # None: Assure does not answer now
-DesiredResult = Desired | DocumentKey | list[Fault]  # the desired state, a type to resolve first, or faults
+WantedType = DocumentKey | int  # a document type by country and type, or by id
+DesiredResult = Desired | WantedType | list[Fault]  # the desired state, a type to resolve first, or faults
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTypes:
+    """Assure's document types, as far as admission knows them."""
+
+    ids: frozenset[int] | None  # None: there is no valid list, so that no id can be judged
+    resolved: Mapping[WantedType, Resolution | None] = field(default_factory=dict)  # None: Assure does not answer now
+
+    def lacks(self, wanted: WantedType) -> bool:
+        """True if this type must be resolved first."""
+        listed = isinstance(wanted, int) and (self.ids is None or wanted in self.ids)
+        return not listed and wanted not in self.resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +68,15 @@ class Digests:
 
 
 def build_desired(
-    document: Document, request: VerificationRequest, digests: Digests, rules: AdmissionRules, resolved: Resolved
+    document: Document, request: VerificationRequest, digests: Digests, rules: AdmissionRules, types: KnownTypes
 ) -> DesiredResult:
     """The desired state of a document that may start a generation: its images are read and digested."""
     if faults := list(_forbidden(document, request, rules)):
         return faults
-    key = _document_key(request)
-    if key is not None and key not in resolved:
-        return key
-    identified = _document_id(request) if key is None else _identified(document, key, resolved[key])
+    wanted = _document_key(request) or _document_id(request)
+    if wanted is not None and types.lacks(wanted):
+        return wanted
+    identified = _identified(document, wanted, types.resolved.get(wanted)) if wanted is not None else None
     paths = request.spec.upload.images.paths if request.spec.upload is not None else {}
     digest_of = rules.images.inspect(paths)
     if not isinstance(digest_of, tuple) and not isinstance(identified, Fault):
@@ -122,17 +135,20 @@ def _document_id(request: VerificationRequest) -> int | None:
     return request.spec.upload.document_id if request.spec.upload is not None else None
 
 
-def _identified(document: Document, key: DocumentKey, found: Resolution | None) -> int | Fault:
-    """The id of the document type, or the fault if it cannot be resolved."""
+def _identified(document: Document, wanted: WantedType, found: Resolution | None) -> int | Fault:
+    """The id of the document type, or the fault if it cannot be resolved. Without a list, an id is not judged."""
+    if found is None and isinstance(wanted, int):
+        return wanted
     if found is not None and not isinstance(found, Unresolved):
         return found.id
     if found is None:
         message = "Assure does not provide the list of document types now"
         hint = "wait for the next scan, which requests the list again, or use documentId"
     else:
-        message, hint = explain_unresolved(key, found)
-    assert document.type_at is not None
-    return fault_in(document, document.type_at, f"spec.upload.documentType: {message}", hint)
+        message, hint = explain_unresolved(wanted, found)
+    field_name, mark = ("documentId", document.id_at) if isinstance(wanted, int) else ("documentType", document.type_at)
+    assert mark is not None
+    return fault_in(document, mark, f"spec.upload.{field_name}: {message}", hint)
 
 
 def _desired(

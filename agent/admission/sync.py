@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from agent.admission.changes import DocumentDiffer
-from agent.admission.desired import AdmissionRules, Resolved
+from agent.admission.desired import AdmissionRules, KnownTypes, WantedType
 from agent.admission.prune_guard import PruneGuard
 from agent.core.admission import ScanNote, ScanNoteKind
 from agent.core.assure_types import DocumentKey
@@ -157,21 +157,23 @@ class Admission:
                     f"The source has no valid request named {name}.",
                     "add the request file, or correct it: `assure-agent validate` shows its faults",
                 )
-            desired = await asyncio.to_thread(self._differ.desired_for_new, document, {})
-            if isinstance(desired, DocumentKey):
-                found = {desired: await self._types.resolve(desired)}
-                desired = await asyncio.to_thread(self._differ.desired_for_new, document, found)
-            assert not isinstance(desired, DocumentKey)
+            types = KnownTypes(self._types.listed_ids())
+            desired = await asyncio.to_thread(self._differ.desired_for_new, document, types)
+            if isinstance(desired, WantedType):
+                types = replace(types, resolved={desired: await self._types.resolve(desired)})
+                desired = await asyncio.to_thread(self._differ.desired_for_new, document, types)
+            assert not isinstance(desired, WantedType)
             if not isinstance(desired, Desired):
                 raise AgentError(f"{desired[0]}.", desired[0].hint)
             return replace(desired, rerun=rerun) if rerun is not None else desired
 
     async def _apply(
-        self, documents: Sequence[Document], query: GitQuery | None, resolved: Resolved | None = None
+        self, documents: Sequence[Document], query: GitQuery | None, types: KnownTypes | None = None
     ) -> list[Fault]:
         """Admit and change what follows from these documents. Returns the faults of those that are refused."""
         assert self._present is not None
-        changes = await asyncio.to_thread(self._differ.diff, documents, resolved or {}, query)
+        types = types or KnownTypes(self._types.listed_ids())
+        changes = await asyncio.to_thread(self._differ.diff, documents, types, query)
         self._present |= changes.present
         self._followed |= {document.name: document for document in changes.followed}
         self._strays |= {note.uid: (note, document) for note, document in changes.strays}
@@ -180,9 +182,10 @@ class Admission:
         if changes.observations:
             await self._records.deliver(changes.observations)
         if changes.unresolved:
-            found = {key: await self._types.resolve(key) for key in sorted(changes.unresolved_types)}
-            self.unresolved = self.unresolved or None in found.values()
-            changes.faults += await self._apply(changes.unresolved, query, found)
+            found = {wanted: await self._types.resolve(wanted) for wanted in sorted(changes.unresolved_types, key=str)}
+            waits = any(found[wanted] is None for wanted in found if isinstance(wanted, DocumentKey))
+            self.unresolved = self.unresolved or waits
+            changes.faults += await self._apply(changes.unresolved, query, replace(types, resolved=found))
         return changes.faults
 
     def _result(self, seen: Scan, faults: list[Fault], absent: int) -> SyncResult:

@@ -59,19 +59,28 @@ class DocumentTypeCache:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
 
-    async def resolve(self, key: DocumentKey) -> Resolution | None:
+    async def resolve(self, wanted: DocumentKey | int) -> Resolution | None:
         """The resolution by a valid list; None until Assure has sent a list. Returns within seconds."""
-        found = self._cached(key)
+        found = self._cached(wanted)
         if not isinstance(found, DocumentType) and self._may_refresh():
             await self._await_refresh()
-            found = self._cached(key)
+            found = self._cached(wanted)
         return found
 
-    def _cached(self, wanted: DocumentKey) -> Resolution | None:
+    def listed_ids(self) -> frozenset[int] | None:
+        """The ids of a valid list, without a call. None if there is no such list, or if it is empty."""
+        types = self._valid_types()
+        return frozenset(row.id for row in types) if types else None
+
+    def _cached(self, wanted: DocumentKey | int) -> Resolution | None:
+        types = self._valid_types()
+        return resolve(types, wanted) if types is not None else None
+
+    def _valid_types(self) -> tuple[DocumentType, ...] | None:
         if not self._loaded:
             self._loaded, self._list = True, _read(self._store.recall(MetaKey.DOCUMENT_TYPES))
         known = self._list
-        return resolve(known.types, wanted) if known is not None and self._since(known.at, _MAX_AGE) else None
+        return known.types if known is not None and self._since(known.at, _MAX_AGE) else None
 
     def _may_refresh(self) -> bool:
         if self._refreshing is not None:

@@ -67,7 +67,7 @@ NEW_TOKENS_REFUSED: Final = "new-tokens-refused"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """The part of an answer that the agent keeps. It never contains a value of the body [I6]."""
+    """The part of an answer that the agent keeps. Of the values of the body it has only known words [I6]."""
 
     status: int | None = None  # HTTP status, when there was an answer
     trouble: Trouble | None = None  # when there was no answer
@@ -75,6 +75,7 @@ class Evidence:
     shape: str = ""  # top-level key names and their JSON types, at most 400 characters
     digest: str = ""  # SHA-256 of the body, hex, first 16 characters
     trace_id: str = ""  # Assure's traceId, when it is token-shaped
+    words: str = ""  # the known words of an error body: `agent.core.error_words`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

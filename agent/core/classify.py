@@ -25,6 +25,7 @@ from functools import lru_cache
 from typing import Final, TypeVar
 
 from agent.core.answer import CLIENT_REJECTED, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
+from agent.core.error_words import error_words
 
 T = TypeVar("T")
 
@@ -242,7 +243,7 @@ def http_date(text: str | None) -> float | None:
 
 
 def evidence_of(reply: HttpReply, cause: str) -> Evidence:
-    """The evidence of an answer. It contains no value of the body except the trace id [I6]."""
+    """The evidence of an answer. Of the values of the body it contains the trace id and the words of errors [I6]."""
     body = reply.document
     trace_id = body.get("traceId") if isinstance(body, dict) else None
     traced = isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id)
@@ -252,6 +253,7 @@ def evidence_of(reply: HttpReply, cause: str) -> Evidence:
         shape=shape_of(body, cached=len(reply.body) <= _CACHED_BODY) if reply.body else "",
         digest=hashlib.sha256(reply.body).hexdigest()[:16] if reply.body else "",
         trace_id=str(trace_id) if traced else "",
+        words=error_words(body) if 400 <= reply.status < 600 else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""Find the document type of a country and a type name in Assure's list of document types (contract §5).
+"""Find a document type by its id, or by country and type name, in Assure's list of document types (contract §5).
 
 Pure: `assure/document_type_cache.py` reads the list. The result is never a guess. A country and type that match no
 row, or rows with different ids, give no document type.
@@ -7,6 +7,7 @@ row, or rows with different ids, give no document type.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from heapq import nsmallest
 
 from agent.core.answer import CallResult
 from agent.core.assure_types import DocumentKey, DocumentType
@@ -28,14 +29,15 @@ class Unresolved:
 Resolution = DocumentType | Unresolved
 
 
-def resolve(types: Sequence[DocumentType], key: DocumentKey) -> Resolution:
-    """Return the only document type of this country and type, or the reason why there is none."""
-    fitting = {row.id: row for row in reversed(types) if row.key == key}
+def resolve(types: Sequence[DocumentType], wanted: DocumentKey | int) -> Resolution:
+    """Return the only document type of this country and type, or of this id, or the reason why there is none."""
+    fitting = {row.id: row for row in reversed(types) if wanted in (row.id, row.key)}
     if len(fitting) == 1:
         return next(iter(fitting.values()))
     if fitting:
         return Unresolved(tuple(fitting[number] for number in sorted(fitting)[:_MOST_CANDIDATES]), ambiguous=True)
-    return Unresolved(_nearest(types, key), ambiguous=False)
+    nearest = _nearest_ids(types, wanted) if isinstance(wanted, int) else _nearest(types, wanted)
+    return Unresolved(nearest, ambiguous=False)
 
 
 def check_admitted_id(found: Resolution | None, document_id: int) -> tuple[CallResult, str]:
@@ -50,14 +52,17 @@ def check_admitted_id(found: Resolution | None, document_id: int) -> tuple[CallR
     return (CallResult.DONE, "") if found.id == document_id else (CallResult.REFUSED, "another-id")
 
 
-def explain_unresolved(key: DocumentKey, found: Unresolved) -> tuple[str, str]:
-    """Message and hint for the request file that names the country and type."""
+def explain_unresolved(wanted: DocumentKey | int, found: Unresolved) -> tuple[str, str]:
+    """Message and hint for the request file that names the document type."""
     if found.ambiguous:
-        message = f"expected one document type; Assure has several for {key}"
+        message = f"expected one document type; Assure has several for {wanted}"
         return message, f"use documentId with one of {_listed(found.candidates, keys=False)}"
-    message = f"Assure has no document type {key} for this account"
+    message = f"Assure has no document type {wanted} for this account"
     see = "see all of them with `assure-agent document-types`"
-    nearest = _listed(found.candidates, keys=True)
+    if isinstance(wanted, int):
+        nearest = ", ".join(f"{row.id} ({row.key}{row.name and f', {row.name}'})" for row in found.candidates)
+    else:
+        nearest = _listed(found.candidates, keys=True)
     return message, f"use one of {nearest}; {see}" if nearest else see
 
 
@@ -87,6 +92,15 @@ def _nearest(types: Sequence[DocumentType], key: DocumentKey) -> tuple[DocumentT
     order = get_close_matches(key.country, sorted({row.country for row in alike}), cutoff=0.5)
     close = [row for row in alike if row.country in order]
     return tuple(sorted(close, key=lambda row: (order.index(row.country), row.id))[:_MOST_CANDIDATES])
+
+
+def _nearest_ids(types: Sequence[DocumentType], wanted: int) -> tuple[DocumentType, ...]:
+    """The rows with similar digits, otherwise those with the nearest numbers."""
+    rows = {str(row.id): row for row in reversed(types)}
+    alike = get_close_matches(str(wanted), rows, n=_MOST_CANDIDATES)
+    if alike:
+        return tuple(rows[number] for number in alike)
+    return tuple(nsmallest(_MOST_CANDIDATES, rows.values(), key=lambda row: (abs(row.id - wanted), row.id)))
 
 
 def _listed(rows: Sequence[DocumentType], *, keys: bool) -> str:

@@ -79,7 +79,7 @@ class Hold:
     id: str
     reason: HoldReason
     at: float
-    evidence: str = ""  # token-shaped
+    evidence: str = ""  # codes and known words
     essence: str = ""  # of the document that the hold is about, if any
 
 
@@ -96,7 +96,7 @@ class RemoteObjection:
     """Assure's objection to the effect in doubt. If the effect did not happen, it becomes a hold."""
 
     reason: HoldReason  # REFUSED or UNEXPECTED_ANSWER
-    evidence: str  # token-shaped
+    evidence: str  # codes and known words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

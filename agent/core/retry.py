@@ -38,8 +38,9 @@ def remote_objection(kind: EffectKind, evidence: Evidence) -> RemoteObjection | 
 
 
 def hold_evidence(kind: EffectKind, evidence: Evidence) -> str:
-    """The evidence of an answer as a hold shows it, token-shaped."""
-    return " ".join(str(part) for part in (kind, evidence.status, evidence.cause, evidence.digest) if part)
+    """The evidence of an answer as a hold shows it: codes and known words."""
+    parts = (kind, evidence.status, evidence.cause, evidence.digest, evidence.words)
+    return " ".join(str(part) for part in parts if part)
 
 
 def holds_new_work(cause: str) -> bool:

@@ -70,5 +70,8 @@ class Budget(Protocol):
 class DocumentTypes(Protocol):
     """Assure's document types, at most a day old."""
 
-    async def resolve(self, key: DocumentKey) -> Resolution | None:
-        """Resolve a key. Returns within seconds; None while Assure returns no list."""
+    async def resolve(self, wanted: DocumentKey | int) -> Resolution | None:
+        """Resolve a country and type, or an id. Returns within seconds; None while Assure returns no list."""
+
+    def listed_ids(self) -> frozenset[int] | None:
+        """The ids that Assure lists. None while the agent has no valid list; it makes no call."""

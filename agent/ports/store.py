@@ -51,6 +51,7 @@ class Attempt:
     trace_id: str | None
     shape: str | None  # the keys of the answer's body, with their types
     digest: str | None  # of the answer's body
+    words: str | None  # the known words of an error body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

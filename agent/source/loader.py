@@ -43,6 +43,7 @@ class Document:
     line: int  # from 1
     images: tuple[tuple[Depiction, Position], ...]  # the position of each image path
     type_at: Position | None  # the position of `documentType`
+    id_at: Position | None  # the position of `documentId`
     keep_at: Position | None  # the position of `keep: claims`
     _model: VerificationRequest | None = field(repr=False, compare=False)
 
@@ -138,11 +139,14 @@ def _request(tree: YamlDocument) -> VerificationRequest | list[YamlProblem]:
 def _document(request: VerificationRequest, tree: YamlDocument, file: str) -> Document:
     upload, below = request.spec.upload, ("spec", "upload")
     images = tuple((one, tree.position_of((*below, "images", one))) for one in (upload.images.paths if upload else ()))
-    typed = upload is not None and upload.document_type is not None
-    type_at = tree.position_of((*below, "documentType")) if typed else None
+    type_at = id_at = None
+    if upload is not None and upload.document_type is not None:
+        type_at = tree.position_of((*below, "documentType"))
+    elif upload is not None:
+        id_at = tree.position_of((*below, "documentId"))
     keep_at = tree.position_of(("spec", "result", "keep")) if request.spec.result.keep == "claims" else None
     exact = bytes(memoryview(canonical(request)))  # a copy: the bytes of orjson keep a buffer of 4 kB
-    return Document(request.name, exact, file, tree.position_of(())[0], images, type_at, keep_at, request)
+    return Document(request.name, exact, file, tree.position_of(())[0], images, type_at, id_at, keep_at, request)
 
 
 def _is_foreign(tree: YamlDocument) -> bool:

@@ -2,13 +2,14 @@
 
 from agent.store.repository import EVENT
 
-# An answer as documented has no trouble, no shape and no digest.
+# An answer as documented has no trouble, no shape, no digest and no words of an error.
 ANSWERED = """
 UPDATE attempts SET answered_at = ?, result = ?, status = ?, cause = ?, shape = '', digest = '', trace_id = ?
 WHERE uid = ? AND number = ?
 """
 TROUBLED = """
-UPDATE attempts SET answered_at = ?, result = ?, status = ?, trouble = ?, cause = ?, shape = ?, digest = ?, trace_id = ?
+UPDATE attempts SET answered_at = ?, result = ?, status = ?, trouble = ?, cause = ?, shape = ?, digest = ?,
+    trace_id = ?, words = ?
 WHERE uid = ? AND number = ?
 """
 INTENDED = "INSERT INTO attempts (uid, number, generation, effect, intended_at) VALUES (?, ?, ?, ?, ?)"

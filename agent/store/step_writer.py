@@ -171,7 +171,7 @@ def _add_attempts(rows: _Rows, step: Step) -> None:
             rows[statements.ANSWERED].append((*answer, evidence.cause, evidence.trace_id, *where))
         else:
             trouble = None if evidence.trouble is None else str(evidence.trouble)
-            about = (trouble, evidence.cause, evidence.shape, evidence.digest, evidence.trace_id)
+            about = (trouble, evidence.cause, evidence.shape, evidence.digest, evidence.trace_id, evidence.words)
             rows[statements.TROUBLED].append((*answer, *about, *where))
     if (intent := step.intended) is not None:
         rows[statements.INTENDED].append((uid, intent.number, step.record.generation, str(intent.kind), intent.at))

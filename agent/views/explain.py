@@ -172,7 +172,7 @@ def describe_attempt(attempt: Attempt) -> str:
     what = EFFECTS[EffectKind(attempt.effect)]
     if attempt.result is None:
         return f"{what}: not answered yet"
-    how = [f"HTTP {attempt.status}" if attempt.status else attempt.trouble, attempt.cause]
+    how = [f"HTTP {attempt.status}" if attempt.status else attempt.trouble, attempt.cause, attempt.words]
     detail = ", ".join(part for part in how if part)
     return f"{what}: {attempt.result}" + (f" ({detail})" if detail else "")
 

@@ -77,6 +77,7 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
         "trouble": attempt.trouble,
         "cause": attempt.cause or None,
         "traceId": attempt.trace_id or None,
+        "words": attempt.words or None,
     }
 
 

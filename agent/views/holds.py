@@ -24,7 +24,7 @@ HOLDS = {
         "Find the current type with `assure-agent document-types` and change the file; or retry when Assure offers it.",
     ),
     HoldReason.REFUSED: (
-        "Assure refused a call and gave a reason. The same call would be refused again.",
+        "Assure refused a call. The evidence has its error words; `...` replaces words that the agent does not keep.",
         "Correct what Assure refuses (the file, or the account), then retry.",
     ),
     HoldReason.UNEXPECTED_ANSWER: (

@@ -38,10 +38,12 @@ def request_json(record: Record) -> dict[str, Any]:
         **record_json(record),
         "reason": hold.reason if hold is not None else None,
         "holdId": hold.id if hold is not None else None,
+        "holdEvidence": (hold.evidence or None) if hold is not None else None,
         "externalReference": record.reference if record.opened_at is not None else None,
         "dossierId": record.dossier_id,
         "processId": record.process_id,
         "due": format_optional_timestamp(record.due_at),
+        "deadline": format_optional_timestamp(record.deadline_at),
         "admittedAt": format_optional_timestamp(record.admitted_at),
         "settledAt": format_optional_timestamp(settled),
     }
@@ -117,6 +119,8 @@ class LoggedCall(Protocol):
     def trouble(self) -> str | None: ...
     @property
     def trace_id(self) -> str | None: ...
+    @property
+    def words(self) -> str | None: ...
 
 
 def answer_json(call: LoggedCall) -> dict[str, Any]:
@@ -126,4 +130,5 @@ def answer_json(call: LoggedCall) -> dict[str, Any]:
         "status": call.status,
         "trouble": call.trouble,
         "traceId": call.trace_id or None,
+        "words": call.words or None,
     }

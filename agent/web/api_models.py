@@ -51,6 +51,8 @@ class Request(_Object):
     """The reason of the hold, while the request is held."""
     hold_id: str | None
     """The id of the hold, which `resolve` names."""
+    hold_evidence: str | None
+    """The reason of the hold in codes and known words of Assure, if it follows from an answer."""
     external_reference: str | None
     """The externalReference of the dossier."""
     dossier_id: str | None
@@ -59,6 +61,8 @@ class Request(_Object):
     """The id of the process at Assure."""
     due: AwareDatetime | None
     """The time of the next scheduled work."""
+    deadline: AwareDatetime | None
+    """The time at which the request expires without an outcome, counted from the first create call."""
     admitted_at: AwareDatetime
     """The time at which the agent admitted the request file."""
     settled_at: AwareDatetime | None

@@ -91,12 +91,13 @@ def durations(record: Record, entries: Sequence[HistoryEntry], now: float) -> di
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
-    """An attempt and the evidence of its answer, which contains no value of its body."""
+    """An attempt and the evidence of its answer."""
     took = short_duration(attempt.answered_at - attempt.intended_at) if attempt.answered_at is not None else ""
     shown = (
         ("HTTP status", attempt.status),
         ("no answer", attempt.trouble),
         ("cause", attempt.cause),
+        ("Assure's words", attempt.words),
         ("trace id", attempt.trace_id),
         ("keys of the body", attempt.shape),
         ("SHA-256 of the body", attempt.digest),

@@ -35,6 +35,24 @@ class Full:
         raise StoreError("The state file could not be written: the disk is full.")
 
 
+class Ready:
+    """An Assure that answers at once."""
+
+    def __init__(self, rows: tuple[DocumentType, ...]) -> None:
+        self.rows, self.calls = rows, 0
+
+    async def list_document_types(self) -> Answer[tuple[DocumentType, ...]]:
+        self.calls += 1
+        return Done(value=self.rows, evidence=Evidence())
+
+
+class Memory(Full):
+    """A store that accepts every value."""
+
+    async def remember(self, _: str, __: str) -> None:
+        pass
+
+
 async def test_a_list_that_cannot_be_stored_causes_no_traceback_after_all_waits_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -51,3 +69,14 @@ async def test_a_list_that_cannot_be_stored_causes_no_traceback_after_all_waits_
     gc.collect()
     await asyncio.sleep(0)
     assert reported == []
+
+
+@pytest.mark.parametrize(("ids", "known"), [((), None), ((137, 58), frozenset({137, 58}))])
+async def test_the_listed_ids_need_no_call(ids: tuple[int, ...], known: frozenset[int] | None) -> None:
+    """An empty list proves nothing about an id."""
+    rows = tuple(DocumentType(id=number, country="NLD", type="passport", name="") for number in ids)
+    store, remote = Memory(), Ready(rows)
+    cache = DocumentTypeCache(remote, store, SystemClock())  # type: ignore[arg-type]
+    assert (cache.listed_ids(), remote.calls) == (None, 0)
+    await cache.resolve(DocumentKey("NLD", "passport"))
+    assert (cache.listed_ids(), remote.calls) == (known, 1)

@@ -72,6 +72,7 @@ async def test_the_log_lists_every_event_and_assures_answers(world: World, state
         "status": 201,
         "trouble": None,
         "traceId": created["call"]["traceId"],
+        "words": None,
     }
     assert created["changes"]["dossierId"] == record.dossier_id
     assert state("audit", "log", record.uid).out == text

@@ -155,11 +155,14 @@ class Types:
 
     def __init__(self) -> None:
         self.rows: tuple[DocumentType, ...] | None = ()
-        self.asked: list[DocumentKey] = []
+        self.asked: list[DocumentKey | int] = []
 
-    async def resolve(self, key: DocumentKey) -> Resolution | None:
-        self.asked.append(key)
-        return None if self.rows is None else resolve(self.rows, key)
+    async def resolve(self, wanted: DocumentKey | int) -> Resolution | None:
+        self.asked.append(wanted)
+        return None if self.rows is None else resolve(self.rows, wanted)
+
+    def listed_ids(self) -> frozenset[int] | None:
+        return frozenset(row.id for row in self.rows) if self.rows else None
 
 
 class ControllerHarness:

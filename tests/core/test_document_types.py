@@ -51,6 +51,24 @@ def test_an_unknown_type_lists_the_nearest_types_of_its_country() -> None:
     assert hint.startswith("use one of NLD passport (137, Dutch passport), ")
 
 
+@pytest.mark.parametrize(("wanted", "nearest"), [(173, 137), (1370, 137), (185, 188), (5, 58), (900, 191)])
+def test_an_unknown_id_lists_the_nearest_ids_with_their_names(wanted: int, nearest: int) -> None:
+    found = resolve(LIST, wanted)
+    assert isinstance(found, Unresolved)
+    assert (found.ambiguous, found.candidates[0].id) == (False, nearest)
+
+
+def test_the_message_of_an_unknown_id_has_ids_types_and_names() -> None:
+    message, hint = explain_unresolved(173, Unresolved((LIST[0], LIST[2]), ambiguous=False))
+    assert message == "Assure has no document type 173 for this account"
+    expected = "use one of 137 (NLD passport, Dutch passport), 61 (NLD residencePermit)"
+    assert hint == f"{expected}; see all of them with `assure-agent document-types`"
+
+
+def test_a_listed_id_is_its_document_type() -> None:
+    assert resolve(LIST, 188) == LIST[3]
+
+
 def test_an_unknown_country_lists_similar_codes() -> None:
     found = resolve(LIST, DocumentKey("NDL", "passport"))
     assert isinstance(found, Unresolved)

@@ -67,11 +67,12 @@ async def test_a_document_id_that_assure_does_not_know_is_held_with_its_evidence
     await world.settle()
     hold = world.record("customer-1").hold
     assert hold is not None
-    assert (hold.reason, hold.evidence) == (HoldReason.REFUSED, "create_process 400")
+    words = "base:client-problem; Bad Request"
+    assert (hold.reason, hold.evidence) == (HoldReason.REFUSED, f"create_process 400 {words}")
     assert world.starts("customer-1") == 0
-    (attempt,) = world.rows("SELECT result, status, shape FROM attempts WHERE effect = 'create_process'")
-    assert attempt[:2] == ("refused", 400)
-    assert "title:string" in attempt[2]
+    (attempt,) = world.rows("SELECT result, status, words, shape FROM attempts WHERE effect = 'create_process'")
+    assert attempt[:3] == ("refused", 400, words)
+    assert "title:string" in attempt[3]
     world.check()
 
 

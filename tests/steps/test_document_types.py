@@ -194,3 +194,58 @@ async def test_without_a_list_of_today_no_process_is_created_until_there_is_one(
     assert {row[0] for row in results[:-1]} == {"busy"}
     assert results[-1] == ("done",)
     world.check()
+
+
+async def test_an_id_that_a_fresh_list_lacks_is_refused_before_any_call(world: World) -> None:
+    """The nearest ids are in the hint. Nothing is created at Assure."""
+    typed(world, "customer-1")
+    await world.settle()
+    before = len(world.calls)
+    path = world.upload("customer-2", document_id=173)
+    await world.settle()
+    found = refusal(world)
+    line = path.read_text().splitlines()[found.line - 1]
+    assert line.strip() == "documentId: 173"
+    assert found.message == "spec.upload.documentId: Assure has no document type 173 for this account"
+    assert "137 (NLD passport, " in found.hint
+    assert "createDossier" not in world.calls[before:]
+
+
+async def test_an_id_is_refused_only_after_the_list_was_read_again(world: World) -> None:
+    """Assure may offer a new document type, and the cached list is up to a day old."""
+    typed(world, "customer-1")
+    await world.settle()
+    passport = next(row for row in world.sandbox.config.documents if row.id == PASSPORT)
+    new = replace(passport, id=4711)
+    rows = (*world.sandbox.config.documents, new)
+    world.sandbox.world.config = replace(world.sandbox.config, documents=rows)
+    world.sandbox.world.documents[new.id] = new
+    await world.clock.advance(61)
+    world.upload("customer-2", document_id=4711)
+    await world.settle()
+    assert (asked(world), world.record("customer-2").outcome) == (2, Outcome.ACCEPTED)
+
+
+async def test_an_id_is_not_judged_by_an_old_list(world: World) -> None:
+    typed(world, "customer-1")
+    await world.settle()
+    world.clock.hold()
+    await world.clock.advance(DAY)
+    world.upload("customer-2", document_id=173)
+    await world.settle()
+    hold = world.record("customer-2").hold
+    assert hold is not None
+    assert (asked(world), hold.reason) == (1, HoldReason.REFUSED)
+
+
+async def test_an_admitted_id_that_assure_drops_is_not_refused(world: World) -> None:
+    """A document that starts no generation keeps its id."""
+    typed(world, "customer-1")
+    path = world.upload("customer-2")
+    await world.settle()
+    without(world, PASSPORT)
+    await world.clock.advance(61)
+    path.write_text(path.read_text().replace("metadata:\n", "metadata:\n  labels: {team: risk}\n"))
+    await world.settle()
+    assert world.record("customer-2").desired.labels == (("team", "risk"),)
+    assert asked(world) == 1

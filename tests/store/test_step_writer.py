@@ -322,12 +322,13 @@ def test_an_attempt_has_all_evidence_of_its_answer(shape: str) -> None:
     connection, writer = empty(), StepWriter(KEYS)
     life = Life().until(Phase.VERIFICATION)
     assert life.record.intent is not None
-    evidence = answer.Evidence(status=200, cause="code", shape=shape, digest=shape[:6], trace_id="t7")
+    words = "invalid_token" if shape else ""
+    evidence = answer.Evidence(status=200, cause="code", shape=shape, digest=shape[:6], trace_id="t7", words=words)
     life.sees(VerificationStarted, status=assure_types.Status.PROCESSING, evidence=evidence)
     writer.write(connection, life.steps)
-    sql = "SELECT result, status, trouble, cause, shape, digest, trace_id FROM attempts WHERE number = ?"
+    sql = "SELECT result, status, trouble, cause, shape, digest, trace_id, words FROM attempts WHERE number = ?"
     found = connection.execute(sql, (life.record.intents,)).fetchall()
-    assert found == [("done", 200, None, "code", shape, shape[:6], "t7")]
+    assert found == [("done", 200, None, "code", shape, shape[:6], "t7", words or None)]
 
 
 async def test_new_labels_and_a_new_author_are_stored_with_their_digests(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def _reply(reply: "LoggedAnswer | None") -> str:
     said = [str(reply.status)] if reply.status is not None else []
     said += [reply.trouble] if reply.trouble else []
     said += [f"trace {reply.trace_id}"] if reply.trace_id else []
+    said += [f"({reply.words})"] if reply.words else []
     return " ".join([f"{reply.number} {reply.result}", *said])
 
 
@@ -86,7 +87,7 @@ def _checks(value: list[tuple[str, bool]]) -> str:
 
 _FORMATTERS: dict[str, Callable[[Any], str]] = {
     "intent": lambda intent: f"requests {intent['effect']} (call {intent['number']})",
-    "hold": lambda hold: f"held {hold['id']}: {hold['reason']}",
+    "hold": lambda hold: " ".join(filter(None, (f"held {hold['id']}: {hold['reason']}", hold["evidence"]))),
     "checks": _checks,
     "reasons": lambda reasons: ", ".join(f"reason {'/'.join(filter(None, reason))}" for reason in reasons),
     "deadline": lambda seconds: f"deadline {format_duration(seconds)}",

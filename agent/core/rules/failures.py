@@ -29,8 +29,9 @@ def refused(record: Record, observation: o.EffectRefused, policy: Policy) -> Rec
     if record.resent and record.intent is not None:
         # Assure does not accept images after a start, so the verification may have started.
         return _start_doubt(record, record.intent, observation, policy)
-    evidence = f"{observation.kind} {observation.evidence.status or ''}".strip()
-    return place_hold(replace(record, intent=None), HoldReason.REFUSED, observation.at, evidence)
+    evidence = observation.evidence
+    said = " ".join(str(part) for part in (observation.kind, evidence.status, evidence.words) if part)
+    return place_hold(replace(record, intent=None), HoldReason.REFUSED, observation.at, said)
 
 
 def delayed(record: Record, observation: o.EffectDelayed, policy: Policy) -> Record:

@@ -29,6 +29,7 @@ class LoggedAnswer:
     status: int | None
     trouble: str | None
     trace_id: str | None
+    words: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ class EventReader:
         """The answer to the call that was open before this event. `following` is the call that it opens."""
         number = self._open_calls[uid] if uid in self._open_calls else self._call_before(uid, seq)
         self._open_calls[uid] = following["number"] if following is not None else None
-        columns = "number, effect, result, status, trouble, trace_id"
+        columns = "number, effect, result, status, trouble, trace_id, words"
         sql = f"SELECT {columns} FROM attempts WHERE uid = ? AND number = ? AND result IS NOT NULL"  # noqa: S608 - constant
         row = self._connection.execute(sql, (uid, number)).fetchone()
         return None if row is None else LoggedAnswer(**dict(zip(columns.split(", "), row, strict=True)))

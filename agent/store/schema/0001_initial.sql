@@ -147,6 +147,7 @@ CREATE TABLE attempts (
     shape       TEXT,
     digest      TEXT,
     trace_id    TEXT,
+    words       TEXT,                                    -- the known words of an error body
     PRIMARY KEY (uid, number),
     CHECK ((answered_at IS NULL) = (result IS NULL))
 ) WITHOUT ROWID;
@@ -450,7 +451,7 @@ SELECT requests.name, attempts.uid, attempts.generation, attempts.number, attemp
     strftime('%Y-%m-%dT%H:%M:%fZ', attempts.intended_at, 'unixepoch') AS intended,
     strftime('%Y-%m-%dT%H:%M:%fZ', attempts.answered_at, 'unixepoch') AS answered,
     round(attempts.answered_at - attempts.intended_at, 3) AS seconds,
-    attempts.result, attempts.status, attempts.trouble, attempts.cause, attempts.trace_id
+    attempts.result, attempts.status, attempts.trouble, attempts.cause, attempts.trace_id, attempts.words
 FROM attempts LEFT JOIN requests ON requests.uid = attempts.uid;
 
 -- billed_starts: the billable act of a generation, a start or a capture link. A capture has no `process_id`.
