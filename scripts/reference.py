@@ -49,22 +49,31 @@ def _cell(text: str) -> str:
 
 
 def api(description: Schema) -> str:
-    """The operations and the answers of the API."""
+    """The operations, the events and the answers of the API."""
     lines: list[str] = []
     for path, operations in description["paths"].items():
         for method, operation in operations.items():
-            lines += [f"### `{method.upper()} {path}`", "", f"{operation['summary']}.", ""]
-            lines += ["| parameter | in | type | meaning |", "|---|---|---|---|"]
-            for one in operation.get("parameters", ()):
-                meaning = one.get("description", "The name of the request.")
-                lines.append(f"| `{one['name']}` | {one['in']} | {_type(one['schema'])} | {meaning} |")
-            lines += ["", "| status | answer |", "|---|---|"]
-            for status, answer in operation["responses"].items():
-                lines.append(f"| {status} | {_answer(answer, description)} |")
-            lines.append("")
+            lines += [f"### `{method.upper()} {path}`", "", *_operation(operation, description), ""]
+    for event, operations in description["webhooks"].items():
+        body = operations["post"]["requestBody"]["content"]["application/cloudevents+json"]
+        sent = f"The agent sends a POST with a {_type(body['schema'])}."
+        lines += [f"### Event `{event}`", "", sent, "", *_operation(operations["post"], description), ""]
     for name, schema in description["components"]["schemas"].items():
         lines += [f"### {name}", "", *_fields_of(schema), ""]
     return "\n".join(lines).rstrip()
+
+
+def _operation(operation: Schema, description: Schema) -> Iterator[str]:
+    yield f"{operation['summary']}.\n"
+    yield "| parameter | in | type | meaning |"
+    yield "|---|---|---|---|"
+    for one in operation.get("parameters", ()):
+        meaning = one.get("description", "The name of the request.")
+        yield f"| `{one['name']}` | {one['in']} | {_type(one['schema'])} | {meaning} |"
+    yield "\n| status | answer |"
+    yield "|---|---|"
+    for status, answer in operation["responses"].items():
+        yield f"| {status} | {_answer(answer, description)} |"
 
 
 def _answer(answer: Schema, description: Schema) -> str:

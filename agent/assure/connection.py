@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar
 
+from agent import __version__
 from agent.assure import response_parsers
 from agent.assure.http.messages import (
     Body,
@@ -50,7 +51,7 @@ DateObserver = Callable[[float | None, float], None]
 JSON_LIMIT: Final = 4 * 1024 * 1024
 
 _ATTEMPTS: Final = 2  # the second one with a new token, after a 401
-_ALWAYS: Final = {"Accept-Encoding": "identity", "User-Agent": "assure-agent"}
+_ALWAYS: Final = {"Accept-Encoding": "identity", "User-Agent": f"assure-agent/{__version__}"}
 _NAMES: Final = {Done: "done", Refused: "refused", Busy: "busy", Unknown: "unknown"}
 _OF_ASSURE: Final = (Done, Refused)
 _TROUBLES: Final[dict[type[ExchangeError], Trouble]] = {

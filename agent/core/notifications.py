@@ -7,12 +7,16 @@ name [I6].
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from agent.core.record import Hold, Phase, Record
 
+EVENT_TYPE_PREFIX: Final = "example.assure-agent."
+"""The reversed name of the project's site. CloudEvents asks for such a prefix of `type`."""
+
 
 class NoticeType(StrEnum):
-    """The type of the CloudEvent that a sink receives."""
+    """The type of a notice. A sink receives it with `EVENT_TYPE_PREFIX`."""
 
     CAPTURE_READY = "capture.ready"  # a capture link for the end user exists; the notice does not contain it
     SETTLED = "settled"  # the outcome is committed; the deletion of the dossier follows

@@ -6,6 +6,7 @@ from pydantic import AnyUrl, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from agent.core.conditions import REASONS
+from agent.core.notifications import EVENT_TYPE_PREFIX, NoticeType
 from agent.core.record import HoldReason, Outcome, Phase, State
 
 _Generation = Annotated[int, Field(ge=1)]
@@ -98,3 +99,45 @@ class Problem(_Object):
     title: str
     status: int
     detail: str
+
+
+class EventData(_Object):
+    """The request that an event reports. No event contains the capture link or a result's personal data."""
+
+    name: str
+    """`metadata.name` of the request file."""
+    uid: str
+    """The agent's id of the request."""
+    generation: _Generation
+    """The number of the verification of this request."""
+    mode: Literal["upload", "capture"]
+    """The source of the images."""
+    outcome: Outcome | None
+    """The outcome, in the events `settled` and `deleted`."""
+    reason: HoldReason | None
+    """The reason of the hold, in the event `held`."""
+    hold_id: str | None
+    """The id of the hold, in the event `held`."""
+
+
+class CloudEvent(BaseModel):
+    """An event in the structured JSON mode of CloudEvents 1.0."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    specversion: Literal["1.0"]
+    """The version of CloudEvents."""
+    id: str
+    """The same for each delivery of one event, and in `webhook-id`. Ignore an id that you have handled."""
+    source: str
+    """`/assure-agent/` and the agent id."""
+    type: Annotated[str, Field(json_schema_extra={"enum": [EVENT_TYPE_PREFIX + notice for notice in NoticeType]})]
+    """The event."""
+    subject: str
+    """The same as `data.uid`."""
+    time: AwareDatetime
+    """The time of the change."""
+    datacontenttype: Literal["application/json"]
+    """The type of `data`."""
+    data: EventData
+    """The request."""

@@ -19,6 +19,8 @@ from typing import Any
 import httpx
 import orjson
 
+from agent import __version__
+from agent.core.notifications import EVENT_TYPE_PREFIX
 from agent.core.timestamps import format_timestamp
 from agent.platform.connection_errors import connect_refusal, connection_error_code
 from agent.platform.endpoint_health import EndpointTrouble, by_status, unanswered
@@ -34,7 +36,7 @@ _LIMITS = httpx.Limits(max_connections=100, keepalive_expiry=15.0)  # idle secon
 _MAX_BODY = 64 * 1024  # bytes of an answer that are read, so that its connection can be used again
 _HEADERS = {
     "Content-Type": "application/cloudevents+json; charset=utf-8",
-    "User-Agent": "assure-agent",
+    "User-Agent": f"assure-agent/{__version__}",
     "Accept-Encoding": "identity",
 }
 
@@ -134,7 +136,7 @@ def cloud_event(delivery: Delivery, source: str) -> dict[str, Any]:
         "specversion": "1.0",
         "id": delivery.event,
         "source": source,
-        "type": notice.type,
+        "type": EVENT_TYPE_PREFIX + notice.type,
         "subject": delivery.uid,
         "time": format_timestamp(notice.at),
         "datacontenttype": "application/json",

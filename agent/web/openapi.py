@@ -5,7 +5,8 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from agent import __version__
-from agent.web.api_models import Page, Problem, RequestWithLink
+from agent.core.notifications import EVENT_TYPE_PREFIX, NoticeType
+from agent.web.api_models import CloudEvent, Page, Problem, RequestWithLink
 
 _SCHEMAS = "#/components/schemas/"
 _PROBLEMS = {
@@ -31,7 +32,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def _schemas() -> dict[str, Any]:
-    models = [(model, "serialization") for model in (Page, RequestWithLink, Problem)]
+    models = [(model, "serialization") for model in (Page, RequestWithLink, Problem, CloudEvent)]
     _, schema = models_json_schema(
         models,  # type: ignore[arg-type]
         ref_template=_SCHEMAS + "{model}",
@@ -79,6 +80,41 @@ _GET = {
 }
 
 
+_EVENTS = {
+    NoticeType.CAPTURE_READY: "The capture link exists. Read it from the API",
+    NoticeType.SETTLED: "The request has an outcome",
+    NoticeType.HELD: "The request waits for an operator",
+    NoticeType.DELETED: "The dossier is deleted at Assure, and a read confirmed it",
+}
+_SIGNED = {
+    "webhook-id": "The id of the event.",
+    "webhook-timestamp": "The time of this delivery, in seconds since the epoch.",
+    "webhook-signature": "`v1,` and the base64 of HMAC-SHA256 over ID.TIMESTAMP.BODY. Two while the key rotates.",
+}
+
+
+def _webhook(notice: NoticeType) -> dict[str, Any]:
+    """The delivery of an event to each URL of SINK_URLS."""
+    headers = [
+        {"name": name, "in": "header", "required": True, "description": meaning, "schema": {"type": "string"}}
+        for name, meaning in _SIGNED.items()
+    ]
+    content = {"application/cloudevents+json": {"schema": {"$ref": _SCHEMAS + "CloudEvent"}}}
+    return {
+        "post": {
+            "operationId": "".join(part.capitalize() for part in f"on.{notice}".split(".")),
+            "summary": _EVENTS[notice],
+            "security": [],
+            "parameters": headers,
+            "requestBody": {"required": True, "content": content},
+            "responses": {
+                "2XX": {"description": "The sink accepts the event. The answer must come within ten seconds."},
+                "default": {"description": "The agent sends the event again later."},
+            },
+        }
+    }
+
+
 def openapi() -> dict[str, Any]:
     """The description, as JSON values."""
     return {
@@ -86,12 +122,13 @@ def openapi() -> dict[str, Any]:
         "info": {
             "title": "Assure Agent",
             "version": __version__,
-            "description": "The requests of the agent. Read-only. Needs the API_TOKEN of the agent.",
+            "description": "The requests of the agent, and its events. Read-only. Needs the API_TOKEN of the agent.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
         "security": [{"token": []}],
         "paths": {"/api/requests": {"get": _LIST}, "/api/requests/{name}": {"get": _GET}},
+        "webhooks": {EVENT_TYPE_PREFIX + notice: _webhook(notice) for notice in NoticeType},
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": _schemas(),

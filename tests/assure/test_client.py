@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent import __version__
 from agent.assure.client import AssureClient
 from agent.assure.connection import Config
 from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
@@ -116,6 +117,7 @@ async def test_the_headers_of_a_call(client: AssureClient, server: ScriptedServe
     assert headers["authorization"] == "Bearer token-1"
     assert "application/json" in headers["accept"]
     assert headers["accept-encoding"] == "identity"
+    assert headers["user-agent"] == f"assure-agent/{__version__}"
     if operation in BODILESS:
         assert "content-type" not in headers
         assert server.deliveries[0].body == b""
@@ -131,6 +133,7 @@ async def test_the_token_request(client: AssureClient, server: ScriptedServer) -
     assert asked.line == "POST /token"
     assert asked.headers["authorization"] == "Basic " + b64encode(b"sandbox-brave-fox-1:s3cret").decode()
     assert asked.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert asked.headers["user-agent"] == f"assure-agent/{__version__}"
     assert asked.body == b"grant_type=client_credentials&scope=signicat-api"
 
 

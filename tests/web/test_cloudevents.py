@@ -12,7 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 
+from agent import __version__
 from agent.core.errors import SettingsError
 from agent.core.notifications import Notice, NoticeType
 from agent.core.record import Outcome
@@ -23,6 +25,7 @@ from agent.platform.settings import load_settings
 from agent.ports import Delivery
 from agent.web import cloudevents
 from agent.web.cloudevents import HttpSink
+from agent.web.openapi import openapi
 from tests.assure.http.conftest import serving
 from tests.assure.scripted_server import (
     Behaviour,
@@ -41,7 +44,7 @@ from tests.daemon.test_metrics import metrics
 from tests.support.clock import until
 from tests.support.environment import World
 from tests.support.timeouts import PATIENT
-from tests.web.webhook_receiver import receiving, signed
+from tests.web.webhook_receiver import PREFIX, receiving, signed
 
 SECRET = "whsec_" + base64.b64encode(b"a key of the sink").decode()
 
@@ -51,6 +54,8 @@ async def received(world: World, receiver: Any, *names: str) -> None:
 
 
 async def test_a_web_application_is_informed_of_everything_in_order(world: World) -> None:
+    components = openapi()["components"]
+    described = Draft202012Validator({"$ref": "#/components/schemas/CloudEvent", "components": components})
     world.capture("customer-4711", labels={"team": "canary-team"})
     world.upload("customer-4712", "sandbox-outcome=rejected")
     async with receiving() as receiver:
@@ -62,13 +67,15 @@ async def test_a_web_application_is_informed_of_everything_in_order(world: World
         link = world.sandbox.url
         for headers, body in receiver.requests:
             assert headers["content-type"] == "application/cloudevents+json; charset=utf-8"
+            assert headers["user-agent"] == f"assure-agent/{__version__}"
+            described.validate(json.loads(body))
             assert signed(headers, body, b"a key of the sink")
             assert b"canary-team" not in body
             assert link.encode() not in body, "that a link is ready, not the link [I6]"
-    (settled,) = [
-        event for event in receiver.events if event["type"] == "settled" and event["data"]["outcome"] == "rejected"
-    ]
-    assert settled.keys() == {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"}
+    wanted = (f"{PREFIX}settled", "rejected")
+    (settled,) = [event for event in receiver.events if (event["type"], event["data"]["outcome"]) == wanted]
+    assert settled.keys() == components["schemas"]["CloudEvent"]["properties"].keys()
+    assert settled["data"].keys() == components["schemas"]["EventData"]["properties"].keys()
     assert (settled["specversion"], settled["source"]) == ("1.0", "/assure-agent/tests")
     assert settled["subject"] == settled["data"]["uid"] == world.record("customer-4712").uid
     assert world.rows("SELECT * FROM deliveries") == []
@@ -112,7 +119,8 @@ async def test_only_a_2xx_counts_and_no_redirect_is_followed(world: World, statu
         async with world.running(sink_urls=[receiver.url], sink_secret=SECRET):
             await world.clock.advance(30)
             await until(lambda: receiver.refused)
-        assert {json.loads(body)["type"] for _, body in receiver.requests} == {"settled"}, "in order: the first first"
+        sent = {json.loads(body)["type"] for _, body in receiver.requests}
+        assert sent == {f"{PREFIX}settled"}, "in order: the first first"
     assert len(world.rows("SELECT * FROM deliveries")) == 2
 
 

@@ -16,6 +16,8 @@ from starlette.routing import Route
 
 from agent.web.server import serve
 
+PREFIX = "example.assure-agent."  # of the types, as documented
+
 
 @dataclass
 class Receiver:
@@ -28,8 +30,8 @@ class Receiver:
     answers: Callable[[dict[str, Any]], int] = lambda event: 200
 
     def of(self, name: str) -> list[str]:
-        """The types of the accepted events of a request, in order."""
-        return [event["type"] for event in self.events if event["data"]["name"] == name]
+        """The types of the accepted events of a request, in order, without their prefix."""
+        return [event["type"].removeprefix(PREFIX) for event in self.events if event["data"]["name"] == name]
 
 
 @contextlib.asynccontextmanager
