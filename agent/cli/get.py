@@ -24,7 +24,7 @@ from agent.cli.selectors import (
 )
 from agent.cli.state_file import sandbox_state, store_settings
 from agent.core.errors import AgentError
-from agent.core.record import Record
+from agent.core.record import HoldReason, Record
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.source.diagnostics import format_location
@@ -196,6 +196,10 @@ def _notes(reading: ReadOnlyStore, records: list[Record]) -> Iterator[str]:
         yield " ".join((f"{name}: {LINK_LOST}", f"Try: {new_link_command(name)}."))
     if more := len(lost[_MAX_NOTES:]):
         yield f"{more:,} other capture links are lost as well. Try: `assure-agent get NAME --link` for each."
+    held = [(record.name, record.hold) for record in records if record.hold is not None]
+    refused = [(name, hold.evidence) for name, hold in held if hold.reason is HoldReason.REFUSED]
+    for name, evidence in refused[:_MAX_NOTES]:
+        yield f"{name}: Assure refused a call ({evidence}). Try: `assure-agent explain {name}`."
     for name in reading.strays():
         if name in names:
             yield (

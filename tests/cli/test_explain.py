@@ -41,6 +41,26 @@ def record(**more: object) -> Record:
     return replace(made, due_at=next_due_at(made, 0.0, POLICY))
 
 
+async def test_assures_error_words_are_shown_by_every_command(world: World, here: Here) -> None:
+    world.upload("a", document_id=4)
+    await world.settle()
+    here.env["STATE_URL"] = f"sqlite:///{world.state}"
+    words = "base:client-problem; Bad Request"
+    evidence = f"create_process 400 {words}"
+    explained = here("explain", "a").out
+    assert f"create a process: refused (HTTP 400, error-body, {words})" in explained
+    assert f"Evidence: {evidence}." in explained
+    (hold,) = [item["hold"] for item in here("explain", "a", "-o", "json").json["items"]]
+    assert hold["evidence"] == evidence
+    assert f"a: Assure refused a call ({evidence})" in here("get").out
+    (item,) = here("get", "a", "-o", "json").json["items"]
+    assert item["holdEvidence"] == evidence
+    log = here("audit", "log", "a").out
+    assert "refused 400 trace" in log
+    assert f"({words})" in log
+    assert f"refused-by-assure {evidence}" in log
+
+
 def test_every_phase_effect_action_and_hold_has_its_sentence() -> None:
     assert set(PHASES) == set(Phase)
     assert set(EFFECTS) == set(EffectKind)

@@ -87,7 +87,12 @@ def held(name: str, **more: Any) -> Life:
     """A request that is held because Assure refused a call."""
     life = request(name, Phase.IMAGES, **more)
     evidence = Evidence(
-        status=400, cause="refused", shape="code:str,message:str", digest="0123456789abcdef", trace_id="t-77"
+        status=400,
+        cause="refused",
+        shape="code:str,message:str",
+        digest="0123456789abcdef",
+        trace_id="t-77",
+        words="base:client-problem; Bad Request",
     )
     life.sees(EffectRefused, kind=EffectKind.UPLOAD_IMAGES, evidence=evidence)
     return life

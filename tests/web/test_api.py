@@ -56,6 +56,8 @@ def test_one_request_comes_with_its_link_phase_outcome_and_conditions(api: Serve
     assert (done["link"], done["phase"], done["outcome"]) == (None, "done", "accepted")
     held = get(api, "/api/requests/is-held")
     assert (held["state"], held["reason"]) == ("held", "refused-by-assure")
+    assert held["holdEvidence"] == "upload_images 400 base:client-problem; Bad Request"
+    assert (reported["holdEvidence"], held["deadline"] > held["admittedAt"]) == (None, True)
 
 
 def test_lists_are_filtered_by_labels_and_phase_and_hold_no_link(api: Served) -> None:

@@ -58,6 +58,9 @@ def test_the_front_page_shows_held_requests_first_with_the_reason_and_the_exact_
     held_part = reported[places[0] : places[1]]
     assert "is-held" in held_part
     assert "refused-by-assure" in held_part
+    assert "upload_images 400 base:client-problem; Bad Request" in held_part
+    of_request = text(page.see(f"/requests/{page.uids['is-held']}"))
+    assert "Assure's words base:client-problem; Bad Request" in of_request
     assert "assure-agent resolve is-held retry" in held_part
     assert "assure-agent resolve is-held abandon" in held_part
     assert "assure-agent/resolve:" in held_part
