@@ -17,11 +17,13 @@ def document_types(
     search: Annotated[str | None, typer.Argument(help="Only rows that contain this text.")] = None,
     country: Annotated[str | None, typer.Option("--country", help="Only this country (alpha-3), such as NLD.")] = None,
     kind: Annotated[str | None, typer.Option("--type", help="Only this kind of document, such as passport.")] = None,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="List those of the built-in simulator.")] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """List the document types of this account.
 
-    They are the values of documentId and documentType in a request file. Needs credentials, but no store.
+    They are the values of documentId and documentType in a request file. Needs credentials, but no store. With --sandbox
+    it needs no credentials.
 
     Exit codes: 0 listed (the list may be empty), 1 error.
 
@@ -29,7 +31,8 @@ def document_types(
     """
     from agent.core.document_types import selected
 
-    rows = selected(asyncio.run(_fetch(load_settings())), country, kind, search)
+    types = asyncio.run(_fetch_simulated() if sandbox else _fetch(load_settings()))
+    rows = selected(types, country, kind, search)
     if output is Format.JSON:
         print_json([_type_json(row) for row in rows])
     elif rows:
@@ -58,6 +61,14 @@ async def _fetch(settings: Settings) -> "tuple[DocumentType, ...]":
     if isinstance(answer, Done):
         return answer.value
     raise unreachable(settings, answer, _NOTE, "The document types cannot be read from Assure")
+
+
+async def _fetch_simulated() -> "tuple[DocumentType, ...]":
+    from agent.cli.sandbox import sandbox_account
+    from agent.sandbox import SandboxServer
+
+    async with SandboxServer() as server:
+        return await _fetch(load_settings(**sandbox_account(server)))
 
 
 _NOTE = "if the error remains, ask Signicat whether PictureID is enabled for this account"

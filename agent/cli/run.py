@@ -171,7 +171,7 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
     if not options.sandbox:
         yield _Remote(settings=settings)
         return
-    from agent.cli.sandbox import standalone_sandbox
+    from agent.cli.sandbox import sandbox_account, standalone_sandbox
     from agent.cli.state_file import sandbox_state
     from agent.sandbox import SandboxConfig
     from agent.store.account_binding import SANDBOX
@@ -186,10 +186,7 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
         secret = next(iter(secrets_of(settings.events_secret)), token_hex(32))
         simulated = {
             "state_url": f"sqlite:///{state}",
-            "base_url": server.url,
-            "token_url": "",
-            "client_id": config.client_id,
-            "client_secret": config.client_secret,
+            **sandbox_account(server),
             "events_secret": secret,
             "events_listen": settings.events_listen if "events_listen" in settings.model_fields_set else "127.0.0.1:0",
         }

@@ -13,7 +13,7 @@ from agent.cli.options import StateUrlOption, duration_option
 from agent.core.errors import AgentError
 
 if TYPE_CHECKING:
-    from agent.sandbox import SandboxConfig, Subscription
+    from agent.sandbox import SandboxConfig, SandboxServer, Subscription
 
 
 app = typer.Typer(cls=SectionedGroup, invoke_without_command=True, rich_markup_mode=None)
@@ -142,6 +142,16 @@ def _serve(config: "SandboxConfig") -> None:
             else "choose another --port, or 0"
         )
         raise AgentError(f"{config.host}:{config.port} cannot be used: {error.strerror}.", hint) from None
+
+
+def sandbox_account(server: "SandboxServer") -> dict[str, str]:
+    """The settings with which a command uses this sandbox."""
+    return {
+        "base_url": server.url,
+        "token_url": "",
+        "client_id": server.config.client_id,
+        "client_secret": server.config.client_secret,
+    }
 
 
 @contextlib.contextmanager

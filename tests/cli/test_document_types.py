@@ -41,6 +41,14 @@ def test_the_list_as_a_table_and_as_json(there: Here) -> None:
     assert not (there.folder / "state").exists()
 
 
+def test_the_list_of_the_sandbox_needs_no_account(here: Here) -> None:
+    here.env.clear()
+    here.env["TOKEN_URL"] = "https://elsewhere.example/token"
+    rows = here("document-types", "--sandbox", "--country", "NLD", "-o", "json").json
+    assert 137 in {row["id"] for row in rows}
+    assert not (here.folder / "state").exists()
+
+
 def test_an_empty_list_is_a_success_with_a_hint(there: Here) -> None:
     said = there("document-types", "--country", "XXX")
     assert (said.code, said.err) == (0, "")
