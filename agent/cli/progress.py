@@ -22,14 +22,17 @@ _MAX_LINES = 50  # lines and table rows: more would not be read
 class Progress:
     """Prints committed steps: plain lines, and a progress bar on a terminal."""
 
-    def __init__(self, settings: Settings, running: bool, sandbox: bool) -> None:
-        """`running`: the agent continues after every request is settled, so the table is printed at that time."""
+    def __init__(self, settings: Settings, running: bool, sandbox: bool, interactive: bool) -> None:
+        """`running`: the agent continues after every request is settled, so the table is printed at that time.
+
+        With `sandbox` and without `interactive`, the sandbox simulates the end users.
+        """
         self._state = settings.state_path
         self._locations = "\n".join(
             (f"requests: {settings.specs_dir.absolute()}", f"state file: {self._state.absolute()}")
         )
         self._settings = settings
-        self._sandbox = sandbox
+        self._sandbox, self._users_simulated = sandbox, sandbox and not interactive
         self._running = running
         self._lines = 0
         self._bar = _bar() if sys.stdout.isatty() else None
@@ -64,8 +67,9 @@ class Progress:
         """Print a committed step."""
         before, record = step.before, step.record
         if step.link is not None:
-            option = state_option(self._settings)
-            self._line(f"{record.name}: capture link ready, see it with assure-agent get {record.name} --link{option}")
+            see = f"see it with assure-agent get {record.name} --link{state_option(self._settings)}"
+            what_next = "a simulated end user completes the flow now" if self._users_simulated else see
+            self._line(f"{record.name}: capture link ready, {what_next}")
         if record.outcome is not None and (before is None or before.outcome is not record.outcome):
             self._line(f"{record.name}: {record.outcome}")
         if step.held is not None:

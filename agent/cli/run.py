@@ -229,8 +229,11 @@ async def _run(remote: _Remote, options: _Options) -> int:
     settings = remote.settings
     warnings_only = options.for_people and "log_level" not in settings.model_fields_set
     configure(settings.log_format, "warning" if warnings_only else settings.log_level)
-    shown = options.for_people and not options.quiet
-    progress = Progress(settings, running=not options.once, sandbox=options.sandbox) if shown else None
+    progress = None
+    if options.for_people and not options.quiet:
+        progress = Progress(
+            settings, running=not options.once, sandbox=options.sandbox, interactive=options.interactive
+        )
     on_step = progress.stepped if progress is not None else lambda step: None
     interrupted = _SignalHandler()
     async with Agent.opened(settings, on_step, account=remote.account, rebind=options.rebind) as agent:

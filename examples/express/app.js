@@ -58,7 +58,7 @@ async function readRequest(name) {
   return answer.json();
 }
 
-// The end user is back. The query is no proof: anybody can send it. Wait for the event `settled`.
+// The end user is back. Do not trust the query: anybody can send it. Wait for the event `settled`.
 app.get("/returned/:name", (request, response) => {
   const { name } = request.params;
   response.json({ message: "Thank you", name, outcome: outcomes.get(name) ?? null });

@@ -91,7 +91,7 @@ def read_request(name: str) -> dict[str, Any] | None:
 
 @app.get("/returned/<name>")
 def returned(name: str) -> dict[str, str | None]:
-    """The end user is back. The query is no proof: anybody can send it. Wait for the event `settled`."""
+    """The end user is back. Do not trust the query: anybody can send it. Wait for the event `settled`."""
     return {"message": "Thank you", "name": name, "outcome": outcomes.get(name)}
 
 

@@ -27,7 +27,9 @@ def rows(text: str) -> dict[str, str]:
 
 def test_the_rules_of_the_example_are_accepted() -> None:
     (rules,) = re.findall(r"-d '(\[.*?\])'", section("Faults"), re.DOTALL)
-    for rule in json.loads(rules):
+    recipes = re.findall(r"^\| .+ \| `(\{.+?\})`", section("Faults"), re.MULTILINE)
+    assert len(recipes) == 7
+    for rule in [*json.loads(rules), *map(json.loads, recipes)]:
         Rule.parse(rule)
 
 
