@@ -12,7 +12,7 @@ from agent.sandbox.faults.rules import Kind, Rule
 _OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
 _WISHES = ("accepted", "accepted", "rejected", "failed", "canceled", "abandoned")
 _OF_EVENTS = (Kind.DROP, Kind.DOUBLE, Kind.REORDER)
-_KINDS = [one for one in Kind if one not in _OF_EVENTS]
+_KINDS = [one for one in Kind if one not in (*_OF_EVENTS, Kind.GATEWAY)]  # GATEWAY refuses: its request is held
 _OPERATIONS = (
     *("*", "token", "createDossier", "createProcess", "createArtifact", "setImages", "startVerification"),
     *("getProcess", "getDossier", "getDossiers", "getAllProcess", "deleteDossier"),

@@ -76,6 +76,15 @@ async def test_a_document_id_that_assure_does_not_know_is_held_with_its_evidence
     world.check()
 
 
+async def test_an_error_of_the_gateway_is_held_with_its_code(world: World) -> None:
+    world.sandbox.faults.add([rule("createProcess", "gateway", status=400)])
+    world.upload("customer-1")
+    await world.settle()
+    hold = world.record("customer-1").hold
+    assert hold is not None
+    assert hold.evidence == "create_process 400 Invalid request parameter; invalid_request_parameter"
+
+
 @pytest.mark.parametrize("back", [True, False])
 async def test_a_lost_answer_to_the_creation_starts_one_process_only(world: World, back: bool) -> None:
     """[I2]"""

@@ -6,17 +6,25 @@ ASGI does not expose the connection that a fault must cut. The uvicorn protocol 
 import asyncio
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from uuid import uuid4
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from agent.sandbox.faults.rules import Kind, Rule, Trouble
-from agent.sandbox.model import AssureError, View
+from agent.sandbox.model import AssureError, Json, View
 from agent.sandbox.tokens import REVOKED
 
 CONNECTION = "sandbox.connection"
 FOREIGN = b'{"name":"some-other-service","version":"7.1","items":[{"id":17}],"ok":true}'
+GATEWAY: Json = {  # the shape is documented, its values are a choice (contract §2)
+    "type": "https://developer.signicat.com/docs/error-codes/",
+    "title": "Invalid request parameter",
+    "detail": "An error by a fault rule of the sandbox.",
+    "code": "invalid_request_parameter",
+    "invalidParams": [{"name": "documentId", "reason": "unknown"}],
+}
 PAGE = b"<!doctype html><html><head><title>Gateway</title></head><body><h1>Please stand by</h1></body></html>"
 _TITLES = {
     Kind.TOO_MANY: "Too Many Requests",
@@ -83,6 +91,8 @@ class FaultInjector:
         match rule.kind:
             case Kind.FOREIGN:
                 return Response(FOREIGN, rule.status, media_type="application/json")
+            case Kind.GATEWAY:
+                return JSONResponse(GATEWAY | {"status": rule.status, "traceId": uuid4().hex}, rule.status)
             case Kind.HTML:
                 return Response(PAGE, rule.status, media_type="text/html")
             case Kind.REVOKE_TOKEN:

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     RESET_AFTER = "reset-after"  # the call takes effect, and the connection is cut without an answer
     TRUNCATED = "truncated"  # Content-Length promises more than is sent
     FOREIGN = "foreign"  # well-formed JSON in a shape foreign to Assure, with `status`
+    GATEWAY = "gateway"  # an error in the shape of Assure's gateway, with `status`
     HTML = "html"  # an HTML page as proxies send it, with `status`
     HANG = "hang"  # no answer until the client gives up
     REVOKE_TOKEN = "revoke-token"  # noqa: S105 - 401, and the token is invalid from now on
