@@ -22,8 +22,8 @@ def document_types(
 ) -> None:
     """List the document types of this account.
 
-    They are the values of documentId and documentType in a request file. Needs credentials, but no store. With --sandbox
-    it needs no credentials.
+    They are the values of documentId and documentType in a request file. Needs credentials, but no store. With
+    --sandbox it needs no credentials.
 
     Exit codes: 0 listed (the list may be empty), 1 error.
 
