@@ -145,7 +145,7 @@ def test_the_sandbox_on_a_port_that_is_in_use(here: Here, remote: SandboxServer)
     [
         ("run", "--no-such-option"),
         ("no-such-command",),
-        ("get", "a", "b", "c"),
+        ("explain", "a", "b", "c"),
         ("get", "-o", "xml"),
         ("run", "--once", "--timeout", "soon"),
         ("run", "--timeout", "10m"),

@@ -199,6 +199,11 @@ READING: dict[str, Call] = {
     "progress_counts": lambda one: one.progress_counts(),
     "all": lambda one: list(one.all()),
     "check_integrity": lambda one: one.check_integrity(),
+    "data_version": lambda one: one.data_version(),
+    "last_event": lambda one: one.last_event(),
+    "changed_after": lambda one: one.changed_after(one.last_event() - 3),
+    "names": lambda one: one.names("waits-", 5),
+    "names_around": lambda one: one.names_around("waits-3", 2),
 }
 CLASSES: dict[type, dict[str, Call]] = {
     SqliteStore: STORE,
