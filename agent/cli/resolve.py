@@ -15,13 +15,19 @@ from agent.core.record import HoldAnswer, HoldReason, Record
 from agent.views.phrases import count_of
 
 
+def _complete_word(context: typer.Context, incomplete: str) -> list[str]:
+    """The names and the answers that begin with this text."""
+    answers = [answer.value for answer in HoldAnswer if answer.value.startswith(incomplete)]
+    return complete_request_name(context, incomplete) + answers
+
+
 def resolve(
     words: Annotated[
         list[str],
         typer.Argument(
             metavar="[NAME]... ANSWER",
             help="Names of held requests, then retry, abandon, or adopt DOSSIER_ID.",
-            autocompletion=complete_request_name,
+            autocompletion=_complete_word,
         ),
     ],
     everything: AllOption = False,
@@ -34,7 +40,7 @@ def resolve(
     yes: YesOption = False,
     state_url: StateUrlOption = None,
 ) -> None:
-    """Decide holds by one answer: retry, abandon or adopt.
+    """Decide holds by the answer retry, abandon or adopt.
 
     retry continues, and verifies a changed file. abandon gives up, and the agent deletes the dossier. adopt takes an
     existing dossier for one request. If the hold is about a changed file, abandon leaves the change to a later

@@ -23,6 +23,8 @@ def settings_error(
 ) -> SettingsError:
     """The message for the first fault."""
     first = error.errors(include_url=False)[0]
+    if not first["loc"]:  # of several settings; the text begins with the name of one
+        return SettingsError(f"{PREFIX}{str(first['ctx']['error']).rstrip('.')}.", _TRY)
     name = str(first["loc"][0])
     reason = _reason(first["type"], first.get("ctx", {}), fields[name])
     one = found.get(name)

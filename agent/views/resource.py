@@ -60,8 +60,8 @@ def request_status_json(record: Record) -> dict[str, Any]:
 
 
 FIELDS = (
-    "name", "uid", "generation", "mode", "phase", "state", "outcome", "reason", "holdId", "externalReference",
-    "dossierId", "processId", "due", "admittedAt", "settledAt",
+    "name", "uid", "generation", "mode", "phase", "state", "outcome", "reason", "holdId", "holdEvidence",
+    "externalReference", "dossierId", "processId", "due", "deadline", "admittedAt", "settledAt",
 )  # fmt: skip
 """The keys of `request_json`, in its order."""
 

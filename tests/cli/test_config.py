@@ -48,7 +48,8 @@ def test_secrets_are_masked(here: Here, form: tuple[str, ...]) -> None:
     secret.chmod(0o600)
     names = [name.upper() for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)]
     assert {"CLIENT_SECRET", "CLAIMS_KEY", "API_TOKEN"} <= set(names)
-    said = here("config", "view", *form, **dict.fromkeys(names, SECRET))
+    proxy = {"PROXY_URL": "http://agent@proxy.example:3128"}  # a URL of another form is refused
+    said = here("config", "view", *form, **dict.fromkeys(names, SECRET) | proxy)
     assert said.code == 0, said
     assert SECRET not in said.out + said.err
     said = here("config", "view", *form, CLIENT_SECRET="", CLIENT_SECRET_FILE=str(secret))

@@ -42,7 +42,7 @@ def test_an_installed_agent_runs_in_the_folder_that_init_made(installed: Path, t
     said = run_installed(installed, tmp_path, "init", "a demo")
     assert said.endswith("\nNext: cd 'a demo' && assure-agent run --sandbox\n")
     made = tmp_path / "a demo"
-    assert run_installed(installed, made, "validate", "specs") == ""
+    assert run_installed(installed, made, "validate", "specs") == "6 files, 7 requests: ok\n"
     said = run_installed(installed, made, "run", "--sandbox", "--once", "--listen", "127.0.0.1:0")
     assert "accepted" in said
     run_installed(installed, made, "get")  # `.env` is accepted: its lines are comments

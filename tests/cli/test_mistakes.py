@@ -169,6 +169,7 @@ def test_a_mistake_in_a_setting(here: Here, source: str, name: str, value: str, 
     if source == "environment":
         said = here("get", **{name: value})
     else:
+        here.env.pop(name, None)  # the environment has precedence
         write(here.folder / "a.env", f"\nASSURE_AGENT_{name}='{value}'\n")
         said = here("get", "--env-file", "a.env")
     place = "in the environment" if source == "environment" else "in a.env:2"

@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from agent.core.errors import SettingsError
-from agent.web.server import _listener
+from agent.web.server import bind_listener
 from tests.cli.command_runner import Here
 from verification.processes import simulated
 
@@ -14,7 +14,7 @@ from verification.processes import simulated
 def test_an_unknown_host_is_reported_with_a_hint_about_the_host(here: Here) -> None:
     here("sandbox", "--host", "nope.invalid", "--port", "0").is_one_clear_error("nope.invalid", "--host 127.0.0.1")
     with pytest.raises(SettingsError) as refused:
-        _listener("nope.invalid", 0, "LISTEN")
+        bind_listener("nope.invalid", 0, "LISTEN")
     assert "an address of this machine" in refused.value.hint
 
 

@@ -16,7 +16,8 @@ __all__ = ["begin", "world"]
 
 COMMANDS = [
     "get NAME", "get NAME --link", "get NAME -w", "explain NAME", "describe NAME --remote", "wait NAME", "claims NAME",
-    "resolve NAME retry", "rerun NAME", "forget NAME", "audit log NAME", "audit export NAME", "audit certificate NAME",
+    "resolve NAME retry", "rerun NAME --yes", "forget NAME --yes", "audit log NAME", "audit export NAME",
+    "audit certificate NAME",
 ]  # fmt: skip
 
 
@@ -40,7 +41,7 @@ async def test_each_command_suggests_the_similar_name(state: Here, command: str)
 
 async def test_a_running_agent_leaves_the_search_to_the_command(world: World, state: Here) -> None:
     async with world.running():
-        said = await asyncio.to_thread(state, "rerun", "pasport")
+        said = await asyncio.to_thread(state, "rerun", "pasport", "--yes")
     said.is_one_clear_error(" Did you mean 'passport'?")
 
 

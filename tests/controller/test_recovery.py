@@ -54,14 +54,14 @@ async def approved(world: World) -> AsyncIterator[Agent]:
 
 
 async def killed_in(world: World, trouble: Rule) -> None:
-    """Run until a call that hangs, and end without its answer."""
+    """Run until all calls of the rule hang, and end without their answers."""
     world.sandbox.faults.add([trouble])
     world.clock.release()
     async with world.opened(request_timeout=60.0) as agent:
         import asyncio
 
         task = asyncio.create_task(agent.run())
-        await until(lambda: any(row["fired"] for row in world.sandbox.faults.rows()))
+        await until(lambda: sum(row["fired"] for row in world.sandbox.faults.rows()) >= (trouble.count or 1))
         agent.stop()
         await asyncio.sleep(0)
         await agent.reconciler.cancel_all()

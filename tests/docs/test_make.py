@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def steps(environment: Path, target: str) -> str:
     """The commands of a target, none of which runs."""
-    command = ["make", "--dry-run", target, f"VENV={environment}"]
+    command = ["make", "--dry-run", "--no-print-directory", target, f"VENV={environment}"]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
