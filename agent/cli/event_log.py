@@ -1,4 +1,4 @@
-"""Events as lines for people or JSON: `logs`, `events` and `describe` share it."""
+"""Events as lines for people or as JSON, for `logs`, `events` and `audit log`."""
 
 import contextlib
 import time

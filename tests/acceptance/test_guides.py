@@ -30,7 +30,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def commands(text: str) -> list[str]:
-    """The lines of the shell blocks. A comment is no part of a command."""
+    """The lines of the shell blocks. A comment does not belong to a command."""
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     joined = "\n".join(blocks).replace("\\\n", " ")
     return [line for line in (re.sub(r"\s{2,}#.*", "", one).strip() for one in joined.splitlines()) if line]

@@ -80,16 +80,16 @@ async def test_an_upload_is_repeated_after_a_401_with_the_same_bytes(
 
 @dataclass
 class Waiting:
-    """A server that has read the head of an upload, and reads the body once it is told to."""
+    """A server that has read the head of an upload, and reads the body after `may_read` is set."""
 
     begun: asyncio.Event = field(default_factory=asyncio.Event)
-    told: asyncio.Event = field(default_factory=asyncio.Event)
+    may_read: asyncio.Event = field(default_factory=asyncio.Event)
     body: bytes = b""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         self.begun.set()
-        await self.told.wait()
+        await self.may_read.wait()
         length = int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0])
         self.body = await reader.readexactly(length)
         writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
@@ -121,7 +121,7 @@ async def test_a_file_that_changes_during_the_upload_is_sent_as_it_was_digested(
         sending = asyncio.create_task(client.upload_images("d-1", "p-1", images))
         await server.begun.wait()
         file.write_bytes(other)
-        server.told.set()
+        server.may_read.set()
         assert isinstance(await sending, Done)
     sent = base64.b64decode(json.loads(server.body)["front"].removeprefix("data:image/png;base64,"))
     assert hashlib.sha256(sent).hexdigest() == digest
@@ -141,6 +141,6 @@ async def test_a_large_image_is_encoded_as_the_server_takes_it(config: Config, c
         finally:
             tracemalloc.stop()
         assert held < 1_000_000, "the server has not read anything"
-        server.told.set()
+        server.may_read.set()
         assert isinstance(await sending, Done)
     assert server.body == whole(images)

@@ -126,7 +126,7 @@ async def test_calls_that_the_proxy_did_not_let_through_are_made_later_and_once(
             assert agent._health._endpoints.current[ASSURE].cause is EndpointCause.PROXY_CREDENTIALS
             assert "does not accept the user and password of PROXY_URL" in agent._health.troubles()[0][2]
         assert set(world.calls) == {"token"}
-        assert world.record("a").hold is None, "an unsent call is no unknown answer"
+        assert world.record("a").hold is None, "an unsent call is not an unknown answer"
         await world.settle(**given)
     assert world.record("a").outcome is Outcome.ACCEPTED
     assert [process.starts for entry in world.ledger.dossiers.values() for process in entry.processes] == [1]

@@ -30,7 +30,7 @@ def watches(path: Path) -> Check:
     try:
         for _ in watch(path, stop_event=ended):
             break
-    except Exception as error:  # watchfiles has errors of its own; each means that there is no watch
+    except Exception as error:  # watchfiles has errors of its own; each means that the folder is not watched
         cause = getattr(error, "strerror", None) or str(error)
         return warning(name, f"the agent cannot watch {path} for changes: {cause}", _INOTIFY_HINT)
     return Check(name=name, message=f"this user can watch {path} for changes")
