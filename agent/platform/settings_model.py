@@ -94,6 +94,38 @@ class Settings(BaseSettings):
     source_name: GivenText = Field(
         "default", description="Name of the source. It is part of every uid: never change it."
     )
+    source_url: str = Field(
+        "", description="URL of a git repository with the request files: https, ssh or file. Empty: SPECS_DIR is read."
+    )
+    source_branch: GivenText = Field("main", description="Branch of that repository.")
+    source_path: str = Field("", description="Folder of the request files in the repository. Empty: its top folder.")
+    source_interval: Seconds = Field(30.0, description="Time between two looks at the branch, give or take a tenth.")
+    source_timeout: Seconds = Field(300.0, description="Maximum time of one fetch.")
+    source_max_bytes: Bytes = Field(1024**3, description="Maximum size of one fetch, in bytes or with a unit.")
+    source_token_file: GivenPath | None = Field(
+        None, description="File that contains the token or password for an https repository."
+    )
+    source_ssh_key_file: GivenPath | None = Field(None, description="Private key for an ssh repository.")
+    source_known_hosts_file: GivenPath | None = Field(
+        None, description="File with the keys of the ssh server, in the format of known_hosts."
+    )
+    source_verify: Literal["off", "head", "each"] = Field(
+        "off",
+        description="Signatures that a new revision needs: of its head commit, or of each new commit that changes "
+        "SOURCE_PATH.",
+    )
+    source_allowed_signers_file: GivenPath | None = Field(
+        None, description="File of the SSH keys that may sign, as gpg.ssh.allowedSignersFile of git."
+    )
+    source_revoked_signers_file: GivenPath | None = Field(
+        None, description="File of revoked SSH keys, as gpg.ssh.revocationFile of git."
+    )
+    source_gpg_keyring: GivenPath | None = Field(None, description="File of the OpenPGP public keys that may sign.")
+    source_hook_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Secret of POST /hooks/source on EVENTS_LISTEN. Two, comma-separated, during a rotation.",
+    )
+    source_web_url: str = Field("", description="Web page of the repository, for links to commits.")
     source_owner: Annotated[list[str], BeforeValidator(split_list), AfterValidator(known_users)] = Field(
         [],
         description="Users or uids, comma-separated. Request files that any other user owns or can change are refused.",
@@ -267,6 +299,16 @@ class Settings(BaseSettings):
             raise SettingsError(
                 f"ASSURE_AGENT_STATE_URL: the symbolic link {path} leads to itself.", "set it to a file"
             ) from None
+
+    @property
+    def source_folder(self) -> Path:
+        """The folder next to the state file with the mirror and the exported revisions of SOURCE_URL."""
+        return self.state_path.with_suffix(".source")
+
+    @property
+    def requests_dir(self) -> Path:
+        """The folder of the request files: SPECS_DIR, or the current revision of SOURCE_URL."""
+        return self.source_folder / "current" if self.source_url else self.specs_dir
 
     @property
     def ignores_others(self) -> bool:

@@ -18,6 +18,7 @@ class MetaKey(StrEnum):
 
     APPROVED = "remembered/approved"  # time: the operator approved the waiting withdrawals
     WITHDRAWALS_WAIT = "remembered/withdrawals-wait-since"  # time: withdrawals wait for an approval
+    REVISION_APPROVED = "remembered/revision-approved"  # the refused revision of the source that the operator approved
     PAUSED = "remembered/paused"  # time: the operator paused the agent
     BACKED_UP = "remembered/backed-up"  # time: the last backup
     TRUSTED_ROOT = "remembered/trusted-root"  # the source folder that had every request

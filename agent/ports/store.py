@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from agent.core.admission import ScanNote
     from agent.core.record import Record
+    from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionState
     from agent.core.step import Step
 
 
@@ -164,10 +165,24 @@ class AdmissionStore(DossierOwners, KeyValue, Protocol):
         waiting: int,
         refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
         scan_notes: Iterable[ScanNote] | None = None,
+        revision: Revision | None = None,
     ) -> None:
         """Store the result of a scan. `refusals` (file, line, column, message, hint, name) and `scan_notes` replace
-        the earlier ones, if given.
+        the earlier ones, if given. `revision` of a git source becomes the one that the agent acts on.
         """
+
+
+class RevisionStore(Protocol):
+    """The state of a git source."""
+
+    def revision_state(self, source: str) -> RevisionState:
+        """The state of this source; empty if it never was a git source."""
+
+    async def record_refresh(
+        self, source: str, at: float, fetched: bool, refused: RefusedRevision | None, failure: FetchFailure | None
+    ) -> None:
+        """Record the result of a refresh. `fetched`: the server told its head. Writes nothing if nothing changed,
+        but `fetched_at` once a minute."""
 
 
 class Inbox(Protocol):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agent.core.source_revision import Revision
 from agent.platform.settings import Settings
 from agent.source.diagnostics import SOURCE_FOLDER, Fault, printable_path
 from agent.source.ignore import Ignore, read_ignore
@@ -50,6 +51,7 @@ class Scan:
     broken_folders: tuple[str, ...] = ()  # the same for folders, each with a slash
     passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files, as `customer.yaml.txt`
     root: FolderIdentity | None = None
+    revision: Revision | None = None  # of a git source
     exposed: tuple[Fault, ...] = ()  # files and folders that other users could change; reported, not refused
     error: Fault | None = None  # why the folder itself could not be scanned
 
@@ -118,9 +120,9 @@ class Folder:
 
     @classmethod
     def of(cls, settings: Settings, settle: float = SETTLE_SECONDS) -> "Folder":
-        """The folder SPECS_DIR, read as the settings say."""
+        """The folder of the request files, read as the settings say."""
         owners = Owners.of(settings.source_owner)
-        return cls(settings.specs_dir, settle=settle, foreign=settings.ignores_others, owners=owners)
+        return cls(settings.requests_dir, settle=settle, foreign=settings.ignores_others, owners=owners)
 
     def scan(self) -> Scan:
         """Scan the whole folder. Never raises an OSError."""

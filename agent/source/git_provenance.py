@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from agent.core.source_revision import RevisionRefusal
 from agent.source.git_last_commit import Gap, Lineage
 from agent.source.git_objects import Damaged, Entry, Missing, Objects, TooLong
 from agent.source.git_repository import Repository, Unreadable, find
@@ -31,6 +32,9 @@ class Provenance:
     dirty: bool | None = None
     author: str | None = None
     gap: Gap | None = None  # the reason if the author of a file in a checkout is not known
+    file_commit: str | None = None  # of a git source with SOURCE_VERIFY=each: the last commit that changed the file
+    signer: str | None = None  # and its signer
+    refusal: RevisionRefusal | None = None  # why that signature does not count; admission refuses the document
 
     @property
     def recorded_author(self) -> str | None:

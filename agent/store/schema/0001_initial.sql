@@ -257,6 +257,23 @@ CREATE TABLE sources (
     waiting   INTEGER NOT NULL DEFAULT 0                 -- withdrawals that wait for an approval
 ) WITHOUT ROWID;
 
+-- source_revisions: git sources. The revision that the agent acts on, and why it does not act on a newer one. `signer` is
+-- personal data of the team; the next revision overwrites it.
+CREATE TABLE source_revisions (
+    source          TEXT PRIMARY KEY,
+    revision        TEXT,                                -- the commit of the last complete scan
+    committed_at    REAL,
+    signer          TEXT,
+    acted_at        REAL,                                -- when that commit was first scanned
+    fetched_at      REAL,                                -- when the server last told its head
+    refused         TEXT,                                -- a fetched commit that the agent does not act on
+    refused_reason  TEXT,
+    refused_commit  TEXT,                                -- the commit that is the reason
+    refused_since   REAL,
+    failure         TEXT,                                -- why the last fetch failed
+    failing_since   REAL
+) WITHOUT ROWID;
+
 -- refusals: the documents that the last scan refused.
 CREATE TABLE refusals (
     source  TEXT NOT NULL,
