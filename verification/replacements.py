@@ -1,12 +1,11 @@
 """Replacements for parts of the agent in a simulation: the commit thread, timers, and git."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent.core.errors import StoreError
 from agent.core.step import Step
-from agent.source.git_provenance import Provenance
 from agent.store.connection import Connection
 from agent.store.group_commit import Work, Writer, _Ticket
 from agent.store.step_writer import StepWriter
@@ -97,15 +96,3 @@ class VirtualScheduler:
                 await activity()
             except Exception as error:
                 self._failed(error)
-
-
-class NoCheckout:
-    """A source without git."""
-
-    def __init__(self, *_: object) -> None: ...
-
-    def query(self, _: Iterable[str]) -> "NoCheckout":
-        return self
-
-    def provenance(self, _: Collection[str]) -> Mapping[str, Provenance]:
-        return {}

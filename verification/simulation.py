@@ -34,7 +34,7 @@ from agent.sandbox.faults.injection import FaultInjector
 from agent.sandbox.faults.rules import Faults
 from agent.sandbox.tokens import Tokens
 from agent.sandbox.world import World
-from agent.source.folder import Folder
+from agent.source.choice import source_of
 from agent.store import sqlite as store_module
 from agent.store.connection import open_reader
 from agent.store.repository import load
@@ -46,7 +46,7 @@ from verification.in_process_events import InProcessEventEndpoint
 from verification.in_process_transport import FAILURES, Failure, InProcessTransport
 from verification.invariants import Violation, violations
 from verification.null_services import serve_nothing, watch_nothing
-from verification.replacements import InlineWriter, NoCheckout, VirtualScheduler
+from verification.replacements import InlineWriter, VirtualScheduler
 from verification.temp_stores import empty_store
 from verification.virtual_time import START, VirtualClock
 
@@ -205,7 +205,7 @@ class Simulation:
                 SystemClock, lambda: self.clock.now() + self.clock_ahead(), self.clock.now, f"boot {self.lives // 2}"
             ),
             "AssureClient": partial(AssureClient, transport=line),
-            "GitCheckout": NoCheckout,
+            "source_of": partial(source_of, settle=0, checkout=False),
             "Scheduler": VirtualScheduler,
             "random": chance,
             "watching": watch_nothing,
@@ -218,7 +218,6 @@ class Simulation:
             for name, instead in exchanged.items():
                 module = composition if name in vars(composition) else agent
                 patches.enter_context(mock.patch.object(module, name, instead))
-            patches.enter_context(mock.patch.object(Folder, "of", partial(Folder.of, settle=0)))
             patches.enter_context(mock.patch.object(service, "serve", self._event_endpoint.serving))
             writer = partial(InlineWriter, self.crash_points, lambda: self.disk_full())
             patches.enter_context(mock.patch.object(store_module, "Writer", writer))

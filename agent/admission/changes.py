@@ -15,6 +15,7 @@ from agent.admission.desired import (
     desired_as_written,
     fault_in,
 )
+from agent.admission.request_source import ProvenanceQuery
 from agent.core.admission import DocumentVerdict, ScanNote, ScanNoteKind, judge, may_start_generation, parsed_answer
 from agent.core.errors import AgentError
 from agent.core.field_types import RERUN, RESOLVE
@@ -23,8 +24,9 @@ from agent.core.record import Desired, HoldAnswer, Record
 from agent.core.request import essence
 from agent.ports import AdmissionStore, Clock, IdentityKey
 from agent.source.diagnostics import Fault
-from agent.source.git_provenance import GitQuery, Provenance
+from agent.source.git_provenance import Provenance
 from agent.source.loader import Document
+from agent.views.revisions import unsigned_document
 
 
 @dataclass(slots=True)
@@ -58,7 +60,7 @@ class DocumentDiffer:
     def __init__(self, rules: AdmissionRules, store: AdmissionStore, salt: IdentityKey, clock: Clock) -> None:
         self._rules, self._store, self._salt, self._clock = rules, store, salt, clock
 
-    def diff(self, documents: Iterable[Document], types: KnownTypes, query: GitQuery | None) -> DocumentChanges:
+    def diff(self, documents: Iterable[Document], types: KnownTypes, query: ProvenanceQuery | None) -> DocumentChanges:
         """The changes that follow from these documents.
 
         `types` are Assure's document types; `query` gives the provenance of files.
@@ -67,14 +69,18 @@ class DocumentDiffer:
         ones: list[_PendingDocument] = []
         for document in documents:
             waiting = len(changes.unresolved)
-            if (one := self._diff_document(document, types, changes)) is not None:
+            if (one := self._diff_document(document, types, query, changes)) is not None:
                 ones.append(one)
             if len(changes.unresolved) == waiting:
                 document.release()
         origins = query.provenance({one.document.file for one in ones}) if query is not None and ones else {}
         for one in ones:
+            origin = origins.get(one.document.file)
+            if (fault := signature_fault(one.document, origin)) is not None:
+                changes.faults.append(fault)
+                continue
             changes.present[one.document.name] = one.uid
-            desired = _with_provenance(one.desired, origins.get(one.document.file))
+            desired = with_provenance(one.desired, origin)
             if one.record is None:
                 changes.admitted.append(self._record(one.uid, one.document.name, desired))
                 if not _may_have(one.document, RESOLVE):
@@ -94,13 +100,19 @@ class DocumentDiffer:
         return desired_as_written(document, self._digests(document))
 
     def _diff_document(
-        self, document: Document, types: KnownTypes, changes: DocumentChanges
+        self, document: Document, types: KnownTypes, query: ProvenanceQuery | None, changes: DocumentChanges
     ) -> _PendingDocument | None:
         """The document if it must be admitted or delivered; None if `changes` already has what follows from it."""
         uid = self._salt.uid(self._rules.source, document.name)
         record = self._store.get(uid)
         answered = self._hold_answer(record, document, types, changes)
         if isinstance(answered, HoldResolved):
+            origin = query.provenance({document.file}).get(document.file) if query is not None else None
+            if (fault := signature_fault(document, origin)) is not None:
+                changes.faults.append(fault)
+                return None
+            if answered.desired is not None:
+                answered = replace(answered, desired=with_provenance(answered.desired, origin))
             changes.observations[uid] = answered
             return None
         if answered is not None:
@@ -184,7 +196,15 @@ def _defer(document: Document, problem: WantedType | list[Fault], changes: Docum
         changes.unresolved_types.add(problem)
 
 
-def _with_provenance(desired: Desired, origin: Provenance | None) -> Desired:
+def signature_fault(document: Document, origin: Provenance | None) -> Fault | None:
+    """Why nothing follows from a document whose last change was not signed by an allowed signer."""
+    if origin is None or origin.refusal is None:
+        return None
+    return fault_in(document, (document.line, 1), *unsigned_document(origin.refusal, origin.file_commit))
+
+
+def with_provenance(desired: Desired, origin: Provenance | None) -> Desired:
+    """The desired state with the provenance of its document."""
     if origin is None:
         return desired
     return replace(desired, commit=origin.commit, dirty=origin.dirty, author=origin.recorded_author)

@@ -1,4 +1,4 @@
-"""One scan of the source folder, and the changes to the records that follow from it.
+"""One scan of the source, and the changes to the records that follow from it.
 
 A request is withdrawn only if its name was in no file at two complete scans in a row. The prune guard stops too many
 withdrawals at once until an operator approves them. A file that is refused keeps its last admitted generation.
@@ -10,9 +10,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from agent.admission.changes import DocumentDiffer
+from agent.admission.changes import DocumentDiffer, signature_fault, with_provenance
 from agent.admission.desired import AdmissionRules, KnownTypes, WantedType
 from agent.admission.prune_guard import PruneGuard
+from agent.admission.request_source import ProvenanceQuery, RequestSource
 from agent.core.admission import ScanNote, ScanNoteKind
 from agent.core.assure_types import DocumentKey
 from agent.core.errors import AgentError
@@ -21,8 +22,8 @@ from agent.core.record import Desired, Record
 from agent.platform.callbacks import isolated
 from agent.ports import AdmissionStore, Clock, DocumentTypes, IdentityKey, RecordPort
 from agent.source.diagnostics import Fault
-from agent.source.folder import Folder, Scan
-from agent.source.git_provenance import GitCheckout, GitQuery
+from agent.source.folder import Scan
+from agent.source.git_provenance import Provenance
 from agent.source.loader import Document
 
 _CHUNK = 250  # documents per transaction: other commits run in between
@@ -50,11 +51,11 @@ class SyncResult:
 
 
 class Admission:
-    """Syncs the records with the source folder. One scan at a time."""
+    """Syncs the records with the source. One scan at a time."""
 
     def __init__(
         self,
-        folder: Folder,
+        source: RequestSource,
         rules: AdmissionRules,
         store: AdmissionStore,
         records: RecordPort,
@@ -62,16 +63,14 @@ class Admission:
         types: DocumentTypes,
         clock: Clock,
         synced: Callable[[SyncResult], None] = lambda synced: None,
-        checkout: GitCheckout | None = None,
     ) -> None:
-        self._folder = folder
-        self._source = rules.source
+        self._source = source
+        self._source_name = rules.source
         self._store = store
         self._records = records
         self._types = types
         self._clock = clock
         self._synced = isolated(synced)
-        self._checkout = checkout
         self._differ = DocumentDiffer(rules, store, salt, clock)
         self._guard = PruneGuard(store, clock)
         self._followed: dict[str, Document] = {}  # documents from which nothing new follows, by name
@@ -79,6 +78,7 @@ class Admission:
         self._absent: frozenset[str] = frozenset()  # names that the last complete scan did not find
         self._strays: dict[str, tuple[ScanNote, Document]] = {}  # by uid: documents that answer no open hold
         self.unresolved = False  # at the last scan, Assure could not resolve a document type
+        self.settled = False  # another scan of the same files would change nothing
         self._refusals: tuple[Fault, ...] | None = None
         self._scan_notes: frozenset[ScanNote] | None = None  # as stored
         self._waiting: frozenset[str] = frozenset()  # uids whose withdrawal waits for approval
@@ -95,12 +95,12 @@ class Admission:
         """
         async with self._scanning:
             if self._present is None:
-                self._present = self._store.present(self._source)
-            self.unresolved = False
-            seen = await (self._scan_gradually(on_progress) if on_progress else asyncio.to_thread(self._folder.scan))
+                self._present = self._store.present(self._source_name)
+            self.unresolved = self.settled = False
+            seen = await (self._scan_gradually(on_progress) if on_progress else asyncio.to_thread(self._source.scan))
             faults = list(seen.faults)
             fresh = await asyncio.to_thread(self._select_new, seen)
-            query = self._checkout.query({document.file for document in fresh}) if self._checkout is not None else None
+            query = self._source.query({document.file for document in fresh})
             remaining = iter(fresh)
             while chunk := list(islice(remaining, _CHUNK)):
                 async with self._applying:
@@ -113,7 +113,9 @@ class Admission:
                 self._absent = frozenset(filter(seen.lacks, self._absent)) if seen.complete else frozenset()
                 synced = self._result(seen, faults, len(once))
                 now, counts = self._clock.now(), (seen.files, seen.complete, synced.waiting)
-                await self._store.record_scan(self._source, now, *counts, *self._changed_rows(synced))
+                rows, acted = self._changed_rows(synced), seen.revision if seen.error is None else None
+                await self._store.record_scan(self._source_name, now, *counts, *rows, revision=acted)
+                self.settled = self._leaves_nothing(seen, fresh)
                 self._synced(synced)
                 return synced
 
@@ -122,10 +124,11 @@ class Admission:
 
         A document that is refused here is not followed, so that the end of the scan refuses it again.
         """
-        steps, query, first = self._folder.scan_gradually(), None, True
+        steps, first = self._source.scan_gradually(), True
+        query: ProvenanceQuery | None = None
         while not isinstance(step := await asyncio.to_thread(next, steps), Scan):
-            if query is None and self._checkout is not None:
-                query = self._checkout.query(self._folder.surveyed)
+            if query is None:
+                query = self._source.query(self._source.surveyed)
             if not first:
                 on_progress()
             first = False
@@ -136,6 +139,15 @@ class Admission:
     def exclusive(self) -> AbstractAsyncContextManager[object]:
         """A lock under which no document is admitted: an image is read before it is entered or after it is left."""
         return self._applying
+
+    def unread(self) -> AbstractAsyncContextManager[object]:
+        """A lock under which the source is not read, so that another revision of it can be published."""
+        return self._scanning
+
+    def _leaves_nothing(self, seen: Scan, fresh: Sequence[Document]) -> bool:
+        """True if another scan of the same files would change nothing. `fresh` are the documents of this scan."""
+        waits = self._absent or self._waiting or self.unresolved
+        return seen.proves_absence and not waits and all(self._followed.get(one.name) is one for one in fresh)
 
     def _select_new(self, seen: Scan) -> list[Document]:
         """Documents that are new or changed; at the end those that may wait for Assure's document types. Blocking."""
@@ -151,7 +163,7 @@ class Admission:
         Raises AgentError if the source has no valid document of this name, or the agent would refuse it.
         """
         async with self._scanning:
-            document = (await asyncio.to_thread(self._folder.scan)).documents.get(name)
+            document = (await asyncio.to_thread(self._source.scan)).documents.get(name)
             if document is None:
                 raise AgentError(
                     f"The source has no valid request named {name}.",
@@ -165,10 +177,18 @@ class Admission:
             assert not isinstance(desired, WantedType)
             if not isinstance(desired, Desired):
                 raise AgentError(f"{desired[0]}.", desired[0].hint)
-            return replace(desired, rerun=rerun) if rerun is not None else desired
+            origin = await asyncio.to_thread(self._origin, document.file)
+            if (fault := signature_fault(document, origin)) is not None:
+                raise AgentError(f"{fault}.", fault.hint)
+            return replace(with_provenance(desired, origin), rerun=rerun or desired.rerun)
+
+    def _origin(self, file: str) -> Provenance | None:
+        """The provenance of one file. Blocking."""
+        query = self._source.query({file})
+        return query.provenance({file}).get(file) if query is not None else None
 
     async def _apply(
-        self, documents: Sequence[Document], query: GitQuery | None, types: KnownTypes | None = None
+        self, documents: Sequence[Document], query: ProvenanceQuery | None, types: KnownTypes | None = None
     ) -> list[Fault]:
         """Admit and change what follows from these documents. Returns the faults of those that are refused."""
         assert self._present is not None

@@ -78,7 +78,7 @@ async def make_plan(settings: Settings) -> Plan:
     from agent.admission import AdmissionRules
     from agent.daemon.dry_run import DryRun
     from agent.platform.clock import SystemClock
-    from agent.source.folder import Folder
+    from agent.source.choice import source_of
     from agent.store.identity_key import Keys
     from agent.store.readonly import ReadOnlyStore
     from agent.store.rollback_detection import detect_rollback
@@ -102,10 +102,10 @@ async def make_plan(settings: Settings) -> Plan:
                 )
         salt = keys or Keys(secrets.token_bytes(32))  # there is no store yet: any key works
         rules = AdmissionRules.of(settings, salt.agent_id())
-        folder = Folder.of(settings, settle=0)
+        source = source_of(settings, settle=0, checkout=False)
         recovery = PlanRecovery(cause=why, scanned=recovery_scan) if why is not None and not approved else None
         limit, clock = settings.max_starts_per_day, SystemClock()
-        return await DryRun(folder, rules, reading, salt, clock, settings.policy, limit, recovery).plan()
+        return await DryRun(source, rules, reading, salt, clock, settings.policy, limit, recovery).plan()
 
 
 def as_json(found: Plan) -> dict[str, Any]:

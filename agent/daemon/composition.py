@@ -29,8 +29,7 @@ from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings
 from agent.platform.shutdown import Shutdown
 from agent.ports import Clock, Remote
-from agent.source.folder import Folder
-from agent.source.git_provenance import GitCheckout
+from agent.source.choice import source_of
 from agent.store.sqlite import SqliteStore
 from agent.web.agent_status import AgentStatus
 from agent.web.recent_calls import RecentCalls
@@ -174,9 +173,9 @@ def build_controller(common: CommonParts, assure: AssureParts, on_step: Callable
 
 
 def build_admission(common: CommonParts, assure: AssureParts, reconciler: Reconciler) -> Admission:
-    """Build the sync of the folder with the store."""
+    """Build the sync of the source with the store."""
     return Admission(
-        Folder.of(common.settings),
+        source_of(common.settings),
         common.rules,
         common.store,
         reconciler,
@@ -184,7 +183,6 @@ def build_admission(common: CommonParts, assure: AssureParts, reconciler: Reconc
         assure.document_types,
         common.clock,
         common.telemetry.sync_finished,
-        GitCheckout(common.settings.specs_dir),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from agent.admission import Admission, AdmissionRules, SyncResult
 from agent.admission.changes import DocumentDiffer
+from agent.admission.request_source import RequestSource
 from agent.assure.document_type_cache import DocumentTypeCache, OfflineDocumentTypes
 from agent.controller.start_budget import StartBudget
 from agent.core.errors import AgentError
@@ -19,7 +20,6 @@ from agent.core.step import Step
 from agent.daemon.offline_records import OfflineRecords
 from agent.ports import Clock, IdentityKey, MetaKey, Receipt
 from agent.source.diagnostics import Fault
-from agent.source.folder import Folder
 from agent.source.loader import Document
 from agent.store.readonly import ReadOnlyStore
 from agent.views.document_diff import DocumentDiff, document_diff
@@ -43,7 +43,7 @@ class DryRun:
 
     def __init__(
         self,
-        folder: Folder,
+        source: RequestSource,
         rules: AdmissionRules,
         reading: ReadOnlyStore | None,
         identity_key: IdentityKey,
@@ -65,7 +65,7 @@ class DryRun:
         records = OfflineRecords(self.store, clock, current)
         self._differ = DocumentDiffer(rules, self.store, identity_key, clock)
         types = DocumentTypeCache(OfflineDocumentTypes(), self.store, clock)
-        self._admission = Admission(folder, rules, self.store, records, identity_key, types, clock)
+        self._admission = Admission(source, rules, self.store, records, identity_key, types, clock)
 
     async def plan(self) -> Plan:
         """Scan until each absence is proved, and report the changes. Raises AgentError if the folder is missing."""

@@ -15,7 +15,7 @@ from agent.daemon.peer_credentials import own_account
 from agent.platform.clock import Anchor, SystemClock
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
-from agent.source.folder import Folder
+from agent.source.choice import source_of
 from agent.store.sqlite import SqliteStore
 
 
@@ -37,8 +37,8 @@ def execute_offline(settings: Settings, request: Mapping[str, Any]) -> dict[str,
         records = OfflineRecords(store, clock, policy)
         rules = AdmissionRules.of(settings, store.keys.agent_id())
         types = DocumentTypeCache(OfflineDocumentTypes(), store, clock)
-        folder = Folder.of(settings)
-        admission = Admission(folder, rules, store, records, store.keys, types, clock)
+        source = source_of(settings)
+        admission = Admission(source, rules, store, records, store.keys, types, clock)
         control = CommandHandler(store, records, admission, clock, settings.source_name)
         return asyncio.run(_execute(control, store, request))
     finally:

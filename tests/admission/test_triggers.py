@@ -167,7 +167,8 @@ async def test_one_scan_reads_a_new_file_of_a_running_agent_once(world: World, m
     monkeypatch.setattr(FolderReader, "read_file", counted)
     monkeypatch.setattr(Folder, "scan", counted_scan)
     async with world.running(watch=True) as agent:
-        agent._admission._folder._options = replace(agent._admission._folder._options, settle=SETTLE_SECONDS)
+        folder = agent._admission._source._folder  # type: ignore[attr-defined]
+        folder._options = replace(folder._options, settle=SETTLE_SECONDS)
         await until(lambda: scans)  # when the watch began; the scan at the start is gradual
         scans.clear()
         world.capture("a")

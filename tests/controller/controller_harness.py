@@ -23,6 +23,7 @@ from agent.core.policy import Policy
 from agent.core.record import Record
 from agent.core.step import Step
 from agent.source.folder import Folder
+from agent.source.folder_source import FolderSource
 from agent.source.git_provenance import GitCheckout
 from agent.source.images import ImageFolder
 from agent.store.sqlite import SqliteStore
@@ -182,11 +183,9 @@ class ControllerHarness:
         rules = AdmissionRules(
             source="default", agent_id="tests", images=ImageFolder(self.images, 10_000), redirect_hosts=hosts
         )
-        folder = Folder(self.specs, settle=0)
         checkout = GitCheckout(self.specs, timeout=10.0)  # the machine may be busy
-        self.admission = Admission(
-            folder, rules, self.store, self.reconciler, self.store.keys, self.types, self.clock, checkout=checkout
-        )
+        source = FolderSource(Folder(self.specs, settle=0), checkout)
+        self.admission = Admission(source, rules, self.store, self.reconciler, self.store.keys, self.types, self.clock)
 
     async def scan(self, times: int = 1) -> SyncResult:
         """Scan several times. Returns the last result."""

@@ -27,6 +27,7 @@ from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase, Record
 from agent.daemon.dry_run import DryRun
 from agent.source.folder import Folder
+from agent.source.folder_source import FolderSource
 from agent.source.images import ImageFolder
 from agent.store.readonly import ReadOnlyStore
 from agent.views.plan import Action, Change, Plan, after_restart
@@ -49,7 +50,9 @@ async def dry_run(harness: ControllerHarness) -> tuple[Plan, DryRun]:
     rules = AdmissionRules(source="default", agent_id="tests", images=ImageFolder(harness.images, 10_000))
     with ReadOnlyStore(harness.store.path) as reading:
         reading.freeze()
-        rehearsal = DryRun(Folder(harness.specs, settle=0), rules, reading, harness.store.keys, harness.clock, POLICY)
+        rehearsal = DryRun(
+            FolderSource(Folder(harness.specs, settle=0)), rules, reading, harness.store.keys, harness.clock, POLICY
+        )
         plan = await rehearsal.plan()
         for name in NAMES:  # read it all while the snapshot is open
             rehearsal.store._committed.setdefault(uid(harness, name), rehearsal.store.get(uid(harness, name)))  # type: ignore
@@ -253,7 +256,7 @@ async def test_the_planned_starts_are_the_starts_at_assure(world: World) -> None
     world.capture("d")
     rules = AdmissionRules(source="default", agent_id="tests", images=ImageFolder(world.images, 10_000))
     keys_of_nobody = _IdentityKey()
-    rehearsal = DryRun(Folder(world.specs, settle=0), rules, None, keys_of_nobody, world.clock, POLICY)
+    rehearsal = DryRun(FolderSource(Folder(world.specs, settle=0)), rules, None, keys_of_nobody, world.clock, POLICY)
     plan = await rehearsal.plan()
     await world.settle()
     assert plan.starts == sum(world.starts(name) for name in "abcd") == 3

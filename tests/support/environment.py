@@ -24,7 +24,7 @@ from agent.daemon.clock_correction import ClockCorrector
 from agent.platform.settings import Settings
 from agent.sandbox import SandboxConfig, SandboxServer
 from agent.sandbox.ledger import DossierEntry, Ledger
-from agent.source.folder import Folder
+from agent.source.choice import source_of
 from agent.store.audit.verify import verify
 from agent.store.connection import open_reader
 from agent.store.readonly import ReadOnlyStore
@@ -96,7 +96,9 @@ class World:
     async def opened(self, http: bool = False, watch: bool = False, **more: Any) -> AsyncIterator[Agent]:
         """An agent on this store that does nothing yet. `http` starts its server, which takes 0.2 s to end."""
         with contextlib.ExitStack() as patches:
-            patches.enter_context(mock.patch.object(Folder, "of", partial(Folder.of, settle=0)))  # files count at once
+            patches.enter_context(
+                mock.patch.object(composition, "source_of", partial(source_of, settle=0))
+            )  # files count at once
             patches.enter_context(mock.patch.object(composition, "random", random.Random(7)))  # same jitter
             if not watch:  # tests scan by themselves
                 patches.enter_context(mock.patch.object(agent_module, "watching", watch_nothing))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from agent.cli.checks import Check, files, images, machine, source, store, warning
 from agent.platform.settings import Settings
-from agent.source.folder import Folder
+from agent.source.choice import source_of
 from agent.views.phrases import describe_ignored_files
 
 
@@ -17,7 +17,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield store.sqlite()
     if not path.parent.exists() or os.access(path.parent, os.R_OK | os.X_OK):
         yield from store.store(path, settings)
-    scan = Folder.of(settings, settle=0).scan()
+    scan = source_of(settings, settle=0).scan()
     yield from files.replaced_files(path)
     yield source.source(scan, settings.specs_dir)
     yield source.writers(scan, settings.source_owner)
