@@ -69,7 +69,7 @@ class RevisionState:
 
     acted: Revision | None = None  # the revision of the last complete scan
     acted_at: float | None = None  # when it was scanned first
-    fetched_at: float | None = None  # when the server last told its head
+    fetched_at: float | None = None  # when the server last reported its head
     refused: RefusedRevision | None = None
     failure: FetchFailure | None = None
     failing_since: float | None = None

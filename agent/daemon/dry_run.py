@@ -208,7 +208,7 @@ class OverlayStore:
         """How many requests were withdrawn, in the store and in the dry run: the prune guard counts both."""
         return len(self._withdrawn) + (self._reading.withdrawn_since(at) if self._reading is not None else 0)
 
-    async def record_scan(self, *_: object) -> None:
+    async def record_scan(self, *_: object, **__: object) -> None:
         """Keep nothing: the plan reports the scan itself."""
 
     def starts_since(self, at: float) -> int:

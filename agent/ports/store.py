@@ -181,8 +181,10 @@ class RevisionStore(Protocol):
     async def record_refresh(
         self, source: str, at: float, fetched: bool, refused: RefusedRevision | None, failure: FetchFailure | None
     ) -> None:
-        """Record the result of a refresh. `fetched`: the server told its head. Writes nothing if nothing changed,
-        but `fetched_at` once a minute."""
+        """Record the result of a refresh. `fetched`: the server reported its head. Writes nothing if nothing
+        changed, but `fetched_at` once a minute. A failed refresh clears no refusal. The same refusal or failure keeps
+        the time when it began.
+        """
 
 
 class Inbox(Protocol):

@@ -8,9 +8,11 @@ from typing import Any
 import orjson
 
 from agent.core.record import Record
+from agent.core.source_revision import RevisionState
 from agent.ports import MetaKey
 from agent.store.connection import Connection, sqlite3, store_error
 from agent.store.repository import load
+from agent.store.revisions import REVISION_STATE, revision_state
 
 _PRESENT = """
 SELECT name, uid FROM requests INDEXED BY requests_present WHERE source = ? AND present AND name IS NOT NULL
@@ -92,6 +94,13 @@ class Queries:
         """Another source of the store, if the store has no file of this one."""
         found: str | None = self._query(_OTHER_SOURCE, {"source": source})[0][0]
         return found
+
+    def revision_state(self, source: str) -> RevisionState:
+        """The state of this git source; empty if it never was one."""
+        try:
+            return revision_state(self._row(REVISION_STATE, source))
+        except ValueError:
+            raise store_error(self.path, ValueError("malformed state of a git source")) from None
 
     def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
         """The uid of the request that is not done and has the dossier, by dossier."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from agent.core.admission import ScanNote
+from agent.core.source_revision import FetchFailure, RefusedRevision, Revision
 from agent.core.step import Step
 from agent.ports import Command, MetaKey, Receipt
 from agent.store.account_binding import account_of, bind, simulated
@@ -32,6 +33,7 @@ from agent.store.operator_commands import record_command, seal_empty_chain
 from agent.store.outbox import SqliteOutbox
 from agent.store.recoveries import SqliteRecoveries
 from agent.store.replaced_files import forget_in
+from agent.store.revisions import after_refresh, write_acted, write_refresh
 from agent.store.rollback_detection import key_of, open_marked
 from agent.store.secure_delete import forget_request, truncate
 from agent.store.step_writer import StepWriter
@@ -152,9 +154,10 @@ class SqliteStore(LoopQueries):
         waiting: int,
         refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
         scan_notes: Iterable[ScanNote] | None = None,
+        revision: Revision | None = None,
     ) -> None:
         """Store the result of a scan. `refusals` (file, line, column, message, hint, name) and `scan_notes` replace
-        the earlier ones, if given.
+        the earlier ones, if given. `revision` of a git source becomes the one that the agent acts on.
         """
         rows = None if refusals is None else [(source, *refusal) for refusal in refusals]
         noted = None if scan_notes is None else [(source, one.uid, one.kind, one.hold_id) for one in scan_notes]
@@ -170,8 +173,21 @@ class SqliteStore(LoopQueries):
             if noted is not None:
                 connection.execute("DELETE FROM scan_notes WHERE source = ?", (source,))
                 connection.executemany("INSERT INTO scan_notes VALUES (?, ?, ?, ?)", noted)
+            if revision is not None:
+                write_acted(connection, source, at, revision)
 
         await self._writer.write(work)
+
+    async def record_refresh(
+        self, source: str, at: float, fetched: bool, refused: RefusedRevision | None, failure: FetchFailure | None
+    ) -> None:
+        """Record the result of a refresh. `fetched`: the server reported its head. Writes nothing if nothing changed,
+        but `fetched_at` once a minute. A failed refresh clears no refusal.
+        """
+        known = self.revision_state(source)
+        result = (at, fetched, refused, failure)
+        if after_refresh(known, *result) != known:
+            await self._writer.write(lambda connection: write_refresh(connection, source, *result))
 
     async def remember(self, key: MetaKey, value: str | float | None) -> None:
         """Keep a text or a time. None removes it."""

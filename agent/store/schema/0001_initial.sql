@@ -265,7 +265,7 @@ CREATE TABLE source_revisions (
     committed_at    REAL,
     signer          TEXT,
     acted_at        REAL,                                -- when that commit was first scanned
-    fetched_at      REAL,                                -- when the server last told its head
+    fetched_at      REAL,                                -- when the server last reported its head
     refused         TEXT,                                -- a fetched commit that the agent does not act on
     refused_reason  TEXT,
     refused_commit  TEXT,                                -- the commit that is the reason
