@@ -1,6 +1,8 @@
-"""The source loop: from a scan of the source folder to changes of the records.
+"""The source loop: from a scan of the source to changes of the records.
 
+- `request_source`: a source, as admission uses it: a folder or a git repository.
 - `triggers`: when the source is scanned.
+- `revision_sync`: when a git source is fetched and scanned.
 - `sync`: one scan and what follows from it.
 - `changes`: the difference between documents and their records.
 - `desired`: one document, resolved to the desired state of its request.

@@ -40,7 +40,7 @@ class SyncTriggers:
 
     async def scan_until_settled(self) -> None:
         """For `run --once`: scan until no file changes, and until two scans have proved each absence."""
-        while True:
+        while not self._shutdown.requested.is_set():
             synced = await self._admission.scan()
             pause = synced.scan.retry_after
             if pause is None and synced.absent:

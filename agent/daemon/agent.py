@@ -6,7 +6,7 @@ import gc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from agent.admission.triggers import SyncTriggers, scan_after_events
+from agent.admission.triggers import scan_after_events
 from agent.assure.account import need_credentials
 from agent.controller.result_poller import ResultPoller
 from agent.core.errors import AgentError
@@ -14,10 +14,10 @@ from agent.core.observations import RetryRequested
 from agent.core.step import Step
 from agent.daemon.backups import need_backup_folder
 from agent.daemon.clock_correction import ClockCorrector
-from agent.daemon.commands import CommandHandler
 from agent.daemon.composition import (
     build_admission,
     build_assure,
+    build_commands,
     build_common,
     build_controller,
     build_erasure,
@@ -78,18 +78,18 @@ class Agent:
         self._throttle = assure.throttle
         controller = build_controller(common, assure, self._step_committed)
         self.reconciler, self._orphans = controller.reconciler, controller.orphans
-        self._admission = build_admission(common, assure, self.reconciler)
+        admission = build_admission(common, assure, self.reconciler)
+        self._admission, self._revisions = admission.admission, admission.revisions
+        self._sync_triggers = admission.triggers
         self._clock_corrector = (
             ClockCorrector(system, store, assure.remote, self.reconciler, metrics, self._shutdown) if system else None
         )
         self._work_gate = WorkGate(store, self.reconciler, controller.recovery, self._telemetry, self._shutdown, clock)
-        self._sync_triggers = SyncTriggers(self._admission, self._shutdown, clock)
         self._erasure = build_erasure(common, self.reconciler, self._admission)
         self._maintenance = build_maintenance(common, assure, self._orphans, self._erasure)
         self._result_poller = ResultPoller(store, assure.remote, self.reconciler, clock)
-        self._http_service = build_web(common, assure, controller)
-        source, executed = settings.source_name, self._command_executed
-        self._control = CommandHandler(store, self.reconciler, self._admission, clock, source, executed, self.page_link)
+        self._http_service = build_web(common, assure, controller, admission.fetch_now)
+        self._control = build_commands(common, self.reconciler, admission, self._command_executed, self.page_link)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -185,7 +185,8 @@ class Agent:
             # An older store needs the complete scan first: a recovery compares its requests with Assure's lists.
             gradually = wait_for_assure and self._is_new_store()
             finished, failed = self._first_scan_finished, self._shutdown.fail
-            async with first_scan(self._sync_triggers, gradually, finished, failed):
+            scan = self._revisions.first_scan if self._revisions is not None else self._sync_triggers.scan
+            async with first_scan(scan, gradually, finished, failed):
                 await reach(self._assure.client, self._settings, wait_for_assure, self._shutdown, self._clock)
                 if self._clock_corrector is not None:
                     await self._clock_corrector.confirm_at_start()
@@ -230,7 +231,8 @@ class Agent:
 
     def _start_timers(self) -> Scheduler:
         scheduler = Scheduler(self._shutdown.fail)
-        scheduler.every(self._settings.scan_interval, self.scan)
+        if self._revisions is None:
+            scheduler.every(self._settings.scan_interval, self.scan)
         scheduler.every(_RECOVERY_INTERVAL, self._work_gate.run_recovery)
         scheduler.every(RECOVERY_SECONDS, self._health.end_recovered)
         self._maintenance.schedule(scheduler)
@@ -280,6 +282,8 @@ class Agent:
         await self._sync_triggers.scan()
 
     async def _follow_source(self) -> None:
+        if self._revisions is not None:
+            await self._revisions.run()
         with watching(self._settings.specs_dir, self._telemetry.watch_failed) as changed:
             await scan_after_events(self._admission, changed, self._shutdown.fail)
 

@@ -21,7 +21,9 @@ from agent.core.observations import (
     RerunRequested,
 )
 from agent.core.record import HoldAnswer, Phase, Record
+from agent.core.source_revision import RevisionState
 from agent.ports import Clock, Command, CommandStore, Documents, MetaKey, RecordPort
+from agent.views.revisions import refusal_sentence, short
 
 _DURABLE_TIMEOUT = 30.0  # seconds until an observation must be durable
 _POLL_SECONDS = 0.05  # seconds between two checks that it is durable
@@ -39,8 +41,13 @@ class CommandHandler:
         source: str,
         on_command: Callable[[Command], None] = lambda command: None,
         page_link: Callable[[], str] | None = None,
+        revision: Callable[[], RevisionState | None] = lambda: None,
+        fetch_now: Callable[[], None] | None = None,
     ) -> None:
-        """`source` is the name of the source whose requests commands name. `page_link` is None while no agent runs."""
+        """`source` is the name of the source whose requests commands name; `revision` reads its state.
+
+        `page_link` and `fetch_now` are None while no agent runs, and `fetch_now` for a folder.
+        """
         self._store = store
         self._records = records
         self._documents = documents
@@ -48,6 +55,7 @@ class CommandHandler:
         self._source = source
         self._on_command = on_command
         self._page_link = page_link
+        self._revision, self._fetch_now = revision, fetch_now
         self._lock = asyncio.Lock()
 
     async def execute(self, request: Mapping[str, Any], sender: str) -> dict[str, Any]:
@@ -168,11 +176,27 @@ class CommandHandler:
 
     async def _approve(self, _: str | None, __: Mapping[str, Any]) -> str:
         now = self._clock.now()
+        revision = await self._approve_revision()
         await self._store.remember(MetaKey.APPROVED, now)
         if self._store.recoveries.open() is None:
-            return "approved: the agent withdraws the waiting requests, if any, at its next scan"
-        await self._store.recoveries.approve(now)
-        return "approved: the agent reads from Assure which dossiers exist, then all waiting requests continue"
+            answer = "approved: the agent withdraws the waiting requests, if any, at its next scan"
+        else:
+            await self._store.recoveries.approve(now)
+            answer = "approved: the agent reads from Assure which dossiers exist, then all waiting requests continue"
+        if self._fetch_now is not None:
+            self._fetch_now()
+        return answer + revision
+
+    async def _approve_revision(self) -> str:
+        """Approve the refused revision of the source. Returns what is said about it."""
+        state = self._revision()
+        if state is None or (refused := state.refused) is None:
+            return ""
+        if not refused.reason.needs_approval:
+            return f"; but {refusal_sentence(refused)[0]}: a signature cannot be approved"
+        await self._store.remember(MetaKey.REVISION_APPROVED, refused.revision)
+        old = short(state.acted.commit) if state.acted is not None else "the earlier one"
+        return f"; it acts on revision {short(refused.revision)}, although it does not descend from {old}"
 
     async def _pause(self, _: str | None, __: Mapping[str, Any]) -> str:
         if self._store.recall_time(MetaKey.PAUSED) is None:

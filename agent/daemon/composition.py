@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from agent.admission import Admission, AdmissionRules
+from agent.admission.revision_sync import RevisionSync, state_of
+from agent.admission.triggers import SyncTriggers
 from agent.assure.account import account_of, addresses, client_config
 from agent.assure.client import AssureClient
 from agent.assure.document_type_cache import DocumentTypeCache
@@ -19,8 +21,10 @@ from agent.controller.reconciler import Reconciler
 from agent.controller.recovery import StoreRecovery
 from agent.controller.start_budget import StartBudget
 from agent.core.answer import Operation
+from agent.core.source_revision import RevisionState
 from agent.core.step import Step
 from agent.daemon.backups import Backups
+from agent.daemon.commands import CommandHandler
 from agent.daemon.health import AgentHealth
 from agent.daemon.maintenance import Maintenance
 from agent.daemon.telemetry import Telemetry
@@ -28,8 +32,9 @@ from agent.platform.endpoint_health import ASSURE, TOKEN, EndpointHealth
 from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings
 from agent.platform.shutdown import Shutdown
-from agent.ports import Clock, Remote
+from agent.ports import Clock, Command, Remote
 from agent.source.choice import source_of
+from agent.source.folder_source import FolderSource
 from agent.store.sqlite import SqliteStore
 from agent.web.agent_status import AgentStatus
 from agent.web.recent_calls import RecentCalls
@@ -49,6 +54,7 @@ class CommonParts:
     endpoints: EndpointHealth
     shutdown: Shutdown
     clock: Clock
+    revision: Callable[[], RevisionState | None]  # the state of a git source; None for a folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +67,20 @@ class AssureParts:
     remote: Remote  # the client behind the throttle
     document_types: DocumentTypeCache
     recent_calls: RecentCalls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionParts:
+    """The sync of the source with the store, and what triggers it."""
+
+    admission: Admission
+    triggers: SyncTriggers
+    revisions: RevisionSync | None  # of a git source
+
+    @property
+    def fetch_now(self) -> Callable[[], None] | None:
+        """Fetches the git source at once; None for a folder."""
+        return self.revisions.fetch_now if self.revisions is not None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +112,8 @@ def build_common(
     telemetry, shutdown = Telemetry(metrics, on_step, store.keys.digest), Shutdown()
     endpoints = EndpointHealth(addresses(settings), clock)
     metrics.endpoints(addresses(settings))
-    health = AgentHealth(store, telemetry, shutdown, endpoints)
+    revision = state_of(settings, store)
+    health = AgentHealth(store, telemetry, shutdown, endpoints, revision)
     endpoints.subscribe(health.endpoint_changed)
     return CommonParts(
         settings=settings,
@@ -104,6 +125,7 @@ def build_common(
         endpoints=endpoints,
         shutdown=shutdown,
         clock=clock,
+        revision=revision,
     )
 
 
@@ -172,17 +194,47 @@ def build_controller(common: CommonParts, assure: AssureParts, on_step: Callable
     )
 
 
-def build_admission(common: CommonParts, assure: AssureParts, reconciler: Reconciler) -> Admission:
+def build_admission(common: CommonParts, assure: AssureParts, reconciler: Reconciler) -> AdmissionParts:
     """Build the sync of the source with the store."""
-    return Admission(
-        source_of(common.settings),
-        common.rules,
+    settings, store, clock, telemetry = common.settings, common.store, common.clock, common.telemetry
+    source, types = source_of(settings), assure.document_types
+    admission = Admission(source, common.rules, store, reconciler, store.keys, types, clock, telemetry.sync_finished)
+    triggers = SyncTriggers(admission, common.shutdown, clock)
+    revisions = None
+    if not isinstance(source, FolderSource):
+        revisions = RevisionSync(
+            source,
+            settings.source_name,
+            settings.source_interval,
+            admission,
+            triggers,
+            store,
+            clock,
+            random.random,
+            common.shutdown,
+            telemetry.refreshed,
+        )
+    return AdmissionParts(admission=admission, triggers=triggers, revisions=revisions)
+
+
+def build_commands(
+    common: CommonParts,
+    reconciler: Reconciler,
+    parts: AdmissionParts,
+    on_command: Callable[[Command], None],
+    page_link: Callable[[], str],
+) -> CommandHandler:
+    """Build the commands of the operator."""
+    return CommandHandler(
         common.store,
         reconciler,
-        common.store.keys,
-        assure.document_types,
+        parts.admission,
         common.clock,
-        common.telemetry.sync_finished,
+        common.settings.source_name,
+        on_command,
+        page_link,
+        common.revision,
+        parts.fetch_now,
     )
 
 
@@ -204,8 +256,10 @@ def build_maintenance(
     return Maintenance(store, assure.throttle, orphans, backups, erasure, common.telemetry, clock)
 
 
-def build_web(common: CommonParts, assure: AssureParts, controller: ControllerParts) -> HttpService:
-    """Build the HTTP server: status page, API, metrics and Assure Events."""
+def build_web(
+    common: CommonParts, assure: AssureParts, controller: ControllerParts, fetch_now: Callable[[], None] | None
+) -> HttpService:
+    """Build the HTTP server: status page, API, metrics, Assure Events and hooks. A hook calls `fetch_now`."""
     settings, health = common.settings, common.health
     limit, budget, reconciler = settings.max_starts_per_day, controller.budget, controller.reconciler
     status = AgentStatus(
@@ -218,6 +272,7 @@ def build_web(common: CommonParts, assure: AssureParts, controller: ControllerPa
         budget=lambda: (budget.left or 0, limit) if limit else None,
         circuit=health.circuit_reason,
         troubles=health.troubles,
+        revision=common.revision,
     )
     return HttpService(
         settings,
@@ -228,4 +283,5 @@ def build_web(common: CommonParts, assure: AssureParts, controller: ControllerPa
         reconciler.deliver,
         random.random,
         common.shutdown.fail,
+        fetch_now,
     )

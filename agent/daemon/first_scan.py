@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from agent.admission.triggers import SyncTriggers
+Scan = Callable[[Callable[[], None] | None], Awaitable[None]]  # its argument: see `Admission.scan`
 
 
 @contextlib.asynccontextmanager
 async def first_scan(
-    triggers: SyncTriggers, gradually: bool, finished: Callable[[], None], failed: Callable[[Exception], None]
+    scan_source: Scan, gradually: bool, finished: Callable[[], None], failed: Callable[[Exception], None]
 ) -> AsyncIterator[None]:
     """Scan the source before the block runs, and call `finished`.
 
@@ -19,7 +19,7 @@ async def first_scan(
     progress = asyncio.Event()
 
     async def scan() -> None:
-        await triggers.scan(progress.set if gradually else None)
+        await scan_source(progress.set if gradually else None)
         finished()
 
     def ended(task: asyncio.Task[None]) -> None:

@@ -2,24 +2,36 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 
 from agent.assure.circuit_breaker import MAX_TRUSTED_MISSING, Cause, OpenCircuit
 from agent.core.errors import AgentError
+from agent.core.source_revision import RevisionState
 from agent.daemon.telemetry import CIRCUIT_HINTS, Telemetry
 from agent.platform.endpoint_health import DISPLAY_NAMES, EndpointHealth, EndpointTrouble, as_json, display_name
 from agent.platform.shutdown import Shutdown
 from agent.ports import MetaKey
 from agent.store.sqlite import SqliteStore
+from agent.views.revisions import failure_sentence, refusal_sentence
 
 
 class AgentHealth:
     """Readiness, circuit breaker and endpoint troubles. `flush` waits until all of them are stored."""
 
-    def __init__(self, store: SqliteStore, telemetry: Telemetry, shutdown: Shutdown, endpoints: EndpointHealth) -> None:
+    def __init__(
+        self,
+        store: SqliteStore,
+        telemetry: Telemetry,
+        shutdown: Shutdown,
+        endpoints: EndpointHealth,
+        revision: Callable[[], RevisionState | None],
+    ) -> None:
+        """`revision` reads the state of a git source; None for a folder."""
         self._store = store
         self._telemetry = telemetry
         self._shutdown = shutdown
         self._endpoints = endpoints
+        self._revision = revision
         self._opened: OpenCircuit | None = None
         self._notes: set[asyncio.Task[None]] = set()
 
@@ -35,10 +47,21 @@ class AgentHealth:
             return "failed"
         last = self._telemetry.last_sync
         if last is None or last.scan.error is not None:
-            return "the source cannot be read"
+            return self._unread_reason()
         if (denied := self._endpoints.denied) is not None:
             return f"credentials: {denied.sentence}"
         return None if not self._shutdown.requested.is_set() else "ending"
+
+    def _unread_reason(self) -> str:
+        """Why the agent has not read its source."""
+        state = self._revision()
+        if state is None or state.acted is not None:
+            return "the source cannot be read"
+        if state.refused is not None:
+            return f"no revision of the source yet: {refusal_sentence(state.refused)[0]}"
+        if state.failure is not None:
+            return f"no revision of the source yet: {failure_sentence(state.failure)[0]}"
+        return "no revision of the source yet"
 
     def circuit_reason(self) -> str | None:
         """Why the circuit breaker is open, and what closes it; None if it is closed."""

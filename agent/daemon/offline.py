@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from agent.admission import Admission, AdmissionRules
+from agent.admission.revision_sync import state_of
 from agent.assure.document_type_cache import DocumentTypeCache, OfflineDocumentTypes
 from agent.core.errors import AgentError
 from agent.daemon.commands import CommandHandler
@@ -39,7 +40,8 @@ def execute_offline(settings: Settings, request: Mapping[str, Any]) -> dict[str,
         types = DocumentTypeCache(OfflineDocumentTypes(), store, clock)
         source = source_of(settings)
         admission = Admission(source, rules, store, records, store.keys, types, clock)
-        control = CommandHandler(store, records, admission, clock, settings.source_name)
+        revision = state_of(settings, store)
+        control = CommandHandler(store, records, admission, clock, settings.source_name, revision=revision)
         return asyncio.run(_execute(control, store, request))
     finally:
         store.close()

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.admission import SyncResult
 from agent.assure.circuit_breaker import Cause, OpenCircuit
@@ -10,6 +11,7 @@ from agent.controller.recovery import RecoveryReport
 from agent.core.answer import CallResult
 from agent.core.errors import AgentError
 from agent.core.record import Phase
+from agent.core.source_revision import FetchFailure, RevisionState
 from agent.core.step import Step
 from agent.core.timestamps import format_timestamp
 from agent.platform.callbacks import isolated
@@ -20,6 +22,10 @@ from agent.platform.metrics import Metrics
 from agent.ports import Command
 from agent.source.diagnostics import SOURCE_FOLDER, Fault
 from agent.store.audit.checkpoints import BREAK, Checkpoint
+from agent.views.revisions import failure_sentence, refusal_sentence, short
+
+if TYPE_CHECKING:
+    from agent.source.revisions.git_source import Refreshed
 
 CIRCUIT_HINTS = {
     Cause.OUTAGE: "Assure does not answer; the agent continues automatically when it does",
@@ -53,6 +59,8 @@ class Telemetry:
         self._log = logger()
         self.last_sync: SyncResult | None = None  # the last scan
         self._lists_readable = True
+        self._fetch_failure: FetchFailure | None = None  # as logged
+        self._refusal_logged = ""  # the sentence about the refused revision
 
     def step_committed(self, step: Step) -> None:
         """A step was committed."""
@@ -106,6 +114,9 @@ class Telemetry:
         self._metrics.sync_finished(
             scan.files, len(synced.refusals), synced.waiting, len(scan.passed_over), scan.complete
         )
+        if scan.revision is not None and (before is None or before.scan.revision != scan.revision):
+            at = format_timestamp(scan.revision.committed_at)
+            self._log.info("acts on a revision", revision=short(scan.revision.commit), committed=at)
         if scan.passed_over and (before is None or before.scan.passed_over != scan.passed_over):
             self._log.warning(
                 "the agent ignores files of the source whose names do not end in .yaml or .yml",
@@ -136,6 +147,28 @@ class Telemetry:
                 waiting=synced.waiting,
                 hint="restore the files, or run `assure-agent approve`; `assure-agent plan` lists them",
             )
+
+    @isolated
+    def refreshed(self, found: "Refreshed", state: RevisionState, seconds: float) -> None:
+        """The git source was refreshed. `state` is the one after it."""
+        refused = state.refused
+        reason = refused.reason if refused is not None else None
+        self._metrics.source_refreshed(state.fetched_at, found.failure, reason, seconds)
+        failed_before, self._fetch_failure = self._fetch_failure, found.failure
+        if found.failure is not None and found.failure is not failed_before:
+            error, hint = failure_sentence(found.failure)
+            detail = found.detail or None
+            self._log.warning("a fetch failed", cause=found.failure.value, error=error, detail=detail, hint=hint)
+        elif failed_before is not None and found.failure is None:
+            self._log.warning("the git source can be fetched again")
+        if refused is None:
+            self._refusal_logged = ""
+            return
+        error, hint = refusal_sentence(refused)
+        if error != self._refusal_logged:
+            self._refusal_logged = error
+            commits = {"revision": short(refused.revision), "commit": short(refused.commit)}
+            self._log.error("refused a revision", **commits, reason=refused.reason.value, error=error, hint=hint)
 
     def _log_new_refusals(self, before: Refusals, now: Refusals) -> None:
         """Log each file that is refused now, and was not refused before or has other faults."""

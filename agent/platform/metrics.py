@@ -18,6 +18,7 @@ from agent.core.answer import Operation
 from agent.core.drop_reasons import Dropped
 from agent.core.event_result import EventResult
 from agent.core.record import Phase
+from agent.core.source_revision import FetchFailure, RevisionRefusal
 from agent.core.step import Step
 from agent.platform.callbacks import isolated
 from agent.platform.endpoint_health import EndpointCause, EndpointTrouble
@@ -125,6 +126,16 @@ class Metrics:
     def backups(self, interval: float) -> None:
         """Set the interval of backups in seconds, or 0 without backups."""
         self._gauges["backup_interval_seconds"].set(interval)
+
+    @isolated
+    def source_refreshed(
+        self,
+        fetched_at: float | None,
+        failure: FetchFailure | None,
+        refused: RevisionRefusal | None,
+        seconds: float,
+    ) -> None:
+        """The git source was refreshed. `fetched_at`: when the server last reported its head."""
 
     @isolated
     def circuit(self, is_open: bool) -> None:

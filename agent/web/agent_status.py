@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.core.policy import Policy
+from agent.core.source_revision import RevisionState
 from agent.ports import Clock
 from agent.web.recent_calls import MinuteBucket, RecentCalls
 
@@ -22,6 +23,7 @@ class StatusSnapshot:
     minutes: Sequence[MinuteBucket]  # the answers of Assure, oldest first
     last_done: float | None
     last_trouble: tuple[float, str, str] | None  # when, the call, the result
+    revision: RevisionState | None = None  # of a git source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class AgentStatus:
     budget: Callable[[], tuple[int, int] | None]
     circuit: Callable[[], str | None]
     troubles: Callable[[], tuple[tuple[str, float, str], ...]] = tuple
+    revision: Callable[[], RevisionState | None] = lambda: None
 
     def snapshot(self) -> StatusSnapshot:
         """The current state."""
@@ -51,4 +54,5 @@ class AgentStatus:
             minutes=self.recent_calls.minutes(),
             last_done=self.recent_calls.last_done,
             last_trouble=self.recent_calls.last_trouble,
+            revision=self.revision(),
         )

@@ -59,8 +59,11 @@ class HttpService:
         deliver: DeliverEvent,
         chance: Callable[[], float],
         on_error: Callable[[Exception], None],
+        fetch_now: Callable[[], None] | None = None,
     ) -> None:
+        """`fetch_now` fetches a git source at once."""
         self._settings = settings
+        self._fetch_now = fetch_now
         self._store = store
         self._metrics = metrics
         self._status = status
