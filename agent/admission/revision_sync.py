@@ -86,11 +86,15 @@ class RevisionSync:
         while True:
             await self._wait()
             try:
-                await self.refresh()
-                if self._unscanned or not self._admission.settled:
-                    await self._scan()
+                await self.sync()
             except Exception as error:
                 self._shutdown.fail(error)
+
+    async def sync(self) -> None:
+        """Refresh once, and scan if there is something to do."""
+        await self.refresh()
+        if self._unscanned or not self._admission.settled:
+            await self._scan()
 
     async def refresh(self) -> None:
         """Refresh once and record the result."""

@@ -17,7 +17,10 @@ from agent.platform.clock import Anchor, SystemClock
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.source.choice import source_of
+from agent.source.folder_source import FolderSource
 from agent.store.sqlite import SqliteStore
+
+_READS_DOCUMENTS = ("resolve", "rerun")  # commands that need a revision of a git source
 
 
 async def _execute(control: CommandHandler, store: SqliteStore, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,6 +42,9 @@ def execute_offline(settings: Settings, request: Mapping[str, Any]) -> dict[str,
         rules = AdmissionRules.of(settings, store.keys.agent_id())
         types = DocumentTypeCache(OfflineDocumentTypes(), store, clock)
         source = source_of(settings)
+        if request.get("verb") in _READS_DOCUMENTS and not isinstance(source, FolderSource):
+            acted = store.revision_state(settings.source_name).acted
+            source.refresh(acted.commit if acted is not None else None, store.recall(MetaKey.REVISION_APPROVED))
         admission = Admission(source, rules, store, records, store.keys, types, clock)
         revision = state_of(settings, store)
         control = CommandHandler(store, records, admission, clock, settings.source_name, revision=revision)

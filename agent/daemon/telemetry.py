@@ -115,8 +115,7 @@ class Telemetry:
             scan.files, len(synced.refusals), synced.waiting, len(scan.passed_over), scan.complete
         )
         if scan.revision is not None and (before is None or before.scan.revision != scan.revision):
-            at = format_timestamp(scan.revision.committed_at)
-            self._log.info("acts on a revision", revision=short(scan.revision.commit), committed=at)
+            self._log.info("acts on a revision", revision=short(scan.revision.commit))
         if scan.passed_over and (before is None or before.scan.passed_over != scan.passed_over):
             self._log.warning(
                 "the agent ignores files of the source whose names do not end in .yaml or .yml",

@@ -16,7 +16,7 @@ ALLOWED_KEYS = frozenset(
         "result", "status", "trouble", "cause", "trace_id", "seconds", "generation", "attempt", "files", "refused",
         "waiting", "address", "url", "version", "count", "error", "hint", "due", "setting", "signal", "dossiers",
         "unclaimed", "checkpoint", "events", "digest", "source", "images", "store", "starts", "command", "sender",
-        "since", "endpoint", "detail", "line", "column",
+        "since", "endpoint", "detail", "line", "column", "revision", "commit", "branch", "path",
     }
 )  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,7 +12,6 @@ import pytest
 from agent.daemon import offline
 from agent.daemon.agent import Agent
 from agent.daemon.control_socket import short_socket_path, socket_path
-from agent.source.choice import source_of
 from tests.support.clock import patiently
 from tests.support.environment import World
 
@@ -49,7 +47,7 @@ async def execute_offline(world: World, verb: str, command_id: str = "command-1"
     request = {"id": command_id, "verb": verb, **arguments}
     with (
         mock.patch.object(offline, "SystemClock", lambda: world.clock),
-        mock.patch.object(offline, "source_of", partial(source_of, settle=0)),
+        mock.patch.object(offline, "source_of", world.source_of),
     ):
         return await asyncio.to_thread(offline.execute_offline, world.settings(), request)
 

@@ -13,6 +13,7 @@ from unittest import mock
 
 import structlog
 
+from agent.admission.revision_sync import RevisionSync
 from agent.assure.account import client_config
 from agent.assure.client import Config
 from agent.controller.result_poller import ResultPoller
@@ -25,11 +26,14 @@ from agent.platform.settings import Settings
 from agent.sandbox import SandboxConfig, SandboxServer
 from agent.sandbox.ledger import DossierEntry, Ledger
 from agent.source.choice import source_of
+from agent.source.folder_source import FolderSource
+from agent.source.revisions.git_source import GitSource
 from agent.store.audit.verify import verify
 from agent.store.connection import open_reader
 from agent.store.readonly import ReadOnlyStore
 from agent.web import service
 from agent.web.dispatcher import Dispatcher
+from tests.support.revisions import FakeGitSource
 from tests.support.timeouts import PATIENT
 from verification.builders.request_files import capture, upload, write, write_pictures
 from verification.builders.settings import settings
@@ -54,6 +58,7 @@ class World:
     set_by: float | None = None  # error of the host's clock in seconds; None gives the agent the virtual clock
     boot: str = "a boot"
     url: str = ""  # of the HTTP server of the running agent
+    git: FakeGitSource | None = None  # instead of the folder; needs the setting `source_url`
 
     @property
     def specs(self) -> Path:
@@ -92,13 +97,15 @@ class World:
         }
         return Settings(**settings(self.folder, self.sandbox.url, **given | self.switches | more))
 
+    def source_of(self, settings: Settings) -> "FolderSource | GitSource | FakeGitSource":
+        """The source; files count at once."""
+        return source_of(settings, settle=0) if self.git is None else self.git
+
     @contextlib.asynccontextmanager
     async def opened(self, http: bool = False, watch: bool = False, **more: Any) -> AsyncIterator[Agent]:
         """An agent on this store that does nothing yet. `http` starts its server, which takes 0.2 s to end."""
         with contextlib.ExitStack() as patches:
-            patches.enter_context(
-                mock.patch.object(composition, "source_of", partial(source_of, settle=0))
-            )  # files count at once
+            patches.enter_context(mock.patch.object(composition, "source_of", self.source_of))
             patches.enter_context(mock.patch.object(composition, "random", random.Random(7)))  # same jitter
             if not watch:  # tests scan by themselves
                 patches.enter_context(mock.patch.object(agent_module, "watching", watch_nothing))
@@ -119,6 +126,8 @@ class World:
                 ):
                     if agent._clock_corrector is not None:
                         loops.enter_context(timekeeping(self.clock, agent._clock_corrector))
+                    if agent._revisions is not None:
+                        loops.enter_context(fetching(self.clock, agent._revisions))
                     for deliverer in agent._http_service._dispatchers:
                         loops.enter_context(delivering(self.clock, deliverer))
                     yield agent
@@ -314,6 +323,25 @@ def timekeeping(clock: VirtualClock, keeper: ClockCorrector) -> Iterator[None]:
     keeper._run_once = partial(counted, turn)  # type: ignore[method-assign]
     keeper._request_date = partial(counted, settle)  # type: ignore[method-assign]
     with clock.watch(lambda: turns):
+        yield
+
+
+@contextlib.contextmanager
+def fetching(clock: VirtualClock, revisions: RevisionSync) -> Iterator[None]:
+    """Hold time while a git source is fetched and scanned."""
+    syncs = 0
+    sync = revisions.sync
+
+    async def counted() -> None:
+        nonlocal syncs
+        syncs += 1
+        try:
+            await sync()
+        finally:
+            syncs -= 1
+
+    revisions.sync = counted  # type: ignore[method-assign]
+    with clock.watch(lambda: syncs):
         yield
 
 

@@ -1,0 +1,187 @@
+"""An agent with a git source: its start, what it says, and what an approval does. The server is a fake."""
+
+from typing import Any
+
+import pytest
+
+from agent.core.record import Outcome
+from agent.core.source_revision import FetchFailure, RevisionRefusal, RevisionState
+from agent.ports import MetaKey
+from agent.source.git_provenance import Provenance
+from tests.daemon.test_metrics import get
+from tests.support.commands import BOTH, ask, execute_offline, refused
+from tests.support.environment import World
+from tests.support.revisions import FakeGitSource
+from verification.builders.request_files import capture
+
+URL = "https://user:secret@git.example/team/requests.git?token=secret"
+
+
+@pytest.fixture
+def git(world: World) -> FakeGitSource:
+    world.git = FakeGitSource(world.folder / "state" / "agent.source")
+    world.switches |= {"source_url": URL, "source_path": "kyc"}
+    return world.git
+
+
+def files(*names: str) -> dict[str, str]:
+    return {f"{name}.yaml": capture(name, suspend=True) for name in names}
+
+
+def events(world: World, event: str) -> list[Any]:
+    return [entry for entry in world.logs if entry["event"] == event]
+
+
+def state(world: World) -> RevisionState:
+    with world.reading() as reading:
+        return reading.revision_state("default")
+
+
+# -- a start ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_start_is_logged_with_the_repository_and_without_credentials(
+    world: World, git: FakeGitSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = list[object]()
+    monkeypatch.setattr("agent.daemon.agent.watching", lambda *given: watched.append(given))
+    commit = git.push(files("a"))
+    async with world.running(watch=True):
+        assert world.record("a").desired.file == "a.yaml"
+    (started,) = events(world, "started")
+    assert started["source"] == "https://git.example/team/requests.git"
+    assert (started["branch"], started["path"]) == ("main", "kyc")
+    assert [entry["revision"] for entry in events(world, "acts on a revision")] == [commit[:12]]
+    assert watched == []
+    assert "secret" not in repr(world.logs)
+
+
+async def test_without_a_revision_it_is_not_ready_and_names_the_cause(world: World, git: FakeGitSource) -> None:
+    git.failure = FetchFailure.AUTHENTICATION
+    async with world.running(http=True):
+        ready = await get(world, "/readyz")
+        cause = "the git server does not accept the credentials"
+        assert (ready.status_code, ready.text) == (503, f"no revision of the source yet: {cause}\n")
+        git.failure = None
+        git.push(files("a"), refused=RevisionRefusal.UNSIGNED)
+        await world.clock.advance(40.0)
+        assert "has no signature" in (await get(world, "/readyz")).text
+        git.push(files("a"))
+        await world.clock.advance(40.0)
+        assert (await get(world, "/readyz")).status_code == 200
+        git.failure = FetchFailure.DNS
+        await world.clock.advance(40.0)
+        assert (await get(world, "/readyz")).status_code == 200  # the last good revision counts
+
+
+async def test_a_start_without_the_server_continues_with_the_last_good_revision(
+    world: World, git: FakeGitSource
+) -> None:
+    git.push(files("a", "b"))
+    async with world.running():
+        pass
+    git.failure = FetchFailure.NETWORK
+    scans = git.scans
+    async with world.running() as agent:
+        assert git.scans == scans + 1
+        assert agent._health.not_ready_reason() is None
+        assert {record.outcome for record in world.records().values()} == {None}
+
+
+# -- run --once ------------------------------------------------------------------------------------------------------
+
+
+async def test_run_once_without_any_revision_ends_as_without_its_folder(world: World, git: FakeGitSource) -> None:
+    git.failure = FetchFailure.NOT_FOUND
+    finished = await world.settle()
+    world.git, world.switches = None, {}
+    world.specs.rmdir()
+    assert await world.settle() == finished
+    assert finished.refused == 1
+    (failed,) = events(world, "a fetch failed")
+    assert failed["cause"] == "not-found"
+    assert failed["hint"]
+
+
+async def test_run_once_fetches_once_and_proves_an_absence_with_two_scans(world: World, git: FakeGitSource) -> None:
+    git.push(files("a", "b"))
+    await world.settle()
+    git.push(files("a"))
+    git.refreshes.clear()
+    finished = await world.settle()
+    assert (len(git.refreshes), finished.refused, finished.unfinished) == (1, 0, False)
+    assert (world.record("a").outcome, world.record("b").outcome) == (None, Outcome.WITHDRAWN)
+
+
+# -- what it says ----------------------------------------------------------------------------------------------------
+
+
+async def test_each_failure_and_refusal_is_logged_once(world: World, git: FakeGitSource) -> None:
+    git.push(files("a"))
+    async with world.running():
+        git.failure = FetchFailure.DNS
+        await world.clock.advance(100.0)
+        git.failure = FetchFailure.TLS
+        await world.clock.advance(100.0)
+        git.failure = None
+        forced = git.push(files("b"), refused=RevisionRefusal.NOT_DESCENDED)
+        await world.clock.advance(100.0)
+    assert [entry["cause"] for entry in events(world, "a fetch failed")] == ["dns", "tls"]
+    assert len(events(world, "the git source can be fetched again")) == 1
+    (entry,) = events(world, "refused a revision")
+    assert (entry["revision"], entry["commit"], entry["reason"]) == (forced[:12], forced[:12], "not-descended")
+    assert "assure-agent approve" in entry["hint"]
+
+
+# -- commands --------------------------------------------------------------------------------------------------------
+
+
+async def forced(world: World, git: FakeGitSource, refused: RevisionRefusal) -> tuple[str, str]:
+    """A revision that is refused after another was acted on."""
+    first = git.push(files("a"))
+    await world.settle()
+    second = git.push(files("a", "b"), refused=refused)
+    await world.settle()
+    assert state(world).refused is not None
+    return first, second
+
+
+@BOTH
+async def test_an_approval_names_the_revision_and_the_agent_acts_on_it(
+    world: World, git: FakeGitSource, through: str
+) -> None:
+    first, second = await forced(world, git, RevisionRefusal.NOT_DESCENDED)
+    expected = f"it acts on revision {second[:12]}, although it does not descend from {first[:12]}"
+    if through == "socket":
+        async with world.running():
+            answer = await ask(world, "approve")
+            await world.clock.advance(2.0)  # at once, not at the next interval
+    else:
+        answer = await execute_offline(world, "approve")
+        await world.settle()
+    assert expected in answer["message"]
+    assert answer["message"].startswith("approved: the agent withdraws the waiting requests, if any")
+    acted = state(world).acted
+    assert acted is not None
+    assert (acted.commit, state(world).refused) == (second, None)
+
+
+async def test_an_approval_says_that_a_signature_cannot_be_approved(world: World, git: FakeGitSource) -> None:
+    _, second = await forced(world, git, RevisionRefusal.UNKNOWN_SIGNER)
+    answer = await execute_offline(world, "approve")
+    assert "a signature cannot be approved" in answer["message"]
+    assert second[:12] in answer["message"]
+    with world.reading() as reading:
+        assert reading.recall(MetaKey.REVISION_APPROVED) is None
+
+
+async def test_a_command_without_an_agent_reads_the_newest_revision(world: World, git: FakeGitSource) -> None:
+    git.push(files("a"))
+    await world.settle()
+    git.refreshes.clear()
+    assert (await execute_offline(world, "rerun", name="a"))["ok"]
+    assert len(git.refreshes) == 1
+    git.origins["a.yaml"] = Provenance(refusal=RevisionRefusal.UNSIGNED, file_commit="e" * 40)
+    refused(await execute_offline(world, "rerun", "command-2", name="a"), "eeeeeeeeeeee has no signature")
+    assert (await execute_offline(world, "pause", "command-3"))["ok"]
+    assert len(git.refreshes) == 2  # a command that needs no document asks no server
