@@ -207,4 +207,4 @@ def with_provenance(desired: Desired, origin: Provenance | None) -> Desired:
     """The desired state with the provenance of its document."""
     if origin is None:
         return desired
-    return replace(desired, commit=origin.commit, dirty=origin.dirty, author=origin.recorded_author)
+    return replace(desired, commit=origin.commit, dirty=origin.dirty, origin=origin.recorded)

@@ -1,6 +1,6 @@
 """The audited part of a record, and its changes as data. Folding all changes gives the audited record [I5].
 
-Names, labels, paths, authors, capture links and pace are not audited. Digests are salted, ids are Assure's.
+Names, labels, paths, origins of files, capture links and pace are not audited. Digests are salted, ids are Assure's.
 The store adds keyed digests of data that is kept outside the audit log (`DIGESTS`). They are not fields of a record.
 """
 
@@ -15,7 +15,7 @@ Audited = dict[str, Any]
 
 # Keys of `changes` that the store adds (agent/store/digests.py). They are not fields of a record.
 ANSWER = "answer"  # the class of the answer to the open intent
-DIGESTS = frozenset({"nameDigest", "labelsDigest", "authorDigests", "forgotten", "command"})
+DIGESTS = frozenset({"nameDigest", "labelsDigest", "originDigests", "forgotten", "command"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ def difference(before: Record, after: Record) -> Audited:
 
 
 def digested_fields_changed(before: Record, after: Record) -> bool:
-    """True when a field changed whose digest the store keeps: name, labels, file or author."""
+    """True when a field changed whose digest the store keeps: name, labels, file or its origin."""
     if before.desired is after.desired and before.next is after.next:
         return before.name != after.name
     return _digested_fields(before) != _digested_fields(after)
@@ -60,8 +60,8 @@ def digested_fields_changed(before: Record, after: Record) -> bool:
 
 def _digested_fields(record: Record) -> tuple[object, ...]:
     following = record.next
-    followed = None if following is None else (following.file, following.author)
-    return record.name, record.desired.labels, record.desired.file, record.desired.author, followed
+    followed = None if following is None else (following.file, following.origin)
+    return record.name, record.desired.labels, record.desired.file, record.desired.origin, followed
 
 
 def _compare(changes: Audited, fields: "_Fields", old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

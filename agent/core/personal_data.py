@@ -16,10 +16,10 @@ def without_personal_data(record: Record) -> Record:
     return replace(record, name="", desired=bare(record.desired), reruns=reruns, version=record.version + 1)
 
 
-def without_authors(record: Record) -> Record:
-    """The record without authors, who have a table of their own [I6]."""
-    if record.desired.author is not None:
-        record = replace(record, desired=replace(record.desired, author=None))
-    if record.next is not None and record.next.author is not None:
-        record = replace(record, next=replace(record.next, author=None))
+def without_origins(record: Record) -> Record:
+    """The record without the origins of its documents, which have a table of their own [I6]."""
+    if record.desired.origin is not None:
+        record = replace(record, desired=replace(record.desired, origin=None))
+    if record.next is not None and record.next.origin is not None:
+        record = replace(record, next=replace(record.next, origin=None))
     return record

@@ -109,6 +109,18 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The last commit that changed a request file. It is personal data, and has a table of its own [I6].
+
+    `file_commit` and `signer` come from a git source with SOURCE_VERIFY=each.
+    """
+
+    author: str | None = None  # as git has it, or why it is not known
+    file_commit: str | None = None
+    signer: str | None = None  # principal or user id, and fingerprint of the key; verified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
     """An admitted document. Durations are in seconds."""
 
@@ -130,7 +142,7 @@ class Desired:
     line: int = 0
     commit: str | None = None  # the commit that was checked out at admission, if the source is a git checkout
     dirty: bool | None = None  # the file differed from that commit
-    author: str | None = None  # the git author; kept in a table of its own, not in the row [I6]
+    origin: Origin | None = None  # kept in a table of its own, not in the row [I6]
 
     @property
     def mode(self) -> Mode:

@@ -12,9 +12,9 @@ from agent.core.audit import Event
 from agent.core.effect import Effect, EffectKind, ImageRef
 from agent.core.notifications import Notice, notices
 from agent.core.observations import EncryptedClaims
-from agent.core.record import Hold, Intent, Phase, Record
+from agent.core.record import Hold, Intent, Origin, Phase, Record
 
-Author = tuple[int, str, str]  # generation, file, author
+GenerationOrigin = tuple[int, str, Origin]  # generation, file, origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,15 +150,15 @@ class Step:
         return tuple(notices(self.before, self.record, self.at, self.link is not None, self.held))
 
     @property
-    def authors(self) -> tuple[Author, ...]:
-        """The authors of the current and the next document, if this step brings them."""
+    def origins(self) -> tuple[GenerationOrigin, ...]:
+        """The origins of the current and the next document, if this step brings them."""
         before, record = self.before, self.record
         if before is None:
-            return _authors(record)
+            return _origins(record)
         if before.desired is record.desired and before.next is record.next and not self.next_generation:
             return ()
-        known = _authors(before)
-        return tuple(author for author in _authors(record) if author not in known)
+        known = _origins(before)
+        return tuple(origin for origin in _origins(record) if origin not in known)
 
     @property
     def name_changed(self) -> bool:
@@ -215,10 +215,10 @@ def _deletes_images(record: Record) -> bool:
     return record.discard and record.outcome is not None
 
 
-def _authors(record: Record) -> tuple[Author, ...]:
+def _origins(record: Record) -> tuple[GenerationOrigin, ...]:
     both = ((record.generation, record.desired), (record.generation + 1, record.next))
     return tuple(
-        (generation, desired.file, desired.author)
+        (generation, desired.file, desired.origin)
         for generation, desired in both
-        if desired is not None and desired.author is not None
+        if desired is not None and desired.origin is not None
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from agent.core.record import Origin
 from agent.core.source_revision import RevisionRefusal
 from agent.source.git_last_commit import Gap, Lineage
 from agent.source.git_objects import Damaged, Entry, Missing, Objects, TooLong
@@ -37,9 +38,11 @@ class Provenance:
     refusal: RevisionRefusal | None = None  # why that signature does not count; admission refuses the document
 
     @property
-    def recorded_author(self) -> str | None:
-        """The author, or the reason why it is not known; None outside a checkout and for an uncommitted file."""
-        return self.author or (f"not known ({self.gap})" if self.gap is not None else None)
+    def recorded(self) -> Origin | None:
+        """What the store keeps of it. None outside a checkout, and for an uncommitted file without a signer."""
+        author = self.author or (f"not known ({self.gap})" if self.gap is not None else None)
+        origin = Origin(author=author, file_commit=self.file_commit, signer=self.signer)
+        return None if origin == Origin() else origin
 
 
 class GitCheckout:

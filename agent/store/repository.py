@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from agent.core.audit import Event
 from agent.core.fast_replace import replace
-from agent.core.personal_data import without_authors
+from agent.core.personal_data import without_origins
 from agent.core.record import Desired, Record
 from agent.store.connection import Connection
 
@@ -62,19 +62,19 @@ def columns(record: Record) -> dict[str, Any]:
 
 
 def record_json(record: Record, document: bytes | None = None) -> str:
-    """The record as it is stored: without its authors, who have a table of their own.
+    """The record as it is stored: without the origins of its documents, which have a table of their own.
 
     `document` is the JSON of its document, if the caller has it: that halves the instructions.
     """
     if document is None:
-        return orjson.dumps(without_authors(record)).decode()
+        return orjson.dumps(without_origins(record)).decode()
     following = None if record.next is None else orjson.Fragment(document_json(record.next))
     return orjson.dumps({**vars(record), "desired": orjson.Fragment(document), "next": following}).decode()
 
 
 def document_json(desired: Desired) -> bytes:
-    """A document as it is stored in its record: without its author."""
-    return orjson.dumps(desired if desired.author is None else replace(desired, author=None))
+    """A document as it is stored in its record: without its origin."""
+    return orjson.dumps(desired if desired.origin is None else replace(desired, origin=None))
 
 
 def mirrored(record: Record, reference: str | None = None) -> tuple[Any, ...]:

@@ -73,7 +73,7 @@ _RECORDS = BTree(
 _NAMES = (_of_names("source", "name"), _of_names("name", "uid"))  # two indexes of `requests`
 _LABELS = _of_table("labels", ("key", "value", "uid"))
 _LABELS_OF_ONE = _of_table("labels", ("uid", "key", "value"))  # the index `labels_by_uid`
-_PROVENANCE = _of_table("provenance", ("uid", "generation"), "file", "author")
+_PROVENANCE = _of_table("provenance", ("uid", "generation"), "file", "author", "file_commit", "signer")
 _COMMANDS = _of_table("commands", ("id",), "at", "verb", "uid", "answer", "sender", "number", "hash")
 
 
@@ -87,7 +87,7 @@ def forget_request(connection: Connection, keys: Keys, uid: str, at: float) -> N
 
 
 def erase_names(connection: Connection, uid: str, version: int, nameless: str) -> None:
-    """Erase the name, labels, authors and command answers of a request. The caller holds the transaction.
+    """Erase the name, labels, origins and command answers of a request. The caller holds the transaction.
 
     `nameless` is the record without them. The salt of their digests is erased too, so that the history can confirm no
     guess.

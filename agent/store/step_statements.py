@@ -18,7 +18,9 @@ INSERT INTO starts (uid, generation, process_id, at) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET process_id = excluded.process_id
 """
 RESERVED = "INSERT OR IGNORE INTO reservations (uid, generation, at) VALUES (?, ?, ?)"
-PROVENANCE = "INSERT OR REPLACE INTO provenance (uid, generation, file, author) VALUES (?, ?, ?, ?)"
+PROVENANCE = """
+INSERT OR REPLACE INTO provenance (uid, generation, file, author, file_commit, signer) VALUES (?, ?, ?, ?, ?, ?)
+"""
 WITHDRAWN = "INSERT OR REPLACE INTO withdrawals (uid, generation, at) VALUES (?, ?, ?)"
 UNLABELED = "DELETE FROM labels WHERE uid = ?"
 LABEL = "INSERT INTO labels (key, value, uid) VALUES (?, ?, ?)"

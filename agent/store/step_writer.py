@@ -158,7 +158,7 @@ def _with_digests(events: Sequence[Event], digests: dict[str, Any]) -> Sequence[
     if not digests:
         return events
     if not events:
-        raise Impossible("a step that changes a name, labels or an author has no event")
+        raise Impossible("a step that changes a name, labels or an origin has no event")
     return (*events[:-1], replace(events[-1], changes={**events[-1].changes, **digests}))
 
 
@@ -189,9 +189,12 @@ def _add_starts(batch: _Batch, step: Step) -> None:
 
 
 def _add_document(rows: _Rows, step: Step) -> None:
-    """The authors and the labels of the document."""
+    """The origins and the labels of the document."""
     uid = step.record.uid
-    rows[statements.PROVENANCE] += [(uid, *author) for author in step.authors]
+    rows[statements.PROVENANCE] += [
+        (uid, generation, file, origin.author, origin.file_commit, origin.signer)
+        for generation, file, origin in step.origins
+    ]
     if step.labels_changed:
         if step.before is not None:
             rows[statements.UNLABELED].append((uid,))

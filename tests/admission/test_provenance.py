@@ -1,4 +1,4 @@
-"""The provenance of a generation: commit and state in the audit log, the author in a table of its own."""
+"""The provenance of a generation: commit and state in the audit log, the origin in a table of its own."""
 
 from pathlib import Path
 
@@ -80,7 +80,7 @@ async def test_the_author_is_in_one_table_and_nowhere_else(folder: Path, clone: 
         desk.capture("a")
         commit(clone, by=AUTHOR)
         await desk.scan()
-        assert desk.record("a").desired.author is None
+        assert desk.record("a").desired.origin is None
         tables = [row[0] for row in rows(desk.folder / "state", "SELECT name FROM sqlite_master WHERE type = 'table'")]
         assert [one for one in tables if AUTHOR in str(rows(desk.folder / "state", f"SELECT * FROM {one}"))] == [
             "provenance"

@@ -196,7 +196,7 @@ def test_a_shallow_clone_names_no_author_beyond_its_end(clone: Path, tmp_path: P
         commit(clone, by=f"Author {name}")
     git(tmp_path, "clone", "-q", "--depth=2", f"file://{clone.parent}/remote.git", "cut")
     found = about(tmp_path / "cut", "a.yaml", "b.yaml", "c.yaml")
-    assert [(one.author, one.dirty, one.recorded_author) for one in found] == [
+    assert [(one.author, one.dirty, one.recorded and one.recorded.author) for one in found] == [
         (None, False, "not known (shallow clone)"),
         (None, False, "not known (shallow clone)"),
         ("Author c", False, "Author c"),

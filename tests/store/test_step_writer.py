@@ -35,7 +35,7 @@ from agent.store.identity_key import Keys
 from agent.store.migrations import migrate
 from agent.store.step_writer import StepWriter
 from verification.builders.lives import Life
-from verification.builders.records import NOW, capture, upload
+from verification.builders.records import NOW, ORIGIN, capture, upload
 
 from .support import committed, opened, rows
 
@@ -55,7 +55,7 @@ def happens(life: Life, what: str) -> None:
     elif what == "unanswered" and intent is not None:
         life.sees(EffectUnanswered, kind=intent.kind)
     elif what == "changed" and intent is None:
-        life.sees(DocumentChanged, desired=upload(digest="d2", essence="e2", labels=LABELS, author="a@b", file="f"))
+        life.sees(DocumentChanged, desired=upload(digest="d2", essence="e2", labels=LABELS, origin=ORIGIN, file="f"))
     elif what == "removed" and intent is None and record.present:
         life.sees(DocumentRemoved)
     elif what == "returned" and intent is None and not record.present:
@@ -67,7 +67,7 @@ def histories(draw: st.DrawFn) -> list[Step]:
     """The steps of a few requests, mixed as a transaction may have them: each request in its own order."""
     kinds = ("goes on", "goes on", "goes on", "crash", "busy", "unanswered", "changed", "removed", "returned")
     lives = [
-        Life(f"u{number}", capture(labels=LABELS) if draw(st.booleans()) else upload(author="a@b", file=f"f{number}"))
+        Life(f"u{number}", capture(labels=LABELS) if draw(st.booleans()) else upload(origin=ORIGIN, file=f"f{number}"))
         for number in range(draw(st.integers(1, 4)))
     ]
     for life in lives:
@@ -271,7 +271,7 @@ def test_every_value_is_plain() -> None:
     with mock.patch.dict(sqlite3.adapters):
         for kind in {kind for kind in enums if issubclass(kind, StrEnum)} | {bool}:
             sqlite3.register_adapter(kind, adapt)
-        for desired in (upload(labels=LABELS, author="a@b", file="f", images=upload().images), capture()):
+        for desired in (upload(labels=LABELS, origin=ORIGIN, file="f", images=upload().images), capture()):
             life = Life(f"u{desired.mode}", desired, discard=True).until(Phase.DONE)
             for what in ("changed", "goes on", "unanswered", "goes on", "removed"):
                 happens(life, what)
@@ -280,7 +280,7 @@ def test_every_value_is_plain() -> None:
 
 
 @pytest.mark.parametrize(
-    "desired", [upload(labels=LABELS, author="a@b", file="f"), capture()], ids=["upload", "capture"]
+    "desired", [upload(labels=LABELS, origin=ORIGIN, file="f"), capture()], ids=["upload", "capture"]
 )
 def test_no_statement_of_a_step_builds_a_table(desired: record.Desired) -> None:
     """A CHECK with IN and three values or more builds one for each row: a fifth of the instructions of the writer."""
@@ -331,13 +331,14 @@ def test_an_attempt_has_all_evidence_of_its_answer(shape: str) -> None:
     assert found == [("done", 200, None, "code", shape, shape[:6], "t7", words or None)]
 
 
-async def test_new_labels_and_a_new_author_are_stored_with_their_digests(tmp_path: Path) -> None:
+async def test_new_labels_and_a_new_origin_are_stored_with_their_digests(tmp_path: Path) -> None:
     """[I5] Nearly all steps keep the document, and skip this work."""
     store = opened(tmp_path)
     life = Life("u1", upload(labels=LABELS))
-    life.sees(DocumentChanged, desired=upload(digest="d2", labels=(("team", "blue"),), author="a@b", file="f"))
+    life.sees(DocumentChanged, desired=upload(digest="d2", labels=(("team", "blue"),), origin=ORIGIN, file="f"))
     await committed(store, life)
     store.close()
     assert rows(tmp_path, "SELECT key, value FROM labels") == [("team", "blue")]
-    assert rows(tmp_path, "SELECT file, author FROM provenance") == [("f", "a@b")]
+    found = rows(tmp_path, "SELECT generation, file, author, file_commit, signer FROM provenance")
+    assert found == [(1, "f", ORIGIN.author, ORIGIN.file_commit, ORIGIN.signer)]
     assert not verify(tmp_path / "agent.db").findings

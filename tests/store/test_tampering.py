@@ -26,7 +26,7 @@ from agent.store.audit.verify import verify
 from agent.store.connection import sqlite3
 from agent.store.repository import event_hash
 from verification.builders.lives import Life
-from verification.builders.records import NOW, capture, upload
+from verification.builders.records import NOW, ORIGIN, capture, upload
 
 from .support import committed, opened
 
@@ -98,7 +98,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[State]]
 
     async def written() -> list[State]:
         seen: list[State] = []
-        labelled = upload(labels=(("team", "red"),), file="a.yaml", author="Alice")
+        labelled = upload(labels=(("team", "red"),), file="a.yaml", origin=ORIGIN)
         lives = [
             Life("u1", labelled),
             Life("u2", desired=capture()),
@@ -291,9 +291,8 @@ def named(row: Row, name: str | None) -> None:
 
 
 def change_what_goes_with_a_name(draw: Draw, state: State, _: list[State]) -> None:
-    table, columns = draw(
-        st.sampled_from([("labels", ("key", "value", "uid")), ("provenance", ("file", "author", "uid", "generation"))])
-    )
+    origin = ("file", "author", "file_commit", "signer", "uid", "generation")
+    table, columns = draw(st.sampled_from([("labels", ("key", "value", "uid")), ("provenance", origin)]))
     assume(state.tables[table])
     row = one_of(draw, state.tables[table])
     if draw(st.booleans()):

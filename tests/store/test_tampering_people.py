@@ -1,4 +1,4 @@
-"""Whatever is done to names, labels, authors and people's commands behind the agent's back, the audit finds it [I5]."""
+"""Whatever is done to names, labels, origins and people's commands behind the agent's back, the audit finds it [I5]."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from agent.core.errors import AgentError
 from agent.core.machine import step
 from agent.core.observations import DocumentChanged, DocumentReturned
-from agent.core.record import Phase
+from agent.core.record import Origin, Phase
 from agent.ports import Command
 from agent.store.audit.checkpoints import checkpoint_path, lines
 from agent.store.audit.deletion_certificate import certificates
@@ -20,8 +20,10 @@ from verification.builders.records import NOW, upload
 
 from .support import changed, committed, opened, rows
 
-ALICE = {"labels": (("team", "red"), ("tier", "1")), "file": "alice.yaml", "author": "Alice <alice@example>"}
-BOB = {"labels": (("team", "blue"),), "file": "bob.yaml", "author": "Bob <bob@example>"}
+ALICES = Origin(author="Alice <alice@example>", file_commit="a1" * 20, signer="alice@example SHA256:AlicesKey")
+BOBS = Origin(author="Bob <bob@example>")  # without a signature
+ALICE = {"labels": (("team", "red"), ("tier", "1")), "file": "alice.yaml", "origin": ALICES}
+BOB = {"labels": (("team", "blue"),), "file": "bob.yaml", "origin": BOBS}
 
 
 async def obeyed(store: SqliteStore, verb: str, uid: str | None = None, sender: str = "root (uid 0)") -> None:
@@ -32,7 +34,7 @@ async def obeyed(store: SqliteStore, verb: str, uid: str | None = None, sender: 
 
 
 async def peopled(folder: Path) -> SqliteStore:
-    """Two requests with labels and authors, and six commands, two of them about a request."""
+    """Two requests with labels and origins, and six commands, two of them about a request."""
     store = opened(folder)
     await committed(store, Life("u1", upload(**ALICE)).until(Phase.DONE))
     await committed(store, Life("u2", upload(**BOB)).until(Phase.RESULT))
@@ -95,30 +97,49 @@ NAMES = {
     "a label added": ("INSERT INTO labels VALUES ('tier', '9', 'u2')", "its labels differ from its record"),
     "an author changed": (
         "UPDATE provenance SET author = 'Mallory' WHERE uid = 'u1'",
-        "the author or the file of its generation 1 is not what was written",
+        "the file or the origin of its generation 1 is not what was written",
     ),
     "authors swapped": (
         "UPDATE provenance SET author = CASE uid WHEN 'u1' THEN 'Bob <bob@example>' ELSE 'Alice <alice@example>' END",
-        "the author or the file of its generation 1 is not what was written",
+        "the file or the origin of its generation 1 is not what was written",
     ),
     "a file changed": (
         "UPDATE provenance SET file = 'x' WHERE uid = 'u2'",
-        "the author or the file of its generation 1",
+        "the file or the origin of its generation 1",
     ),
-    "an author removed": ("DELETE FROM provenance WHERE uid = 'u2'", "the author or the file of its generation 1"),
+    "an author removed": ("DELETE FROM provenance WHERE uid = 'u2'", "the file or the origin of its generation 1"),
     "an author added": (
-        "INSERT INTO provenance VALUES ('u2', 2, 'bob.yaml', 'Mallory')",
-        "the author or the file of its generation 2 is not what was written",
+        "INSERT INTO provenance VALUES ('u2', 2, 'bob.yaml', 'Mallory', NULL, NULL)",
+        "the file or the origin of its generation 2 is not what was written",
+    ),
+    "a signer changed": (
+        "UPDATE provenance SET signer = 'mallory@example SHA256:AlicesKey' WHERE uid = 'u1'",
+        "the file or the origin of its generation 1 is not what was written",
+    ),
+    "a signer removed": ("UPDATE provenance SET signer = NULL WHERE uid = 'u1'", "the file or the origin"),
+    "a signer added": (
+        "UPDATE provenance SET signer = 'alice@example SHA256:AlicesKey' WHERE uid = 'u2'",
+        "the file or the origin of its generation 1 is not what was written",
+    ),
+    "an empty signer": ("UPDATE provenance SET signer = '' WHERE uid = 'u2'", "the file or the origin"),
+    "a signer of bytes": ("UPDATE provenance SET signer = x'ff' WHERE uid = 'u1'", "of a wrong type"),
+    "the commit of a file changed": (
+        "UPDATE provenance SET file_commit = replace(file_commit, 'a1', 'a2') WHERE uid = 'u1'",
+        "the file or the origin of its generation 1 is not what was written",
+    ),
+    "signer and author exchanged": (
+        "UPDATE provenance SET author = signer, signer = author WHERE uid = 'u1'",
+        "the file or the origin of its generation 1 is not what was written",
     ),
     "an author put elsewhere": (
         "UPDATE provenance SET generation = 2 WHERE uid = 'u2'",
-        "the author or the file of its generation 1 is not what was written",
+        "the file or the origin of its generation 1 is not what was written",
     ),
 }
 
 
 @pytest.mark.parametrize(("statements", "words"), NAMES.values(), ids=NAMES)
-async def test_changes_of_names_labels_and_authors_are_found(folder: Path, statements: str, words: str) -> None:
+async def test_changes_of_names_labels_and_origins_are_found(folder: Path, statements: str, words: str) -> None:
     changed(folder, *statements.split(";"))
     assert any(words in what for what in found(folder)), found(folder)
 
@@ -254,7 +275,7 @@ async def test_a_moved_file_and_a_later_document_are_chained_as_well(tmp_path: P
     assert dict(rows(tmp_path, "SELECT generation, file FROM provenance")) == {1: "moved.yaml", 2: "bob.yaml"}
     assert found(tmp_path) == []
     changed(tmp_path, "UPDATE provenance SET file = 'alice.yaml' WHERE generation = 1")
-    assert "the author or the file of its generation 1 is not what was written" in found(tmp_path)[0]
+    assert "the file or the origin of its generation 1 is not what was written" in found(tmp_path)[0]
 
 
 # -- what is forgotten ---------------------------------------------------------------------------------------------
@@ -267,7 +288,7 @@ async def test_a_forgotten_name_leaves_no_salt_and_no_fault(tmp_path: Path) -> N
     assert await store.forget("u1", NOW + 10)
     await obeyed(store, "forget", "u1")
     assert await store.tidy()
-    for part in (salt, "name-u1", "alice", "Alice", "tier"):
+    for part in (salt, "name-u1", "alice", "Alice", "a1a1a1", "tier"):
         assert [path.name for path in tmp_path.iterdir() if part.encode() in path.read_bytes()] == []
     store.close()
     assert found(tmp_path) == []
@@ -298,7 +319,7 @@ async def test_a_request_that_is_back_after_it_was_forgotten_is_chained_again(tm
             "according to its history the name was",
         ),
         ("INSERT INTO labels VALUES ('team', 'red', 'u1')", "its labels differ from its record"),
-        ("INSERT INTO provenance VALUES ('u1', 1, 'a', 'b')", "its name was erased, but labels, an author or the salt"),
+        ("INSERT INTO provenance VALUES ('u1', 1, 'a', 'b', 'c', 'd')", "erased, but labels, an origin or the salt"),
     ],
 )
 async def test_a_name_that_was_put_to_a_forgotten_request_is_found(tmp_path: Path, statement: str, words: str) -> None:

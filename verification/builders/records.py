@@ -10,7 +10,7 @@ from agent.core.assure_types import PROVIDER, CaptureOptions, Depiction, Documen
 from agent.core.effect import ImageRef
 from agent.core.observations import DocumentChanged, DocumentRemoved, DocumentReturned, EncryptedClaims, Observation
 from agent.core.policy import Policy
-from agent.core.record import Desired, Record
+from agent.core.record import Desired, Origin, Record
 
 NOW = 1_800_000_000.0
 POLICY = Policy(poll_fallback=5.0)  # polls as often as the bulk list would prompt it
@@ -18,6 +18,7 @@ POLICY = Policy(poll_fallback=5.0)  # polls as often as the bulk list would prom
 DUTCH_PASSPORT = DocumentKey("NLD", "passport")
 FRONT = ImageRef(depiction=Depiction.FRONT, path="a/front.jpg", sha256="f" * 64)
 BACK = ImageRef(depiction=Depiction.BACK, path="a/back.jpg", sha256="b" * 64)
+ORIGIN = Origin(author="Ann Author", file_commit="c0" * 20, signer="ann@signer.example SHA256:AnnsKey")
 OPTIONS = CaptureOptions(process_type=ProcessType.DOCUMENT, redirect_url="https://shop.example/verified")
 
 

@@ -92,5 +92,5 @@ _FORMATTERS: dict[str, Callable[[Any], str]] = {
     "reasons": lambda reasons: ", ".join(f"reason {'/'.join(filter(None, reason))}" for reason in reasons),
     "deadline": lambda seconds: f"deadline {format_duration(seconds)}",
     "retention": lambda seconds: f"retention {format_duration(seconds)}",
-    "authorDigests": lambda digests: ", ".join(f"authorDigest of generation {one} {digests[one]}" for one in digests),
+    "originDigests": lambda digests: ", ".join(f"originDigest of generation {one} {digests[one]}" for one in digests),
 }

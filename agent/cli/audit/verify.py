@@ -26,7 +26,7 @@ def verify(
 
     The command finds events that were changed, removed, inserted or moved.
     For each request, the command verifies the chain of hashes, replays the events against the record, and compares the
-    calls, starts, name, labels and authors. It also verifies the chain of the operator's commands. It compares all
+    calls, starts, name, labels and origins. It also verifies the chain of the operator's commands. It compares all
     events with the checkpoints next to the state file or in a copy of them. Findings are in the order of writing.
     The command reads every event, at about a million per minute.
 

@@ -2,7 +2,7 @@
 
 `verify` compares:
 - the chain of events of each request, replayed, with its row, its calls and its starts;
-- the digests in these events with its name, labels and authors (`verify_names.py`);
+- the digests in these events with its name, labels and origins (`verify_names.py`);
 - the chain of operators' commands with the events that name them (`verify_commands.py`);
 - all events in the order of writing with the checkpoint file, and that file with the note in the database
   (`verify_journal.py`).
@@ -94,7 +94,7 @@ def key_for(connection: Connection, path: Path) -> Keys | None:
 def _unchecked(names: "NameChecks", path: Path) -> Iterator[str]:
     """Notices about data that could not be verified."""
     if names.keys is None:
-        yield (f"{path.with_name('agent.key')} is missing: names, labels, authors and commands could not be verified")
+        yield (f"{path.with_name('agent.key')} is missing: names, labels, origins and commands could not be verified")
 
 
 def _verify_requests(connection: Connection, names: "NameChecks") -> tuple[int, list[Finding]]:
@@ -161,7 +161,7 @@ class _ReplayedHistory:
 def verify_request(connection: Connection, row: dict[str, Any], names: NameChecks | None = None) -> Iterator[Finding]:
     """Verify one row of `requests` against its history. The first fault of the chain ends it.
 
-    With `names`, verify its name, labels and authors as well.
+    With `names`, verify its name, labels and origins as well.
     """
     uid = row["uid"]
     previous, expected, last = "", 0, 0

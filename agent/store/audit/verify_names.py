@@ -1,4 +1,4 @@
-"""Verification of names, labels, authors and files. Their keyed digests are in the events [I5].
+"""Verification of names, labels, files and their origins. Their keyed digests are in the events [I5].
 
 Without the key of the store, only the presence of each value can be verified.
 """
@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.core.audit import Audited
+from agent.core.record import Origin
+from agent.core.step import GenerationOrigin
 from agent.store.connection import Connection
-from agent.store.digests import AUTHORS, FORGOTTEN, LABELS, NAME, RequestDigests, forgotten_digest
+from agent.store.digests import FORGOTTEN, LABELS, NAME, ORIGINS, RequestDigests, forgotten_digest
 from agent.store.identity_key import Keys
 from agent.store.repository import load
 
@@ -20,18 +22,18 @@ class NameDigests:
 
     name: str | None = None  # None: forgotten
     labels: str | None = None
-    authors: dict[str, str] = field(default_factory=dict)  # by generation
+    origins: dict[str, str] = field(default_factory=dict)  # by generation
     forgotten: tuple[int, str] | None = None  # the seq of the event of the erasure, and its digest
     commands: list[tuple[int, int, str]] = field(default_factory=list)  # event, seq, hash
 
     def apply(self, event: int, seq: int, changes: Audited) -> None:
         """Apply one event. Raises AttributeError, TypeError or ValueError for an event that the agent never writes."""
         if (erased := changes.get(FORGOTTEN)) is not None:
-            self.name, self.labels, self.authors, self.forgotten = None, None, {}, (seq, erased)
+            self.name, self.labels, self.origins, self.forgotten = None, None, {}, (seq, erased)
         if (name := changes.get(NAME)) is not None:
             self.name, self.forgotten = name, None
         self.labels = changes.get(LABELS, self.labels)
-        self.authors = {**self.authors, **{str(int(one)): digest for one, digest in changes.get(AUTHORS, {}).items()}}
+        self.origins = {**self.origins, **{str(int(one)): digest for one, digest in changes.get(ORIGINS, {}).items()}}
         if (command := changes.get("command")) is not None:
             self.commands.append((event, seq, str(command)))
 
@@ -39,11 +41,11 @@ class NameDigests:
 def name_differences(
     connection: Connection, row: dict[str, Any], digests: NameDigests, keys: Keys | None
 ) -> Iterator[str]:
-    """The differences between the tables and the history in name, labels, authors and files."""
+    """The differences between the tables and the history in name, labels, files and their origins."""
     try:
         yield from _name_differences(connection, row, digests, keys)
     except TypeError:  # bytes, or a number
-        yield "its name, labels or authors are of a wrong type"
+        yield "its name, labels or origins are of a wrong type"
 
 
 def _name_differences(
@@ -52,20 +54,23 @@ def _name_differences(
     uid, name = row["uid"], row["name"]
     record = load(row["record"])
     labels = connection.execute("SELECT key, value FROM labels WHERE uid = ?", (uid,)).fetchall()
-    sql = "SELECT generation, file, author FROM provenance WHERE uid = ? ORDER BY generation"
-    authors = connection.execute(sql, (uid,)).fetchall()
+    sql = "SELECT generation, file, author, file_commit, signer FROM provenance WHERE uid = ? ORDER BY generation"
+    origins = [
+        (generation, file, Origin(author=author, file_commit=commit, signer=signer))
+        for generation, file, author, commit, signer in connection.execute(sql, (uid,))
+    ]
     if (name or "") != record.name:
         yield "its name differs from its record"
     if sorted(labels) != sorted(record.desired.labels):
         yield "its labels differ from its record"
     if name is None:
-        if labels or authors or row.get("salt") is not None:
-            yield "its name was erased, but labels, an author or the salt of their digests exist"
+        if labels or origins or row.get("salt") is not None:
+            yield "its name was erased, but labels, an origin or the salt of their digests exist"
         yield from _missing_name(uid, digests, keys)
     elif digests.name is None:
         yield "it has a name, but according to its history the name was erased or never written"
     elif keys is not None:
-        yield from _label_differences(RequestDigests(keys, uid, row.get("salt") or ""), row, labels, authors, digests)
+        yield from _label_differences(RequestDigests(keys, uid, row.get("salt") or ""), row, labels, origins, digests)
 
 
 def _missing_name(uid: str, digests: NameDigests, keys: Keys | None) -> Iterator[str]:
@@ -82,14 +87,14 @@ def _label_differences(
     sealer: RequestDigests,
     row: dict[str, Any],
     labels: list[tuple[str, str]],
-    authors: list[tuple[int, str, str]],
+    origins: list[GenerationOrigin],
     digests: NameDigests,
 ) -> Iterator[str]:
     if sealer.name(row["source"], row["name"]) != digests.name:
         yield "its name is not what was written"
     if sealer.labels(labels) != digests.labels:
         yield "its labels are not what was written"
-    found = {str(author[0]): sealer.author(author) for author in authors}
-    for generation in sorted(found.keys() | digests.authors.keys(), key=int):
-        if found.get(generation) != digests.authors.get(generation):
-            yield f"the author or the file of its generation {generation} is not what was written"
+    found = {str(origin[0]): sealer.origin(*origin) for origin in origins}
+    for generation in sorted(found.keys() | digests.origins.keys(), key=int):
+        if found.get(generation) != digests.origins.get(generation):
+            yield f"the file or the origin of its generation {generation} is not what was written"

@@ -74,12 +74,15 @@ CREATE TABLE labels (
 ) WITHOUT ROWID;
 CREATE INDEX labels_by_uid ON labels (uid);
 
--- provenance: the author of the last commit of the file, for each generation. `forget` erases it.
+-- provenance: the origin of the file of each generation: the author of its last commit, and with SOURCE_VERIFY=each the
+-- commit and its signer. `forget` erases it.
 CREATE TABLE provenance (
     uid        TEXT NOT NULL REFERENCES requests (uid),
     generation INTEGER NOT NULL CHECK (generation > 0),
     file       TEXT NOT NULL,
-    author     TEXT NOT NULL,
+    author     TEXT,                                     -- null: git names none; a text also says why it is not known
+    file_commit TEXT,                                    -- the commit that last changed the file
+    signer     TEXT,                                     -- its verified signer: who, and the fingerprint of the key
     PRIMARY KEY (uid, generation)
 ) WITHOUT ROWID;
 
@@ -370,7 +373,7 @@ SELECT events.id AS event, requests.name, events.uid, events.seq,
     events.type, events.changes, events.hash
 FROM events LEFT JOIN requests ON requests.uid = events.uid;
 
--- generations: a requested verification, with the commit, its author and the outcome
+-- generations: a requested verification, with the commit, the author and signer of its file's last change, and the outcome
 CREATE VIEW generations AS
 WITH begun AS (
     SELECT id, uid, seq, at, json_extract(changes, '$.generation') AS generation,
@@ -379,7 +382,7 @@ WITH begun AS (
 )
 SELECT requests.name, begun.uid, begun.generation,
     strftime('%Y-%m-%dT%H:%M:%fZ', begun.at, 'unixepoch') AS asked,
-    (SELECT author FROM provenance WHERE provenance.uid = begun.uid AND provenance.generation = begun.generation) AS author,
+    provenance.author, provenance.signer AS signed_by, provenance.file_commit,
     (SELECT json_extract(changes, '$.commit') FROM events WHERE events.uid = begun.uid AND events.seq <= begun.seq
         AND json_type(changes, '$.commit') IS NOT NULL ORDER BY events.seq DESC LIMIT 1) AS "commit",
     (SELECT json_extract(changes, '$.dirty') FROM events WHERE events.uid = begun.uid AND events.seq <= begun.seq
@@ -399,7 +402,8 @@ SELECT requests.name, begun.uid, begun.generation,
     (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', json_extract(changes, '$.outcomeAt'), 'unixepoch') FROM events
         WHERE events.uid = begun.uid AND events.seq >= begun.seq AND events.seq < begun.until
         AND json_extract(changes, '$.outcome') IS NOT NULL ORDER BY events.seq DESC LIMIT 1) AS decided
-FROM begun LEFT JOIN requests ON requests.uid = begun.uid;
+FROM begun LEFT JOIN requests ON requests.uid = begun.uid
+    LEFT JOIN provenance ON provenance.uid = begun.uid AND provenance.generation = begun.generation;
 
 -- phases: the time that a request spent in a phase. `left` is null for the current phase.
 CREATE VIEW phases AS
