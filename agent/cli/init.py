@@ -24,6 +24,9 @@ _ENV_HEAD = """\
 _ENV = {  # the settings that most users need, and an example of each; Settings has the descriptions
     "client_id": "",
     "client_secret": "",
+    "source_url": "https://git.example/team/requests.git",
+    "source_path": "specs",
+    "source_token_file": "/etc/assure-agent/git-token",
     "max_starts_per_day": "100",
     "listen": "127.0.0.1:9464",
     "api_token": "",

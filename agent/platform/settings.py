@@ -15,9 +15,9 @@ from pydantic import SecretStr, ValidationError
 from agent.core.errors import AgentError, SettingsError, WrongUse
 from agent.platform.settings_errors import settings_error
 from agent.platform.settings_files import read_text
-from agent.platform.settings_model import Settings, secrets_of
+from agent.platform.settings_model import Settings
 from agent.platform.settings_sources import PREFIX, FoundSetting, gather
-from agent.platform.settings_types import loopback
+from agent.platform.settings_types import loopback, secrets_of
 from agent.platform.token_host import refuse_foreign_token_host
 from agent.platform.trusted_files import read_trusted
 

@@ -4,136 +4,35 @@ Every setting is `ASSURE_AGENT_` and its name in capitals. Secrets show in no re
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from agent.core.errors import SettingsError
 from agent.core.policy import Policy
-from agent.platform.proxy import Proxy, checked_exceptions, is_direct
 from agent.platform.settings_types import (
     Address,
     Bytes,
     GivenPath,
-    GivenText,
     Seconds,
     checked_url,
     host_and_port,
-    known_users,
     matching,
     optional,
+    secrets_of,
     signing_keys,
     split_list,
     state_file_url,
-    strip_invisible,
 )
+from agent.platform.source_settings import SourceSettings
 
 _SHORTEST_KEY = 32  # characters of CLAIMS_KEY: it is used without key stretching, so it has to be random
 _SHORTEST_TOKEN = 16  # characters of API_TOKEN: too long to be guessed
 
 
-class Settings(BaseSettings):
+class Settings(SourceSettings):
     """All settings of this version, with their defaults. Durations are in seconds once read."""
 
-    model_config = SettingsConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
-
-    base_url: GivenText = Field(
-        "https://api.signicat.com", description="URL of the Assure API: https, or http on loopback."
-    )
-    token_url: str = Field(
-        "",
-        description="URL of the token endpoint, on the host of BASE_URL or its vendor. Empty: derived from BASE_URL.",
-    )
-    token_host: Annotated[
-        str, AfterValidator(matching(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])?(:\d{1,5})?", "a host, or HOST:PORT"))
-    ] = Field(
-        "", description="An additional host that TOKEN_URL may name. Only in the environment or as `--token-host`."
-    )
-    client_id: str = Field("", description="Client id of the API client in the Assure account.")
-    client_secret: SecretStr = Field(SecretStr(""), description="Secret of the API client.")
-    client_secret_file: GivenPath | None = Field(
-        None, description="File that contains the secret of the API client, instead of CLIENT_SECRET."
-    )
-    proxy_url: SecretStr = Field(
-        SecretStr(""),
-        description="Proxy for Assure, its token endpoint and sinks, as http://user:password@HOST:PORT. Empty: no "
-        "proxy. HTTPS_PROXY is not read.",
-    )
-    proxy_password: SecretStr = Field(
-        SecretStr(""), description="Password of the user in PROXY_URL, not percent-encoded."
-    )
-    proxy_password_file: GivenPath | None = Field(
-        None, description="File that contains that password, instead of PROXY_PASSWORD."
-    )
-    no_proxy: Annotated[list[str], BeforeValidator(split_list), AfterValidator(checked_exceptions)] = Field(
-        [],
-        description="Hosts that are called without the proxy, comma-separated: login.example (with its subdomains), "
-        ".example, 10.0.0.0/8, HOST:PORT. Loopback always is.",
-    )
-    ca_file: GivenPath | None = Field(
-        None, description="PEM file of authorities that are trusted in addition to those of the system."
-    )
-    client_cert_file: GivenPath | None = Field(
-        None, description="PEM file of a client certificate for Assure and its token endpoint; no sink receives it."
-    )
-    client_key_file: GivenPath | None = Field(
-        None, description="PEM file of its unencrypted key, if CLIENT_CERT_FILE does not contain it."
-    )
-    specs_dir: GivenPath = Field(
-        Path("specs"), description="Folder of the request files. Each scan resolves a symbolic link again."
-    )
-    source_name: GivenText = Field(
-        "default", description="Name of the source. It is part of every uid: never change it."
-    )
-    source_url: str = Field(
-        "", description="URL of a git repository with the request files: https, ssh or file. Empty: SPECS_DIR is read."
-    )
-    source_branch: GivenText = Field("main", description="Branch of that repository.")
-    source_path: str = Field("", description="Folder of the request files in the repository. Empty: its top folder.")
-    source_interval: Seconds = Field(30.0, description="Time between two looks at the branch, give or take a tenth.")
-    source_timeout: Seconds = Field(300.0, description="Maximum time of one fetch.")
-    source_max_bytes: Bytes = Field(1024**3, description="Maximum size of one fetch, in bytes or with a unit.")
-    source_token_file: GivenPath | None = Field(
-        None, description="File that contains the token or password for an https repository."
-    )
-    source_ssh_key_file: GivenPath | None = Field(None, description="Private key for an ssh repository.")
-    source_known_hosts_file: GivenPath | None = Field(
-        None, description="File with the keys of the ssh server, in the format of known_hosts."
-    )
-    source_verify: Literal["off", "head", "each"] = Field(
-        "off",
-        description="Signatures that a new revision needs: of its head commit, or of each new commit that changes "
-        "SOURCE_PATH.",
-    )
-    source_allowed_signers_file: GivenPath | None = Field(
-        None, description="File of the SSH keys that may sign, as gpg.ssh.allowedSignersFile of git."
-    )
-    source_revoked_signers_file: GivenPath | None = Field(
-        None, description="File of revoked SSH keys, as gpg.ssh.revocationFile of git."
-    )
-    source_gpg_keyring: GivenPath | None = Field(None, description="File of the OpenPGP public keys that may sign.")
-    source_hook_secret: SecretStr = Field(
-        SecretStr(""),
-        description="Secret of POST /hooks/source on EVENTS_LISTEN. Two, comma-separated, during a rotation.",
-    )
-    source_web_url: str = Field("", description="Web page of the repository, for links to commits.")
-    source_owner: Annotated[list[str], BeforeValidator(split_list), AfterValidator(known_users)] = Field(
-        [],
-        description="Users or uids, comma-separated. Request files that any other user owns or can change are refused.",
-    )
-    other_documents: Literal["refuse", "ignore"] = Field(
-        "refuse",
-        description="Refuse or ignore documents of another apiVersion group, such as a Kustomization.",
-    )
     images_dir: GivenPath = Field(
         Path("images"), description="Folder of the images. Image paths in request files are relative to it."
     )
@@ -216,35 +115,6 @@ class Settings(BaseSettings):
         "", description="File to read instead of `assure-agent.yaml`. Only in the environment or as `--config-file`."
     )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only the arguments of `load_settings`: the default sources would trust files of any owner."""
-        return (init_settings,)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _text(cls, value: Any, info: ValidationInfo) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return strip_invisible(value)
-        except ValueError as error:
-            if info.field_name != "state_url":
-                raise
-            raise ValueError(f"expected sqlite:/// and the path of a file; {error}") from None
-
-    @field_validator("base_url", "token_url")
-    @classmethod
-    def _safe_url(cls, value: str) -> str:
-        return checked_url(value, "https://api.signicat.com").rstrip("/") if value else value
-
     @field_validator("sink_urls")
     @classmethod
     def _safe_urls(cls, values: list[str]) -> list[str]:
@@ -266,23 +136,6 @@ class Settings(BaseSettings):
         if 0 < length < shortest:
             raise ValueError(f"expected {shortest} characters or more, as of `openssl rand -base64 32`, not {length}")
         return value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "Settings":
-        _ = self.proxy  # raises ValueError
-        if self.client_key_file is not None and self.client_cert_file is None:
-            raise ValueError("CLIENT_KEY_FILE needs CLIENT_CERT_FILE: a key is of no use without its certificate")
-        return self
-
-    @property
-    def proxy(self) -> Proxy | None:
-        """The proxy of PROXY_URL."""
-        url, password = self.proxy_url.get_secret_value(), self.proxy_password.get_secret_value()
-        return Proxy.of(url, password) if url or password else None
-
-    def proxy_to(self, host: str, port: int) -> Proxy | None:
-        """The proxy for calls to a host; None: it is called directly."""
-        return None if is_direct(host, port, self.no_proxy) else self.proxy
 
     @property
     def keeps_claims(self) -> bool:
@@ -335,8 +188,3 @@ class Settings(BaseSettings):
     def events_address(self) -> tuple[str, int]:
         """Host and port of EVENTS_LISTEN."""
         return host_and_port(self.events_listen)
-
-
-def secrets_of(value: SecretStr) -> tuple[str, ...]:
-    """The comma-separated secrets of a setting. There are several during a rotation."""
-    return tuple(secret for part in value.get_secret_value().split(",") if (secret := part.strip()))

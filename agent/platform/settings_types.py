@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from agent.core.duration import parse_duration
 
@@ -38,6 +38,11 @@ def similar_size(text: str) -> str | None:
         return None
     number, letter = match[1] or match[5], (match[2] or match[6][0]).upper()
     return f"{number}{letter}iB" if match[3] or letter == "G" else f"{number}{letter.replace('K', 'k')}B"
+
+
+def secrets_of(value: SecretStr) -> tuple[str, ...]:
+    """The comma-separated secrets of a setting. There are several during a rotation."""
+    return tuple(secret for part in value.get_secret_value().split(",") if (secret := part.strip()))
 
 
 def split_list(value: Any) -> Any:
@@ -144,8 +149,7 @@ def loopback(host: str) -> bool:
 def checked_url(value: str, example: str, query: bool = False) -> str:
     """The URL, if secrets may be sent to it. Raises ValueError for an invalid or unencrypted URL."""
     expected = f"expected a URL such as {example}"
-    if odd := next((one for one in value if _URL.fullmatch(one) is None), None):
-        raise ValueError(f"{expected}; it contains the invalid character U+{ord(odd):04X}")
+    valid_url_characters(value, expected)
     parts = split_url(value, expected)
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.fragment or (parts.query and not query):
         raise ValueError(expected)
@@ -154,6 +158,12 @@ def checked_url(value: str, example: str, query: bool = False) -> str:
     if parts.scheme == "http" and not loopback(parts.hostname):
         raise ValueError("expected https; plain http is allowed on loopback only")
     return value
+
+
+def valid_url_characters(value: str, expected: str) -> None:
+    """Raise ValueError for a character that no URL contains."""
+    if odd := next((one for one in value if _URL.fullmatch(one) is None), None):
+        raise ValueError(f"{expected}; it contains the invalid character U+{ord(odd):04X}")
 
 
 def split_url(value: str, expected: str) -> SplitResult:

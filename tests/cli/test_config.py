@@ -49,7 +49,8 @@ def test_secrets_are_masked(here: Here, form: tuple[str, ...]) -> None:
     names = [name.upper() for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)]
     assert {"CLIENT_SECRET", "CLAIMS_KEY", "API_TOKEN"} <= set(names)
     proxy = {"PROXY_URL": "http://agent@proxy.example:3128"}  # a URL of another form is refused
-    said = here("config", "view", *form, **dict.fromkeys(names, SECRET) | proxy)
+    repository = {"SOURCE_URL": "https://git.example/r.git"}  # without it, there is no hook
+    said = here("config", "view", *form, **dict.fromkeys(names, SECRET) | proxy | repository)
     assert said.code == 0, said
     assert SECRET not in said.out + said.err
     said = here("config", "view", *form, CLIENT_SECRET="", CLIENT_SECRET_FILE=str(secret))
