@@ -2,6 +2,7 @@
 
 from grafana.alerts_agent import operation_alerts, process_alerts, request_alerts
 from grafana.alerts_assure import assure_alerts, event_alerts, personal_data_alerts
+from grafana.alerts_source import git_source_alerts
 from grafana.objectives import OBJECTIVES, Alert, Times, burn_alerts
 
 
@@ -10,6 +11,7 @@ def alerts(times: Times) -> list[Alert]:
     return [
         *process_alerts(times),
         *request_alerts(times),
+        *git_source_alerts(times),
         *personal_data_alerts(),
         *assure_alerts(times),
         *event_alerts(times),

@@ -79,7 +79,8 @@ def request_alerts(times: Times) -> list[Alert]:
         ),
         Alert(
             name="AssureAgentSourceStale",
-            expression=f"time() - assure_agent_source_last_sync_timestamp_seconds > {times.seconds(300)}",
+            expression=f"time() - assure_agent_source_last_sync_timestamp_seconds > {times.seconds(300)}"
+            " unless (assure_agent_source_interval_seconds > 0 and assure_agent_source_scan_complete > 0)",
             hold="1m",
             severity="page",
             summary="The agent could not scan the folder of request files for more than 5 minutes.",

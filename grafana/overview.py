@@ -1,6 +1,7 @@
 """The overview: the flow of work, its speed, and its waits."""
 
 from grafana.overview_glance import GLANCE
+from grafana.overview_source import GIT_SOURCE
 from grafana.overview_systems import API, EVENTS, STORE
 from grafana.panels import Dashboard, Panel, Query, Row, variable
 from grafana.queries import AGENT, NOTHING, ONE, WINDOW, quantile, quantiles
@@ -145,5 +146,5 @@ OVERVIEW = Dashboard(
     title="Assure Agent / Overview",
     description="Throughput, outcomes, latency, backlog, and how Assure answers.",
     variables=(AGENT, MODE, PROCESS_TYPE),
-    rows=(GLANCE, _THROUGHPUT, _LATENCY, _BACKLOG, API, EVENTS, STORE),
+    rows=(GLANCE, _THROUGHPUT, _LATENCY, _BACKLOG, GIT_SOURCE, API, EVENTS, STORE),
 )

@@ -30,6 +30,11 @@ _WELL = {
     'assure_agent_source_last_sync_timestamp_seconds{instance="agent:9464"}': "0+60x240",
     'assure_agent_source_files{instance="agent:9464",state="refused"}': "0x240",
     'assure_agent_source_files{instance="agent:9464",state="waiting_withdrawal"}': "0x240",
+    'assure_agent_source_scan_complete{instance="agent:9464"}': "1x240",
+    'assure_agent_source_interval_seconds{instance="agent:9464"}': "30x240",
+    'assure_agent_source_fetched_timestamp_seconds{instance="agent:9464"}': "0+60x240",
+    'assure_agent_source_fetch_failing{instance="agent:9464",cause="dns"}': "0x240",
+    'assure_agent_source_revision_refused{instance="agent:9464",reason="unsigned"}': "0x240",
     'assure_agent_backup_timestamp_seconds{instance="agent:9464"}': "60+60x240",
     'assure_agent_backup_interval_seconds{instance="agent:9464"}': "86400x240",
     'assure_agent_start_budget_remaining{instance="agent:9464"}': "80x240",
@@ -68,6 +73,60 @@ _NO_ALERT = (
         },
         ("AssureAgentBackupMissing", "AssureAgentBackupOld"),
     ),
+    (
+        "no alert on fetches without SOURCE_URL",
+        {
+            'assure_agent_source_interval_seconds{instance="agent:9464"}': "0x240",
+            'assure_agent_source_fetched_timestamp_seconds{instance="agent:9464"}': "0x240",
+            'assure_agent_source_fetch_failing{instance="agent:9464",cause="dns"}': "0x240",
+        },
+        ("AssureAgentFetchFailing",),
+    ),
+    (
+        "a git source without a new revision needs no scan",
+        {
+            'assure_agent_source_interval_seconds{instance="agent:9464"}': "30x240",
+            'assure_agent_source_scan_complete{instance="agent:9464"}': "1x240",
+            'assure_agent_source_last_sync_timestamp_seconds{instance="agent:9464"}': "0x240",
+        },
+        ("AssureAgentSourceStale",),
+    ),
+    (
+        "a fetch may be as old as ten intervals",
+        {
+            'assure_agent_source_interval_seconds{instance="agent:9464"}': "1800x240",
+            'assure_agent_source_fetched_timestamp_seconds{instance="agent:9464"}': "0x240",
+            'assure_agent_source_fetch_failing{instance="agent:9464",cause="dns"}': "1x240",
+        },
+        ("AssureAgentFetchFailing",),
+    ),
+)
+
+
+# Failures that raise an alert with other labels or values than its own test: series, the alert, its labels and value.
+_ALSO = (
+    (
+        "a fetch that never ends raises an alert",
+        {
+            'assure_agent_source_interval_seconds{instance="agent:9464"}': "30x240",
+            'assure_agent_source_fetched_timestamp_seconds{instance="agent:9464"}': "100x240",
+            'assure_agent_source_fetch_failing{instance="agent:9464",cause="dns"}': "0x240",
+        },
+        "AssureAgentFetchFailing",
+        {"cause": "unfinished"},
+        "3h 58m 20s",
+    ),
+    (
+        "a git source that cannot be scanned raises an alert",
+        {
+            'assure_agent_source_interval_seconds{instance="agent:9464"}': "30x240",
+            'assure_agent_source_scan_complete{instance="agent:9464"}': "0x240",
+            'assure_agent_source_last_sync_timestamp_seconds{instance="agent:9464"}': "0x240",
+        },
+        "AssureAgentSourceStale",
+        {},
+        "4h 0m 0s",
+    ),
 )
 
 
@@ -80,12 +139,14 @@ def tests(runbook: str) -> dict[str, Any]:
         "tests": [
             _test("all is well", _WELL, [_expected(alert, []) for alert in known]),
             *(
-                _test(
-                    f"{alert.name} fires",
-                    alert.firing,
-                    [_expected(alert, [{"exp_labels": _labels(alert), "exp_annotations": _rendered(alert, runbook)}])],
-                )
+                _test(f"{alert.name} fires", alert.firing, [_fires(alert, runbook, _labels(alert), alert.reading)])
                 for alert in known
+            ),
+            *(
+                _test(name, series, [_fires(alert, runbook, _labels(alert) | labels, reading)])
+                for name, series, fired, labels, reading in _ALSO
+                for alert in known
+                if alert.name == fired
             ),
             *(
                 _test(name, series, [_expected(alert, []) for alert in known if alert.name in silent])
@@ -104,17 +165,17 @@ def _expected(alert: Alert, found: list[dict[str, Any]]) -> dict[str, Any]:
     return {"eval_time": alert.after if found else "4h", "alertname": alert.name, "exp_alerts": found}
 
 
-def _rendered(alert: Alert, runbook: str) -> dict[str, str]:
-    """The annotations with the labels and the value that the test expects."""
-    labels = _labels(alert)
+def _fires(alert: Alert, runbook: str, labels: dict[str, str], reading: str) -> dict[str, Any]:
+    """The alert fires with these labels, and with the labels and the value in its annotations."""
 
     def value(match: re.Match[str]) -> str:
-        return labels[match[2]] if match[2] else alert.reading
+        return labels[match[2]] if match[2] else reading
 
-    return {
+    rendered = {
         name: re.sub(r"\{\{ \$(value|labels\.(\w+)).*? \}\}", value, text)
         for name, text in annotations(alert, runbook).items()
     }
+    return _expected(alert, [{"exp_labels": labels, "exp_annotations": rendered}])
 
 
 def _labels(alert: Alert) -> dict[str, str]:
@@ -129,4 +190,8 @@ def _labels(alert: Alert) -> dict[str, str]:
         labels["listener"] = "listen"
     if kept == "assure_agent_source_files":
         labels["state"] = "refused" if "refused" in alert.expression else "waiting_withdrawal"
+    if alert.name == "AssureAgentFetchFailing":
+        labels["cause"] = "dns"
+    if alert.name == "AssureAgentRevisionRefused":
+        labels["reason"] = "not-descended"
     return labels

@@ -12,6 +12,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -114,7 +115,10 @@ class RevisionSync:
             revision, reason, commit = found.refused
             refused = RefusedRevision(revision=revision, reason=reason, commit=commit, since=now)
         await self._store.record_refresh(self._name, now, found.head is not None, refused, found.failure)
-        self._refreshed(found, self._store.revision_state(self._name), max(0.0, now - began))
+        state = self._store.revision_state(self._name)
+        if found.head is not None:
+            state = replace(state, fetched_at=now)  # the store is a minute behind at most
+        self._refreshed(found, state, max(0.0, now - began))
 
     async def _fetch(self, acted: str | None, approved: str | None) -> "Refreshed":
         """Refresh the source in a thread that a shutdown does not wait for: a fetch may take minutes."""

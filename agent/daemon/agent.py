@@ -72,7 +72,7 @@ class Agent:
         self._telemetry, self._health, self._shutdown = common.telemetry, common.health, common.shutdown
         self._log = logger()
         self._url = ""  # of LISTEN, while the agent runs
-        self.events_url: str | None = None  # receives Assure Events, while the agent runs
+        self.events_url: str | None = None  # receives Assure Events and hooks, while the agent runs
         self._integrity = IntegrityCheck(store, self._shutdown)
         self._assure = assure = build_assure(common, self._date_received)
         self._throttle = assure.throttle

@@ -112,6 +112,8 @@ def build_common(
     telemetry, shutdown = Telemetry(metrics, on_step, store.keys.digest), Shutdown()
     endpoints = EndpointHealth(addresses(settings), clock)
     metrics.endpoints(addresses(settings))
+    if settings.source_url:
+        metrics.git_source(settings.source_interval)
     revision = state_of(settings, store)
     health = AgentHealth(store, telemetry, shutdown, endpoints, revision)
     endpoints.subscribe(health.endpoint_changed)
@@ -281,7 +283,7 @@ def build_web(
         status,
         common.endpoints,
         reconciler.deliver,
+        fetch_now,
         random.random,
         common.shutdown.fail,
-        fetch_now,
     )

@@ -1,7 +1,5 @@
 """Steps of a start: log it, warn about a new store, and ask Assure for a token."""
 
-from urllib.parse import urlsplit, urlunsplit
-
 from agent import __version__
 from agent.assure.account import client_rejected, unreachable
 from agent.assure.client import AssureClient
@@ -17,25 +15,19 @@ MAX_ATTEMPTS = 5  # attempts to reach Assure before `run --once` gives up
 
 
 def log_start(settings: Settings, url: str, events_url: str | None) -> None:
-    """Log the version, the addresses and the paths of the agent. The URL of a git source has no credentials here."""
+    """Log the version, the addresses and the paths of the agent. The URL of a git source contains no secret."""
     git = bool(settings.source_url)
     logger().info(
         "started",
         version=__version__,
         address=url,
         events=events_url,
-        source=without_credentials(settings.source_url) if git else str(settings.specs_dir.absolute()),
+        source=settings.source_url if git else str(settings.specs_dir.absolute()),
         branch=settings.source_branch if git else None,
         path=(settings.source_path or None) if git else None,
         images=str(settings.images_dir.absolute()),
         store=str(settings.state_path.absolute()),
     )
-
-
-def without_credentials(url: str) -> str:
-    """A URL without user and password, query and fragment."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def report_first_store(store: SqliteStore, settings: Settings, telemetry: Telemetry) -> None:

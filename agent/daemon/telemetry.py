@@ -114,8 +114,10 @@ class Telemetry:
         self._metrics.sync_finished(
             scan.files, len(synced.refusals), synced.waiting, len(scan.passed_over), scan.complete
         )
-        if scan.revision is not None and (before is None or before.scan.revision != scan.revision):
-            self._log.info("acts on a revision", revision=short(scan.revision.commit))
+        if scan.revision is not None:
+            self._metrics.revision_acted(scan.revision.committed_at)
+            if before is None or before.scan.revision != scan.revision:
+                self._log.info("acts on a revision", revision=short(scan.revision.commit))
         if scan.passed_over and (before is None or before.scan.passed_over != scan.passed_over):
             self._log.warning(
                 "the agent ignores files of the source whose names do not end in .yaml or .yml",

@@ -8,17 +8,21 @@ from agent import __version__
 from agent.core.answer import Operation
 from agent.core.drop_reasons import Dropped
 from agent.core.event_result import EventResult
+from agent.core.hook_result import HookResult
 from agent.core.record import Outcome, Phase
+from agent.core.source_revision import FetchFailure, RevisionRefusal
 from agent.platform.endpoint_health import EndpointCause
 
 PREFIX: Final = "assure_agent_"
 MODES: Final = ("upload", "capture")
+FETCHED: Final = "ok"
 LISTENERS: Final = ("listen", "events_listen")
 _HOUR, _DAY = 3600, 86400
 _LONG_BUCKETS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, _HOUR, 4 * _HOUR, 12 * _HOUR, _DAY, 3 * _DAY, 7 * _DAY)
 _DELAY_BUCKETS = (1, 5, 15, 60, 300, 900, 1800, _HOUR, 4 * _HOUR, 12 * _HOUR, _DAY, 3 * _DAY, 7 * _DAY)  # 900: the SLO
 _SHORT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _TINY_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+_FETCH_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
@@ -49,6 +53,10 @@ HISTOGRAMS: Final = {
         "Duration of HTTP requests to Assure, in seconds.", {"operation": Operation}, _SHORT_BUCKETS
     ),
     "commit_duration_seconds": Definition("Duration of a group commit, in seconds.", buckets=_TINY_BUCKETS),
+    "source_fetch_duration_seconds": Definition(
+        "Duration of a fetch from the git source, in seconds. With nothing new, it is one question.",
+        buckets=_FETCH_BUCKETS,
+    ),
     "commit_batch_size": Definition("Transitions in a group commit.", buckets=_BATCH_BUCKETS),
 }
 
@@ -60,6 +68,14 @@ COUNTERS: Final = {
     "events": Definition(
         "Assure Events received, by result. Forged, oversized and unreadable events are refused.",
         {"result": EventResult},
+    ),
+    "source_hooks": Definition(
+        "Hooks received at /hooks/source, by result. Only an accepted hook makes the agent fetch.",
+        {"result": HookResult},
+    ),
+    "source_fetches": Definition(
+        "Fetches from the git source, by result: ok, or the cause of the failure.",
+        {"result": (FETCHED, *FetchFailure)},
     ),
     "deliveries": Definition(
         "Notifications to sinks: delivered, failed (sent again later) or dropped (the backlog of a sink is bounded).",
@@ -74,6 +90,20 @@ COUNTERS: Final = {
 GAUGES: Final = {
     "source_files": Definition("Files and documents of the source, by state.", {"state": ()}),
     "source_last_sync_timestamp_seconds": Definition("Unix time of the last complete scan of the source."),
+    "source_scan_complete": Definition("1 if the last scan read the whole source, 0 if it could not."),
+    "source_interval_seconds": Definition("Seconds between two fetches from the git source, or 0 without SOURCE_URL."),
+    "source_fetched_timestamp_seconds": Definition(
+        "Unix time of the last successful fetch from the git source; before the first, the start of the agent."
+    ),
+    "source_fetch_failing": Definition(
+        "1 while fetches from the git source fail, by cause; otherwise 0.", {"cause": FetchFailure}
+    ),
+    "source_revision_refused": Definition(
+        "1 while the agent does not act on the fetched revision, by reason; otherwise 0.", {"reason": RevisionRefusal}
+    ),
+    "source_revision_timestamp_seconds": Definition(
+        "Unix time at which the revision that the agent acts on was committed, or 0 without one."
+    ),
     "last_event_timestamp_seconds": Definition("Unix time at which the last genuine Assure Event was received."),
     "start_budget_remaining": Definition("Starts that MAX_STARTS_PER_DAY still allows today, or +Inf without a limit."),
     "backup_interval_seconds": Definition("Seconds between two backups that the agent makes, or 0 without backups."),

@@ -17,6 +17,7 @@ from agent import __version__
 from agent.core.answer import Operation
 from agent.core.drop_reasons import Dropped
 from agent.core.event_result import EventResult
+from agent.core.hook_result import HookResult
 from agent.core.record import Phase
 from agent.core.source_revision import FetchFailure, RevisionRefusal
 from agent.core.step import Step
@@ -24,7 +25,7 @@ from agent.platform.callbacks import isolated
 from agent.platform.endpoint_health import EndpointCause, EndpointTrouble
 from agent.platform.log import lost_lines
 from agent.platform.metric_families import CounterFamily, HistogramFamily
-from agent.platform.metric_tables import COUNTERS, GAUGES, HISTOGRAMS, PREFIX
+from agent.platform.metric_tables import COUNTERS, FETCHED, GAUGES, HISTOGRAMS, PREFIX
 from agent.platform.store_metrics import StoreCollector
 from agent.ports import Clock, StoreStatistics
 
@@ -35,6 +36,7 @@ class Metrics:
     def __init__(self, clock: Clock) -> None:
         self.registry = registry = CollectorRegistry()
         self._clock = clock
+        self._fetched_at = 0.0  # the last fetch from the git source that succeeded
         self._histograms = {name: HistogramFamily(name, one) for name, one in HISTOGRAMS.items()}
         self._counters = {name: CounterFamily(name, one) for name, one in COUNTERS.items()}
         for family in (*self._histograms.values(), *self._counters.values()):
@@ -70,6 +72,11 @@ class Metrics:
             self._gauges["last_event_timestamp_seconds"].set(self._clock.now())
 
     @isolated
+    def hook_received(self, received: HookResult) -> None:
+        """The endpoint for hooks answered a request."""
+        self._counters["source_hooks"].add((received,))
+
+    @isolated
     def dropped(self, listener: str, reason: Dropped) -> None:
         """A listener, one of LISTENERS, closed a connection."""
         self._counters["connections_dropped"].add((listener, reason))
@@ -101,8 +108,40 @@ class Metrics:
         states = {"seen": files, "refused": refused, "waiting_withdrawal": waiting, "passed_over": passed_over}
         for state, count in states.items():
             self._gauges["source_files"].labels(state).set(count)
+        self._gauges["source_scan_complete"].set(complete)
         if complete:
             self._gauges["source_last_sync_timestamp_seconds"].set(self._clock.now())
+
+    def git_source(self, interval: float) -> None:
+        """The source is a git repository that is fetched at this interval, in seconds."""
+        self._gauges["source_interval_seconds"].set(interval)
+        self._fetched_at = self._clock.now()
+        self._gauges["source_fetched_timestamp_seconds"].set(self._fetched_at)
+
+    @isolated
+    def source_refreshed(
+        self,
+        fetched_at: float | None,
+        failure: FetchFailure | None,
+        refused: RevisionRefusal | None,
+        seconds: float,
+    ) -> None:
+        """The git source was refreshed. `fetched_at`: when the server last answered, perhaps to an earlier process."""
+        self._counters["source_fetches"].add((failure or FETCHED,))
+        self._histograms["source_fetch_duration_seconds"].observe((), seconds)
+        if fetched_at is not None:
+            # A server that answers while the fetch fails does not end the trouble.
+            self._fetched_at = fetched_at if failure is None else min(self._fetched_at, fetched_at)
+            self._gauges["source_fetched_timestamp_seconds"].set(self._fetched_at)
+        for cause in FetchFailure:
+            self._gauges["source_fetch_failing"].labels(cause).set(cause is failure)
+        for reason in RevisionRefusal:
+            self._gauges["source_revision_refused"].labels(reason).set(reason is refused)
+
+    @isolated
+    def revision_acted(self, committed_at: float) -> None:
+        """The agent acts on the revision of this committer's time."""
+        self._gauges["source_revision_timestamp_seconds"].set(committed_at)
 
     def clock(self, skew: Callable[[], float | None], confirmed: Callable[[], bool]) -> None:
         """Read the clock's skew and confirmation at each scrape. A skew of None is NaN."""
@@ -126,16 +165,6 @@ class Metrics:
     def backups(self, interval: float) -> None:
         """Set the interval of backups in seconds, or 0 without backups."""
         self._gauges["backup_interval_seconds"].set(interval)
-
-    @isolated
-    def source_refreshed(
-        self,
-        fetched_at: float | None,
-        failure: FetchFailure | None,
-        refused: RevisionRefusal | None,
-        seconds: float,
-    ) -> None:
-        """The git source was refreshed. `fetched_at`: when the server last reported its head."""
 
     @isolated
     def circuit(self, is_open: bool) -> None:

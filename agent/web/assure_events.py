@@ -6,7 +6,6 @@ of the request and the receipt of the event (inbox pattern). The answer follows,
 neither loses an acknowledged event nor processes it twice.
 """
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -15,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -25,9 +23,10 @@ from agent.core.event_result import EventResult
 from agent.core.observations import ResultAvailable
 from agent.platform.callbacks import isolated
 from agent.ports import Clock, DeliverEvent, Inbox, Receipt
+from agent.web.request_body import IncompleteError, OversizedError, receive_body
 
+PATHS = ("/events", "/events/")  # also with a slash: senders follow no redirect, so a 307 would lose every event
 MAX_BODY_BYTES = 64 * 1024  # bytes of an event; a usual one has less than 1000
-_BODY_TIMEOUT = 10.0  # seconds for the body to arrive
 _REMEMBER_SECONDS = 86400.0  # seconds that an id is remembered
 _COMPLETE = "process.complete"
 _STATUS = {EventResult.FORGED: 401, EventResult.OVERSIZED: 413, EventResult.UNREADABLE: 400}
@@ -45,7 +44,7 @@ class EventSignature:
     def __repr__(self) -> str:
         return f"Signature({self.header}, {self.encoding})"
 
-    def matches(self, headers: Mapping[str, str], body: bytes) -> bool:
+    def matches(self, headers: Mapping[str, str], body: bytes | bytearray) -> bool:
         """True if the body is signed with one of the secrets. Runs in constant time."""
         given = headers.get(self.header, "").strip()
         value = given.removeprefix(self.prefix) if given.startswith(self.prefix) else ""
@@ -53,7 +52,7 @@ class EventSignature:
         found = [hmac.compare_digest(self._expected(secret, body), value.encode()) for secret in self.secrets]
         return any(found)
 
-    def _expected(self, secret: str, body: bytes) -> bytes:
+    def _expected(self, secret: str, body: bytes | bytearray) -> bytes:
         mac = hmac.new(secret.encode(), body, hashlib.sha256)
         return mac.hexdigest().encode() if self.encoding == "hex" else base64.b64encode(mac.digest())
 
@@ -75,12 +74,9 @@ class AssureEventEndpoint:
         self._clock = clock
         self._on_result = isolated(on_result)
 
-    def application(self) -> Starlette:
-        """`POST /events` and nothing else."""
-        # Also with a trailing slash: webhook senders follow no redirect, so a 307 would lose every event.
-        app = Starlette(routes=[Route(path, self._respond, methods=["POST"]) for path in ("/events", "/events/")])
-        app.router.redirect_slashes = False
-        return app
+    def routes(self) -> list[Route]:
+        """`POST /events`, also with a trailing slash."""
+        return [Route(path, self._respond, methods=["POST"]) for path in PATHS]
 
     async def _respond(self, request: Request) -> Response:
         try:
@@ -92,12 +88,13 @@ class AssureEventEndpoint:
         return PlainTextResponse(f"{received}\n" if status >= 400 else "ok\n", status_code=status)
 
     async def _receive(self, request: Request) -> EventResult:
+        body = bytearray()
         try:
-            body = await asyncio.wait_for(_body(request), _BODY_TIMEOUT)
-        except (TimeoutError, ClientDisconnect):
-            return EventResult.UNREADABLE
-        if body is None:
+            await receive_body(request, MAX_BODY_BYTES, body.extend)
+        except OversizedError:
             return EventResult.OVERSIZED
+        except IncompleteError:
+            return EventResult.UNREADABLE
         if not self._signature.matches(request.headers, body):
             return EventResult.FORGED
         envelope = _envelope(body)
@@ -120,20 +117,7 @@ class AssureEventEndpoint:
         return EventResult.ACCEPTED
 
 
-async def _body(request: Request) -> bytes | None:
-    """The raw body. None: it is larger than MAX_BODY_BYTES."""
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > MAX_BODY_BYTES:
-        return None
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            return None
-    return bytes(body)
-
-
-def _envelope(body: bytes) -> Mapping[str, Any] | None:
+def _envelope(body: bytearray) -> Mapping[str, Any] | None:
     """The envelope, if it has `id`, `eventName` and an optional object `eventData`. Otherwise None."""
     try:
         envelope = orjson.loads(body)

@@ -11,7 +11,7 @@ an orchestrator's probe succeeds next to any number of slow peers.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -21,7 +21,7 @@ from agent.core.drop_reasons import Dropped
 
 MAX_HEAD_BYTES = 16 * 1024  # bytes of request line and headers; exceeded by one slice at most
 MAX_HEADERS = 100
-_MAX_RAW_BODY_BYTES = 192 * 1024  # bytes on the line, with chunk headers, extensions and trailers
+_MAX_RAW_EXCESS = 192 * 1024  # bytes on the line above the maximum size of a body: chunk headers, trailers and the like
 _MAX_PIPELINED = 8  # requests that wait for the answer to an earlier one
 _SLICE = 8 * 1024  # bytes that are parsed before the limits are checked
 
@@ -40,12 +40,13 @@ _SECONDS = {Stage.HEAD: 5.0, Stage.BODY: 15.0, Stage.RESPONSE: 30.0}
 class ConnectionLimits:
     """The connections of one listener.
 
-    `most` is their maximum number at a time. `largest_body` is the maximum size in bytes of a body that the application
-    accepts: it receives at most one byte more. `dropped` is called for each connection that this class ends.
+    `most` is their maximum number at a time. `largest_body` maps each path that accepts a body to its maximum size in
+    bytes; at most one byte more is kept for the application. `dropped` is called for each connection that this class
+    ends.
     """
 
-    def __init__(self, most: int, largest_body: int, dropped: Callable[[Dropped], None]) -> None:
-        self.max_body_bytes = largest_body
+    def __init__(self, most: int, largest_body: Mapping[str, int], dropped: Callable[[Dropped], None]) -> None:
+        self.largest_body = largest_body
         self.dropped = dropped
         self._max_connections = most
         # Dictionaries for their order: the oldest in a stage comes first.
@@ -92,6 +93,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._expects: Stage | None = None  # the part of a request that the parser is in: HEAD, BODY, or between two
         self._parts = 0  # parts of requests that the parser has begun or ended
         self._raw = 0  # bytes of the present part
+        self._max_body = 0  # bytes of the body of the present request
         self._requests = 0
         self._fault: Dropped | None = None  # the reason for ending the connection
 
@@ -117,7 +119,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().data_received(part)
             self._raw = self._raw + len(part) if self._parts == before else 0
             if self._expects is Stage.BODY:
-                if self._raw > _MAX_RAW_BODY_BYTES:
+                if self._raw > self._max_body + _MAX_RAW_EXCESS:
                     self.drop(Dropped.LARGE_BODY)
             elif self._raw > MAX_HEAD_BYTES:
                 self._refuse(Dropped.LARGE_HEAD)
@@ -211,10 +213,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._begin(Stage.BODY)
         self._requests += 1
         super().on_headers_complete()
+        self._max_body = self._listener.largest_body.get(self.scope["path"], 0)
 
     def on_body(self, body: bytes) -> None:
         """Keep the body up to the limit."""
-        super().on_body(body[: max(0, self._listener.max_body_bytes + 1 - len(self.cycle.body))])
+        super().on_body(body[: max(0, self._max_body + 1 - len(self.cycle.body))])
 
     def on_message_complete(self) -> None:
         """The request is complete."""

@@ -7,7 +7,8 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 import uvicorn
@@ -42,7 +43,7 @@ async def serve(
     port: int,
     setting: str = "LISTEN",
     most: int = _USUAL,
-    largest_body: int = 0,
+    largest_body: Mapping[str, int] = MappingProxyType({}),
     dropped: Callable[[Dropped], None] = lambda reason: None,
 ) -> AsyncIterator[str]:
     """Serve while the block runs. Yields the URL. Port 0: a free port. Raises SettingsError if the port is in use.

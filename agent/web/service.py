@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
 from agent.assure.account import sink_name
 from agent.platform.endpoint_health import EndpointHealth
@@ -23,18 +24,24 @@ from agent.platform.tls import tls_context
 from agent.ports import Clock, DeliverEvent
 from agent.ports.sink import sink_id
 from agent.store.sqlite import SqliteStore
+from agent.web import assure_events, source_hook
 from agent.web.agent_status import AgentStatus
 from agent.web.api import Api
-from agent.web.assure_events import MAX_BODY_BYTES, AssureEventEndpoint, EventSignature
+from agent.web.assure_events import AssureEventEndpoint, EventSignature
 from agent.web.dispatcher import Dispatcher
 from agent.web.health_endpoints import health_routes
 from agent.web.read_pool import ReadPool
 from agent.web.server import application, serve
 from agent.web.sessions import Sessions
+from agent.web.source_hook import SourceHookEndpoint
 from agent.web.status_page import StatusPage
 
 _FINAL_ROUND_TIMEOUT = 3.0  # seconds for a last delivery at shutdown
 _FAULT_PAUSE = 60.0
+_LARGEST_BODY = {  # on EVENTS_LISTEN
+    **dict.fromkeys(assure_events.PATHS, assure_events.MAX_BODY_BYTES),
+    **dict.fromkeys(source_hook.PATHS, source_hook.MAX_BODY_BYTES),
+}
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 if TYPE_CHECKING:
@@ -47,7 +54,10 @@ def sink_ids(settings: Settings) -> list[str]:
 
 
 class HttpService:
-    """Serves and delivers while `running`. `on_error` receives errors of the dispatchers."""
+    """Serves and delivers while `running`.
+
+    `fetch_now` makes the agent fetch its git source; None for a folder. `on_error` receives errors of the dispatchers.
+    """
 
     def __init__(
         self,
@@ -57,17 +67,16 @@ class HttpService:
         status: AgentStatus,
         endpoints: EndpointHealth,
         deliver: DeliverEvent,
+        fetch_now: Callable[[], None] | None,
         chance: Callable[[], float],
         on_error: Callable[[Exception], None],
-        fetch_now: Callable[[], None] | None = None,
     ) -> None:
-        """`fetch_now` fetches a git source at once."""
         self._settings = settings
-        self._fetch_now = fetch_now
         self._store = store
         self._metrics = metrics
         self._status = status
         self._deliver_observations = deliver
+        self._fetch_now = fetch_now
         self._on_error = on_error
         self._connections = connections_per_listener(settings.concurrency)
         self._sessions = Sessions()
@@ -125,26 +134,33 @@ class HttpService:
 
     @contextlib.asynccontextmanager
     async def _serve_events(self) -> AsyncIterator[str | None]:
-        settings = self._settings
-        secrets = secrets_of(settings.events_secret)
-        if not secrets:
+        """Serve the paths of EVENTS_LISTEN whose secret is set."""
+        routes = self._event_routes()
+        if not routes:
             yield None
             return
-        signature = EventSignature(
-            secrets=secrets,
-            header=settings.events_signature_header,
-            encoding=settings.events_signature_encoding,
-            prefix=settings.events_signature_prefix,
-        )
-        clock = self._status.clock
-        events = AssureEventEndpoint(
-            signature, self._store.inbox, self._deliver_observations, clock, self._metrics.received
-        )
-        host, port = settings.events_address
-        bounds = {"most": self._connections, "largest_body": MAX_BODY_BYTES}
+        host, port = self._settings.events_address
         dropped = partial(self._metrics.dropped, "events_listen")
-        async with serve(events.application(), host, port, "EVENTS_LISTEN", **bounds, dropped=dropped) as url:
+        app, most = application(routes), self._connections
+        async with serve(app, host, port, "EVENTS_LISTEN", most, _LARGEST_BODY, dropped) as url:
             yield url
+
+    def _event_routes(self) -> list[BaseRoute]:
+        settings, routes = self._settings, list[BaseRoute]()
+        if secrets := secrets_of(settings.events_secret):
+            signature = EventSignature(
+                secrets=secrets,
+                header=settings.events_signature_header,
+                encoding=settings.events_signature_encoding,
+                prefix=settings.events_signature_prefix,
+            )
+            inbox, deliver = self._store.inbox, self._deliver_observations
+            routes += AssureEventEndpoint(
+                signature, inbox, deliver, self._status.clock, self._metrics.received
+            ).routes()
+        if self._fetch_now is not None and (secrets := secrets_of(settings.source_hook_secret)):
+            routes += SourceHookEndpoint(secrets, self._fetch_now, self._metrics.hook_received).routes()
+        return routes
 
     @contextlib.asynccontextmanager
     async def _run_dispatchers(self) -> AsyncIterator[None]:

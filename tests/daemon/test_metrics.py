@@ -10,7 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from agent.core.answer import Operation
 from agent.core.drop_reasons import Dropped
 from agent.core.event_result import EventResult
+from agent.core.hook_result import HookResult
 from agent.core.record import HoldReason, Outcome, Phase
+from agent.core.source_revision import FetchFailure, RevisionRefusal
 from agent.platform.endpoint_health import EndpointCause
 from agent.platform.metric_tables import LISTENERS
 from tests.support.environment import World
@@ -46,6 +48,15 @@ NAMES = {
     "deliveries_pending",
     "source_files",
     "source_last_sync_timestamp_seconds",
+    "source_scan_complete",
+    "source_hooks",
+    "source_fetches",
+    "source_fetch_duration_seconds",
+    "source_interval_seconds",
+    "source_fetched_timestamp_seconds",
+    "source_fetch_failing",
+    "source_revision_refused",
+    "source_revision_timestamp_seconds",
     "start_budget_remaining",
     "circuit_open",
     "endpoint_trouble",
@@ -74,11 +85,12 @@ LABELS = {
     "process_type": {"document", "documentSelfie"},
     "outcome": set(Outcome),
     "operation": set(Operation),
-    "result": {"done", "refused", "busy", "unknown", *EventResult, "delivered", "failed", "dropped"},
-    "reason": {*HoldReason, *Dropped},
+    "result": {"done", "refused", "busy", "unknown", *EventResult, "delivered", "failed", "dropped"}
+    | {*HookResult, "ok", *FetchFailure},
+    "reason": {*HoldReason, *Dropped, *RevisionRefusal},
     "listener": set(LISTENERS),
     "endpoint": {"assure", "token"},  # and each sink, by a digest of its URL
-    "cause": set(EndpointCause),
+    "cause": {*EndpointCause, *FetchFailure},
     "version": {"0.1.0"},
 }
 

@@ -79,7 +79,12 @@ class Served:
 async def listener(most: int = 256, largest_body: int = 1000) -> AsyncIterator[Served]:
     served = Served()
     bounds = serve(
-        served.application(), "127.0.0.1", 0, most=most, largest_body=largest_body, dropped=served.dropped.append
+        served.application(),
+        "127.0.0.1",
+        0,
+        most=most,
+        largest_body={"/body": largest_body},
+        dropped=served.dropped.append,
     )
     async with bounds as url:
         served.port = int(url.rpartition(":")[2])

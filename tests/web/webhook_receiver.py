@@ -51,7 +51,7 @@ async def receiving() -> AsyncIterator[Receiver]:
         return Response()  # a client that follows the redirect gets a success
 
     app = Starlette(routes=[Route("/hook", post, methods=["POST"]), Route("/elsewhere", elsewhere)])
-    async with serve(app, "127.0.0.1", 0, largest_body=1_000_000) as url:
+    async with serve(app, "127.0.0.1", 0, largest_body={"/hook": 1_000_000}) as url:
         receiver.url = f"{url}/hook"
         yield receiver
 
