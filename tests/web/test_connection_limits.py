@@ -16,6 +16,7 @@ from agent.web.server import serve
 from tests.support.timeouts import PATIENT
 
 HURRIED = 0.2  # seconds that a stage may take, where its end is awaited
+LARGER = 300_000  # bytes of a body that one path accepts
 LARGE = b"x" * 4_000_000  # an answer that no buffer of the system holds
 GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"
@@ -43,7 +44,12 @@ class Served:
             return Response(LARGE)
 
         return Starlette(
-            routes=[Route("/healthz", healthz), Route("/body", body, methods=["POST"]), Route("/large", large)]
+            routes=[
+                Route("/healthz", healthz),
+                Route("/body", body, methods=["POST"]),
+                Route("/larger-body", body, methods=["POST"]),
+                Route("/large", large),
+            ]
         )
 
     @contextlib.asynccontextmanager
@@ -78,14 +84,8 @@ class Served:
 @contextlib.asynccontextmanager
 async def listener(most: int = 256, largest_body: int = 1000) -> AsyncIterator[Served]:
     served = Served()
-    bounds = serve(
-        served.application(),
-        "127.0.0.1",
-        0,
-        most=most,
-        largest_body={"/body": largest_body},
-        dropped=served.dropped.append,
-    )
+    bodies = {"/body": largest_body, "/larger-body": LARGER}
+    bounds = serve(served.application(), "127.0.0.1", 0, most=most, largest_body=bodies, dropped=served.dropped.append)
     async with bounds as url:
         served.port = int(url.rpartition(":")[2])
         yield served
@@ -146,6 +146,15 @@ async def test_a_body_is_given_up_to_one_byte_more_than_its_limit(served: Served
         assert b"read" in await served.answer(head + b"a" * length)
     assert served.bodies[0] == 1000
     assert served.bodies[1] > 1000
+
+
+async def test_each_path_has_its_own_limit(served: Served) -> None:
+    rest = b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % LARGER + b"a" * LARGER
+    assert b"read" in await served.answer(b"POST /larger-body" + rest)
+    assert served.bodies == [LARGER]
+    assert served.dropped == []
+    await served.answer(b"POST /body" + rest)
+    assert served.dropped == [Dropped.LARGE_BODY]
 
 
 @pytest.mark.parametrize(
