@@ -104,7 +104,7 @@ _NO_ALERT = (
 
 
 # Failures that raise an alert with other labels or values than its own test: series, the alert, its labels and value.
-_ALSO = (
+_ALSO: tuple[tuple[str, dict[str, str], str, dict[str, str], str], ...] = (
     (
         "a fetch that never ends raises an alert",
         {

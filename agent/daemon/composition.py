@@ -275,6 +275,7 @@ def build_web(
         circuit=health.circuit_reason,
         troubles=health.troubles,
         revision=common.revision,
+        web_page=settings.source_web_url,
     )
     return HttpService(
         settings,

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from agent.core.admission import ScanNote, ScanNoteKind
-from agent.core.record import Record
+from agent.core.record import Origin, Record
 from agent.ports.store import Attempt, FailedImageDeletion
 from agent.store.repository import load
 from agent.store.request_lists import RequestLists
@@ -90,6 +90,12 @@ class RequestQueries(RequestLists):
             HistoryEntry(seq=seq, at=at, type=kind, changes=orjson.loads(changes))
             for seq, at, kind, changes in reversed(self._query(sql, (uid, most)))
         ]
+
+    def origin(self, uid: str, generation: int) -> Origin | None:
+        """The origin of the file of a generation, as far as it is known."""
+        sql = "SELECT author, file_commit, signer FROM provenance WHERE uid = ? AND generation = ?"
+        row = self._row(sql, uid, generation)
+        return None if row is None else Origin(author=row[0], file_commit=row[1], signer=row[2])
 
     def attempts(self, uid: str, most: int) -> list[Attempt]:
         """The last attempts of a request, oldest first."""

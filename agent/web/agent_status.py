@@ -1,4 +1,4 @@
-"""The state of the running agent for the status page: readiness, pause, budget, circuit, answers of Assure."""
+"""The state of the running agent for the status page: readiness, pause, budget, circuit, answers of Assure, source."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ class StatusSnapshot:
     last_done: float | None
     last_trouble: tuple[float, str, str] | None  # when, the call, the result
     revision: RevisionState | None = None  # of a git source
+    web_page: str = ""  # SOURCE_WEB_URL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,8 @@ class AgentStatus:
     budget: Callable[[], tuple[int, int] | None]
     circuit: Callable[[], str | None]
     troubles: Callable[[], tuple[tuple[str, float, str], ...]] = tuple
-    revision: Callable[[], RevisionState | None] = lambda: None
+    revision: Callable[[], RevisionState | None] = lambda: None  # of a git source
+    web_page: str = ""  # SOURCE_WEB_URL
 
     def snapshot(self) -> StatusSnapshot:
         """The current state."""
@@ -55,4 +57,5 @@ class AgentStatus:
             last_done=self.recent_calls.last_done,
             last_trouble=self.recent_calls.last_trouble,
             revision=self.revision(),
+            web_page=self.web_page,
         )

@@ -1,5 +1,6 @@
 """The front page: held requests and their commands, running and waiting requests, outcomes, state of the agent."""
 
+import math
 from typing import Any
 
 from agent.store.readonly import ReadOnlyStore
@@ -7,6 +8,7 @@ from agent.views.phrases import system_error
 from agent.web.agent_status import StatusSnapshot
 from agent.web.filters import STATES
 from agent.web.recent_calls import HISTORY_MINUTES, RESULTS
+from agent.web.revision_card import revision_alarms, revision_card
 from agent.web.summaries import hold_summary, short_duration, summary_line, with_full_stop
 
 _MAX_HELD, _MAX_SHOWN = 5, 8
@@ -39,6 +41,7 @@ def overview(browsing: ReadOnlyStore, snapshot: StatusSnapshot) -> dict[str, Any
         "circuit": {"badge": "open" if snapshot.circuit else "closed", "says": ""},
         "budget": None if snapshot.budget is None else {"left": snapshot.budget[0], "limit": snapshot.budget[1]},
         "sources": sources,
+        "revision": None if snapshot.revision is None else revision_card(snapshot.revision, snapshot.web_page),
         "concerns": browsing.concerns(snapshot.now),
     }
 
@@ -66,7 +69,10 @@ def _alarms(browsing: ReadOnlyStore, snapshot: StatusSnapshot) -> list[dict[str,
     for name, begun, sentence in snapshot.troubles:
         says = f"Calls to {name} have failed for {short_duration(max(0.0, snapshot.now - begun))}: {sentence}."
         alarms.append({"says": says, "command": "assure-agent doctor"})
-    late = [source for source in browsing.sources() if snapshot.now - source.synced_at > 900 or not source.complete]
+    if snapshot.revision is not None:
+        alarms += revision_alarms(snapshot.revision, snapshot.now)
+    most = 900 if snapshot.revision is None else math.inf  # a git source without a new revision needs no scan
+    late = [source for source in browsing.sources() if snapshot.now - source.synced_at > most or not source.complete]
     for source in late:
         since = short_duration(max(0.0, snapshot.now - source.synced_at))
         says = f"The source {source.source} was last scanned {since} ago" + (

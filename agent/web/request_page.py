@@ -6,13 +6,14 @@ from shlex import quote
 from typing import Any
 
 from agent.core.effect import EffectKind
-from agent.core.record import Mode, Phase, Record, Result
+from agent.core.record import Mode, Origin, Phase, Record, Result
 from agent.ports.store import Attempt
 from agent.store.readonly import ReadOnlyStore
 from agent.store.request_queries import HistoryEntry
 from agent.views.explain import RequestContext, describe_state, next_step
 from agent.views.phrases import EFFECTS
 from agent.web.agent_status import StatusSnapshot
+from agent.web.revision_card import commit_link
 from agent.web.summaries import hold_summary, short_duration
 
 _MAX_ENTRIES, _MAX_ATTEMPTS = 300, 100
@@ -53,7 +54,7 @@ def request_page(browsing: ReadOnlyStore, snapshot: StatusSnapshot, uid: str) ->
         "attempts": [_attempt(attempt) for attempt in reversed(browsing.attempts(uid, _MAX_ATTEMPTS))],
         "history": [_entry(entry) for entry in reversed(entries)],
         "truncated": len(entries) == _MAX_ENTRIES,
-        "ids": list(_ids(record)),
+        "ids": list(_ids(record, browsing.origin(uid, record.generation), snapshot.web_page)),
         "commands_for": [f"assure-agent explain {quote(name)}", f"assure-agent describe {quote(name)} --remote"],
     }
 
@@ -158,13 +159,18 @@ def _result(result: Result) -> dict[str, Any]:
     }
 
 
-def _ids(record: Record) -> Iterator[tuple[str, str]]:
-    yield "uid", record.uid
+def _ids(record: Record, origin: Origin | None, web_page: str) -> Iterator[tuple[str, str, str | None]]:
+    """Each identifier with its name, and with a link for a commit."""
+    yield "uid", record.uid, None
     if record.opened_at is not None:
-        yield "external reference", record.reference
+        yield "external reference", record.reference, None
     if record.dossier_id is not None:
-        yield "dossier", record.dossier_id
+        yield "dossier", record.dossier_id, None
     if record.process_id is not None:
-        yield "process", record.process_id
-    if record.desired.commit is not None:
-        yield "commit", record.desired.commit + (" and changed" if record.desired.dirty else "")
+        yield "process", record.process_id, None
+    if (commit := record.desired.commit) is not None:
+        yield "commit", commit + (" and changed" if record.desired.dirty else ""), commit_link(web_page, commit)
+    if origin is not None and (commit := origin.file_commit) is not None:
+        yield "last commit of the file", commit, commit_link(web_page, commit)
+    if origin is not None and origin.signer is not None:
+        yield "signed by", origin.signer, None

@@ -1,7 +1,7 @@
 """The status page: /, /requests/{uid} and their assets. It is read-only and rendered by the server.
 
-Its only personal data are names and labels of requests and, under /refused, names of refused files. It shows no
-capture link. All text is escaped, and the content security policy allows only the page's own files.
+Its only personal data are names and labels of requests, the signers of commits and, under /refused, names of refused
+files. It shows no capture link. All text is escaped, and the content security policy allows only the page's own files.
 """
 
 import hashlib

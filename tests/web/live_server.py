@@ -54,6 +54,7 @@ class Served:
 
     url: str
     folder: Path
+    web_page: str = ""  # SOURCE_WEB_URL
     uids: dict[str, str] = field(default_factory=dict)
     observations: dict[str, Any] = field(default_factory=dict)
     clock: float = 0.0  # of the sessions, in seconds
@@ -118,10 +119,11 @@ def served(
     lives: list[Life],
     token: str = TOKEN,
     refusals: Sequence[Refused] = (("a.yaml", 1, 1, "no", "try", None),),
+    web_page: str = "",
 ) -> Iterator[Served]:
     """Serve while the block runs."""
-    found = Served("", folder, {life.record.name: life.record.uid for life in lives})
-    found.observations = {"ready": None, "paused": False, "budget": (42, 50), "circuit": None}
+    found = Served("", folder, web_page, {life.record.name: life.record.uid for life in lives})
+    found.observations = {"ready": None, "paused": False, "budget": (42, 50), "circuit": None, "revision": None}
     up, end = threading.Event(), threading.Event()
 
     async def run_server() -> None:  # in its own thread: where Playwright is up, this one has a loop already
@@ -166,4 +168,6 @@ def _status(found: Served) -> AgentStatus:
         paused=lambda: found.observations["paused"],
         budget=lambda: found.observations["budget"],
         circuit=lambda: found.observations["circuit"],
+        revision=lambda: found.observations["revision"],
+        web_page=found.web_page,
     )
