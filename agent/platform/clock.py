@@ -85,7 +85,7 @@ class SystemClock:
     ) -> None:
         self._wall = wall
         self._elapsed = elapsed = elapsed or _boot_time()
-        self._boot = _boot_id() if boot is None else boot
+        self._boot = boot_id() if boot is None else boot
         self._lock = threading.Lock()  # the source loop reads the clock in another thread
         self._read_at = elapsed()
         self._now = wall()
@@ -248,7 +248,7 @@ def _boot_time() -> Callable[[], float]:
     return time.monotonic
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
     """The id of this boot and its time namespace, which may shift boot time; empty if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()

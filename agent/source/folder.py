@@ -147,7 +147,7 @@ class Folder:
             return
         ignore = read_ignore(path, self._ignore)
         if isinstance(ignore, Fault):
-            yield self._unreadable(ignore)
+            yield self.unreadable(ignore)
             return
         self._ignore = ignore
         survey = self._survey(path) if gradually else None
@@ -199,9 +199,9 @@ class Folder:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 hint = "raise the limit of open files (LimitNOFILE, ulimit -n)"
             fault = Fault(file=SOURCE_FOLDER, message=f"the source folder {path} cannot be read", hint=hint)
-        return self._unreadable(fault)
+        return self.unreadable(fault)
 
-    def _unreadable(self, fault: Fault) -> Scan:
+    def unreadable(self, fault: Fault) -> Scan:
         """A scan that found nothing: the names of the last scan stay claimed."""
         self._folder_faults = (fault,)
         names = frozenset[str]().union(*(entry.names for entry in self._entries.values()))
