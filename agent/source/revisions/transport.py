@@ -1,0 +1,143 @@
+"""Ask the server for the head of the branch, its history, and blobs."""
+
+import contextlib
+import re
+from collections.abc import Collection, Sequence
+
+from agent.core.errors import AgentError
+from agent.core.source_revision import FetchFailure
+from agent.platform.trusted_files import read_trusted
+from agent.source.revisions.access import RepositoryAccess
+from agent.source.revisions.fetch_errors import FetchError, Result, failure_of
+from agent.source.revisions.git_process import Bounds, Git
+from agent.source.revisions.mirror_config import REMOTE, proxy_variables
+from agent.source.revisions.mirror_folder import MirrorFolder
+
+_OLDEST = (2, 34)  # the first git that verifies SSH signatures
+_MANY_PACKS = 100
+_FETCHED = "refs/assure/fetched"
+# On the command line, because git that only reads must not know that the server has the missing objects.
+_PROMISED = ("-c", f"remote.{REMOTE}.promisor=true", "-c", f"remote.{REMOTE}.partialCloneFilter=blob:none")
+_FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance")
+_HEAD = re.compile(r"([0-9a-f]{40}(?:[0-9a-f]{24})?)\t(.+)")
+
+
+class Transport:
+    """The exchange with the server. Every method blocks. Raises FetchError."""
+
+    def __init__(self, folder: MirrorFolder, git: Git, access: RepositoryAccess) -> None:
+        self._folder, self._git, self._access = folder, git, access
+        self._branch = f"refs/heads/{access.branch}"
+
+    def check(self) -> None:
+        """Raise FetchError if git is missing or too old, or if the branch has an impossible name."""
+        output, _ = self._git.run(("version",), self._bounds())
+        found = re.search(rb"(\d+)\.(\d+)", output)
+        if found is None or (int(found[1]), int(found[2])) < _OLDEST:
+            oldest = ".".join(map(str, _OLDEST))
+            raise FetchError(FetchFailure.NO_GIT, f"git {oldest} or newer is needed, found: {_shown(output)}")
+        _, result = self._git.run(("check-ref-format", self._branch), self._bounds())
+        if result.code != 0:
+            raise FetchError(FetchFailure.NO_BRANCH, f"{self._access.branch!r} cannot be the name of a branch")
+
+    def head(self) -> str:
+        """The commit of the branch on the server."""
+        output, _ = self._exchange(("ls-remote", "--quiet", REMOTE, self._branch))
+        for line in output.decode("utf-8", "replace").splitlines():
+            found = _HEAD.fullmatch(line)
+            if found is not None and found[2] == self._branch:
+                return found[1]
+        raise FetchError(FetchFailure.NO_BRANCH, self._without_branch())
+
+    def fetch(self, commit: str | None) -> str:
+        """Fetch a commit, or the branch."""
+        wanted = f"+{commit or self._branch}:{_FETCHED}"
+        command = (*_PROMISED, *_FETCH, "--force", "--filter=blob:none", REMOTE, wanted)
+        try:
+            self._exchange(command)
+        except FetchError as error:
+            digits = _other_digits(error, self._folder.digits)
+            if digits is None:
+                raise
+            self._folder.forget(digits)
+            self._exchange(command)
+        self._tidy()
+        output, result = self._git.run(("rev-parse", "--verify", _FETCHED), self._bounds())
+        if result.code != 0:
+            raise failure_of(result, FetchFailure.DAMAGED)
+        return output.decode("ascii").strip()
+
+    def fetch_objects(self, names: Sequence[str]) -> None:
+        """Fetch these objects in one exchange."""
+        command = ("-c", "fetch.negotiationAlgorithm=noop", *_PROMISED, *_FETCH, "--filter=blob:none", "--stdin")
+        self._exchange((*command, REMOTE), "".join(f"{name}\n" for name in names).encode())
+
+    def _exchange(self, arguments: Sequence[str], stdin: bytes = b"") -> tuple[bytes, Result]:
+        """Run a command that may use the network. Incomplete files are removed afterwards."""
+        secrets = self._secrets()
+        before = self._folder.pack_bytes()
+        bounds = Bounds(
+            seconds=self._access.timeout,
+            file_bytes=self._access.max_bytes,
+            exceeded=lambda: self._folder.pack_bytes() - before > self._access.max_bytes,
+        )
+        with self._folder.busy() as lock:
+            try:
+                output, result = self._git.run(
+                    arguments,
+                    bounds,
+                    stdin=stdin,
+                    protocol=self._access.protocol,
+                    variables=proxy_variables(self._access.proxy),
+                    held=(lock,),
+                )
+            finally:
+                self._folder.clean()
+        if result.stopped is not None or result.code != 0:
+            raise failure_of(result, secrets=secrets)
+        return output, result
+
+    def _secrets(self) -> Collection[str]:
+        """The credentials that a server could repeat. Raises FetchError if the token cannot be used."""
+        file, proxy = self._access.token_file, self._access.proxy
+        secrets = list(proxy_variables(proxy).values()) if proxy is not None else []
+        if file is None:
+            return secrets
+        try:
+            token = read_trusted(file, secret=True).decode("utf-8", "replace").strip()
+        except (OSError, AgentError) as error:
+            said = error.strerror if isinstance(error, OSError) else str(error)
+            raise FetchError(FetchFailure.AUTHENTICATION, f"SOURCE_TOKEN_FILE: {said}") from None
+        if not token or not token.isprintable():
+            raise FetchError(FetchFailure.AUTHENTICATION, f"SOURCE_TOKEN_FILE: {file} contains no token of one line")
+        return [*secrets, token]
+
+    def _without_branch(self) -> str:
+        """The sentence for a branch that is not there."""
+        output, _ = self._exchange(("ls-remote", "--quiet", "--symref", REMOTE, "HEAD"))
+        found = re.search(rb"^ref: refs/heads/(.+)\tHEAD$", output, re.MULTILINE)
+        if not output.strip():
+            return f"the repository has no branch {self._access.branch!r}; perhaps it is empty"
+        default = f"; its default branch is {_shown(found[1])!r}" if found is not None else ""
+        return f"the repository has no branch {self._access.branch!r}{default}"
+
+    def _tidy(self) -> None:
+        """Combine the packs when there are many. The mirror works without it, so a failure has no consequence."""
+        if self._folder.packs() <= _MANY_PACKS:
+            return
+        with contextlib.suppress(FetchError), self._folder.busy() as lock:
+            command = (*_PROMISED, "repack", "-a", "-d", "-l", "-q", "--no-write-bitmap-index")
+            self._git.run(command, self._bounds(), held=(lock,))
+            self._folder.clean()
+
+    def _bounds(self) -> Bounds:
+        return Bounds(seconds=self._access.timeout)
+
+
+def _other_digits(error: FetchError, digits: int) -> int | None:
+    """The length of the names of objects on the server, if the mirror has another one."""
+    return 104 - digits if "mismatched algorithms" in error.detail else None
+
+
+def _shown(output: bytes) -> str:
+    return output.decode("utf-8", "replace").strip()[:100]
