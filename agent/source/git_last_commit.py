@@ -37,6 +37,7 @@ class Lineage:
         self.head = head
         self.entries: dict[str, Entry] = {}  # of the files in the commit
         self.authors: dict[str, str] = {}
+        self.commits: dict[str, str] = {}  # the last commit that changed each file, in hexadecimal
         self.gaps: dict[str, Gap] = {}
         # a printable path with a backslash may be escaped, so the file cannot be found by it
         self._files = {file: os.fsencode(prefix + file) for file in files if "\\" not in file}
@@ -63,7 +64,7 @@ class Lineage:
         self.started = True
 
     def advance(self, objects: Objects, files: Collection[str]) -> None:
-        """Walk back until the authors of these files are known, or cannot be known. Raises TooLong."""
+        """Walk back until the last commits of these files are known, or cannot be known. Raises TooLong."""
         while self._queue and not self._open.isdisjoint(files):
             name = self._queue[0][1]
             commit, wanted = self._groups[name]
@@ -96,7 +97,9 @@ class Lineage:
             if given:
                 self._add(parent, before, given)
         touched = moves[-1][3] if moves else list(_files(wanted))
-        self.authors |= dict.fromkeys(touched, author(commit)) if touched else {}
+        if touched:
+            self.authors |= dict.fromkeys(touched, author(commit))
+            self.commits |= dict.fromkeys(touched, name.decode())
         self._open.difference_update(touched)
 
     def _pop(self, name: bytes) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -159,6 +159,19 @@ class Mirror:
     def objects(self) -> Path:
         """The folder of objects, which `agent.source.git_objects.Objects` can read."""
         return self._folder.objects
+
+    def run(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        variables: Mapping[str, str] | None = None,
+        codes: Sequence[int] = (0,),
+    ) -> bytes:
+        """The output of a git command that uses no network and ends with one of these codes. At most 16 MiB."""
+        output, result = self._git.run(arguments, self._bounds, stdin=stdin, variables=variables)
+        if result.stopped is not None or result.code not in codes:
+            raise failure_of(result, FetchFailure.DAMAGED)
+        return output
 
     def _tree(self, commit: str, path: str) -> str | None:
         """The tree of a folder in a commit."""
