@@ -151,7 +151,7 @@ class FolderScan:
     def _other(self, path: str, entry: os.DirEntry[str], pending: list[str]) -> None:
         """A link to a folder, a link without the name of a request file, or a file without one."""
         if not entry.is_symlink():
-            if is_near_miss(path):
+            if is_near_miss(entry.name):
                 self.passed_over.append(path)
             return
         try:
@@ -161,7 +161,7 @@ class FolderScan:
             return
         inside = self._root.rstrip("/") + "/"
         if not os.path.isdir(real):  # noqa: PTH112 - no Path objects here
-            if is_near_miss(path):
+            if is_near_miss(entry.name):
                 self.passed_over.append(path)
         elif real + "/" == inside:
             return

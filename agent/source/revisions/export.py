@@ -14,10 +14,11 @@ from agent.source.revisions.selection import LONGEST_TARGET, Changes, Kind
 from agent.source.yaml_reader import Limits
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGEST = 1 << 40  # bytes of a file without content
 
-# What the system says if two entries of a tree exclude each other, or if it cannot have a file of this name.
+# Errors of the system if two entries of a tree exclude each other, or if it cannot have a file of this name.
 _IMPOSSIBLE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ)
 
 
@@ -35,9 +36,11 @@ class ExportedFolder:
     """An open folder, to be filled. Paths are relative to it, with slashes, and contain no `..`. Raises OSError.
 
     It keeps the last folder open, and each one above it: entries in the order of their paths cost few system calls.
+    A file becomes a hard link if `twin` has the same content there.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, twin: "ExportedFolder | None" = None) -> None:
+        self._twin = twin
         self._names: list[bytes] = []
         self._open = [os.open(root, _FOLDER)]
         self._here = b""
@@ -52,6 +55,8 @@ class ExportedFolder:
     def write(self, path: bytes, content: bytes | int) -> None:
         """Write a new file, or one of this size without content, which needs no space."""
         folder, name = self._place(path)
+        if self._twin is not None and self._twin.lend(path, content, folder):
+            return
         file = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
         try:
             if isinstance(content, int):
@@ -62,6 +67,19 @@ class ExportedFolder:
                 rest = rest[os.write(file, rest) :]
         finally:
             os.close(file)
+
+    def lend(self, path: bytes, content: bytes | int, other: int) -> bool:
+        """Create a hard link in the folder `other` if the file has this content, or this size. False if it did not."""
+        try:
+            folder, name = self._place(path, create=False)
+            if not _equals(folder, name, content):
+                return False
+            os.link(name, name, src_dir_fd=folder, dst_dir_fd=other, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except OSError:  # no such file, or no hard links
+            return False
+        return True
 
     def link(self, path: bytes, target: bytes | None) -> None:
         """Create a symbolic link. One without a valid target leads to itself, so it leads nowhere."""
@@ -117,14 +135,19 @@ class ExportedFolder:
             self._names.pop()
 
 
-def apply(mirror: Mirror, changes: Changes, root: Path) -> None:
-    """Change the folder `root` from one revision to another. Links are written last. Raises FetchError and OSError."""
+def apply(mirror: Mirror, changes: Changes, root: Path, current: Path | None = None) -> None:
+    """Change the folder `root` from one revision to another. Symbolic links are written last.
+
+    A file that is the same in the folder `current` becomes a hard link. Raises FetchError and OSError.
+    """
     by_kind: dict[Kind, dict[str, list[bytes]]] = {kind: {} for kind in Kind}
     for path, entry in changes.written.items():
         by_kind[entry.kind].setdefault(entry.blob, []).append(path)
     files, links = by_kind[Kind.CONTENT], by_kind[Kind.LINK]
     mirror.fetch_blobs([*files, *links])
-    with ExportedFolder(root) as folder:
+    with contextlib.ExitStack() as stack:
+        twin = None if current is None else stack.enter_context(ExportedFolder(current))
+        folder = stack.enter_context(ExportedFolder(root, twin))
         _remove_all(folder, changes.removed)
         for path in changes.folders:
             folder.make_folder(path)
@@ -138,11 +161,8 @@ def apply(mirror: Mirror, changes: Changes, root: Path) -> None:
 
 def _contents(mirror: Mirror, paths: Mapping[str, list[bytes]], limit: int) -> Iterator[tuple[bytes, bytes | int]]:
     """The content of each path, or its size if it is above the limit."""
-    found = 0
-    for found, (blob, content) in enumerate(mirror.contents(paths, limit), 1):
+    for blob, content in mirror.contents(paths, limit):
         yield from ((path, content) for path in paths[blob])
-    if found != len(paths):
-        raise FetchError(FetchFailure.DAMAGED, "the repository lacks the content of a file")
 
 
 def _remove_all(folder: ExportedFolder, paths: Iterable[bytes]) -> None:
@@ -182,6 +202,14 @@ def _clone(source: int, target: int) -> None:
                 os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
             else:
                 os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+
+
+def _equals(folder: int, name: bytes, content: bytes | int) -> bool:
+    with os.fdopen(os.open(name, _FILE, dir_fd=folder), "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if isinstance(content, int):
+            return size == min(content, _LARGEST)
+        return size == len(content) and file.read() == content
 
 
 def _open_folder(name: bytes, above: int, create: bool) -> int:

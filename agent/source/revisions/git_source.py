@@ -30,7 +30,7 @@ _MANY_VERDICTS = 100
 class Refreshed:
     """The result of one refresh."""
 
-    head: str | None = None  # the commit of the branch on the server; None: the server did not tell it
+    head: str | None = None  # the commit of the branch on the server; None: it is not known
     published: bool = False  # the current folder is another revision now
     refused: tuple[str, RevisionRefusal, str] | None = None  # the revision, why, and the commit that is the reason
     failure: FetchFailure | None = None
@@ -95,7 +95,7 @@ class GitSource:
         home, path = settings.source_folder, settings.source_path.strip("/")
         access = RepositoryAccess.of(settings)
         mirror, folders = Mirror(home / "mirror.git", access), RevisionFolders(home, path)
-        # The agent wrote the files, into a folder of its own: nobody else can change them.
+        # The agent wrote the files, into a folder of its own: no other user can change them.
         folder = Folder(folders.current, settle=settle, foreign=settings.ignores_others, owners=Owners(exempt=True))
         signing = Signing.of(settings, mirror, home / "gpg")
         return cls(mirror, folders, folder, FetchedHead(home / "fetched", access), path, signing)

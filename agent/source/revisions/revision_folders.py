@@ -2,9 +2,9 @@
 
 A folder that is being written has a hidden name and is never scanned. The link is replaced in one step.
 
-The folder of a new revision is that of the revision before the current one, with the differences applied. A file that
-did not change remains the same file, so the next scan does not read it. After the first revision, `REVISION.spare` is a
-copy of its folder, with hard links, for the second one.
+The folder of a new revision is that of the revision before the current one, with the differences applied. Both share
+their files by hard links. A file that did not change remains the same file, so the next scan does not read it. After
+the first revision, `REVISION.spare` is a copy of its folder for the second one.
 
 Nothing is synced: after a crash of the machine, every folder is exported again.
 """
@@ -86,10 +86,12 @@ class RevisionFolders:
     def _export(self, mirror: Mirror, commit: str) -> None:
         if (base := self._spare()) is not None:
             try:
-                return self._update(mirror, base, commit)
+                self._update(mirror, base, commit)
             except FetchError as error:  # perhaps the old folder, or the old commit, is damaged
                 if error.failure not in _RETRIED:
                     raise
+            else:
+                return
         changes = compare({}, select_all(mirror, commit, self._path))
         with self._new_folder(commit, changes):
             self._writing.mkdir(0o700)
@@ -105,7 +107,7 @@ class RevisionFolders:
             changes = compare(before, select_all(mirror, commit, self._path))
         with self._new_folder(commit, changes):
             (self._folder / base).rename(self._writing)
-            apply(mirror, changes, self._writing)
+            apply(mirror, changes, self._writing, self.current.resolve())
 
     @contextlib.contextmanager
     def _new_folder(self, commit: str, changes: Changes) -> Iterator[None]:

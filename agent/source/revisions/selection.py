@@ -1,7 +1,7 @@
 """The entries of a revision that a scan reads: request files, links, the ignore list, and names that are near misses.
 
-A link may lead to an entry that the scan itself passes over. Such a file or folder is selected as well: the scan reads
-it through a link with the name of a request file, and otherwise only looks whether it exists.
+A link may lead to an entry that the scan itself passes over. Such a file or folder is selected as well. The scan reads
+its content only through a link with the name of a request file.
 """
 
 import os
@@ -24,11 +24,12 @@ _MOST_ENTRIES = 1_000_000
 _MOST_STEPS = 1_000_000  # parts of the paths of all links of a revision
 _MOST_LINKS = 40  # links that one link leads through, as in Linux
 
+_TWICE = "two entries of a folder have the same name"
 _FORBIDDEN = re.compile(rb"(?:^|/)(?:\.{0,2}|\.git)(?:/|$)", re.IGNORECASE)
 
 
 class Kind(Enum):
-    """What is written for an entry."""
+    """How an entry is exported."""
 
     CONTENT = "content"  # the file
     EMPTY = "empty"  # an empty file: the scan needs no more than its name
@@ -65,7 +66,7 @@ def select_all(mirror: Mirror, commit: str, path: str) -> dict[bytes, Selected]:
         if number == _MOST_ENTRIES:
             raise FetchError(FetchFailure.TOO_LARGE, f"the folder contains more than {_MOST_ENTRIES} entries")
         if entry.path in selected or entry.path in others:
-            raise FetchError(FetchFailure.DAMAGED, "two entries of a folder have the same name")
+            raise FetchError(FetchFailure.DAMAGED, _TWICE)
         found = _select(entry)
         if found is not None:
             selected[entry.path] = found
@@ -93,6 +94,8 @@ def select_changes(mirror: Mirror, old: str, new: str, path: str) -> Changes | N
         if entry is not None and (found := _select(entry)) is not None:
             if found.kind is Kind.LINK:
                 return None
+            if name in changes.written:
+                raise FetchError(FetchFailure.DAMAGED, _TWICE)
             changes.written[name] = found
     return changes
 
@@ -109,8 +112,7 @@ def compare(old: Mapping[bytes, Selected], new: Mapping[bytes, Selected]) -> Cha
 
 def is_selected_name(path: bytes) -> bool:
     """True if a file of this path is selected by its name."""
-    name = os.fsdecode(path.rpartition(b"/")[2])
-    return is_request_file(name) or path == os.fsencode(IGNORE_FILE) or is_near_miss(name)
+    return _is_read(path) or is_near_miss(os.fsdecode(path.rpartition(b"/")[2]))
 
 
 def _select(entry: TreeEntry) -> Selected | None:
