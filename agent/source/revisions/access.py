@@ -88,7 +88,7 @@ def _check(url: str) -> None:
             raise SettingsError(f"{setting}: the value is not a URL of a repository.", hint)
         return
     if parts.scheme not in ("https", "ssh", "file") or not url.startswith(f"{parts.scheme}://"):
-        raise SettingsError(f"{setting}: the scheme must be https, ssh or file, not {parts.scheme!r}.", hint)
+        raise SettingsError(f"{setting}: the scheme must be https, ssh or file, not {url.partition('://')[0]!r}.", hint)
     if parts.password is not None:
         raise SettingsError(
             f"{setting}: the URL contains a password, which would be visible to other users.",

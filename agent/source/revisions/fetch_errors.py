@@ -19,30 +19,69 @@ class FetchError(Exception):
 
 @dataclass(slots=True)
 class Result:
-    """The end of a command. `stopped` says why it was ended early."""
+    """The end of a command. `stopped` is the reason if the agent ended it early."""
 
     code: int = 0
     errors: str = ""  # standard error
-    stopped: FetchFailure | None = None
+    stopped: FetchError | None = None
+
+    @property
+    def failed(self) -> bool:
+        """True unless git ended by itself and reported success."""
+        return self.stopped is not None or self.code != 0
+
+
+# The first line that matches is the detail. A later cause is often the consequence of an earlier one.
+_CAUSES = (
+    (FetchFailure.DISK, r"No space left on device|Read-only file system|Disk quota exceeded|Input/output error"),
+    (
+        FetchFailure.DISK,
+        r"(?:unable to|could not|cannot) (?:create|open|write|append).*: (?:Permission denied|Not a dir)",
+    ),
+    (FetchFailure.TOO_LARGE, r"died of signal 25|File too large|[Oo]ut of memory|Cannot allocate memory"),
+    (FetchFailure.NO_GIT, r"cannot (?:run|exec) |remote helper|is not a git command"),
+    (FetchFailure.HOST_KEY, r"[Hh]ost key (?:is known|for .* has changed)"),
+    (FetchFailure.HOST_KEY, r"Host key verification failed|HOST IDENTIFICATION"),
+    (FetchFailure.DNS, r"[Cc]ould not resolve (?:host|proxy)|Name or service not known|name resolution"),
+    (FetchFailure.AUTHENTICATION, r"UNPROTECTED PRIVATE KEY|Load key .*|Identity file .* not accessible"),
+    (FetchFailure.AUTHENTICATION, r"Permission denied \(|Too many authentication failures|code 407|error: 40[137]\b"),
+    (FetchFailure.AUTHENTICATION, r"Authentication failed|could not read (?:Username|Password)"),
+    (FetchFailure.MOVED, r"error: 30\d\b|redirect"),
+    (FetchFailure.NOT_FOUND, r"error: 4(?:04|10)\b|repository '.*' not found|[Rr]epository not found"),
+    (FetchFailure.NOT_FOUND, r"not appear to be a git repository|is this a git repository"),
+    (FetchFailure.NO_BRANCH, r"couldn't find remote ref|no such remote ref"),
+    (FetchFailure.TLS, r"certificate|handshake|SSL (?:connection|routines)|PEM|private key|CAfile"),
+    (FetchFailure.NETWORK, r"error: (?:4\d\d|5\d\d)\b|[Cc]onnect(?:ion)?\b|recv error|RPC failed|early EOF|CONNECT"),
+    (FetchFailure.NETWORK, r"disconnect|hung up|Empty reply|Network is|No route|transfer closed|timed out|read error"),
+    (
+        FetchFailure.DAMAGED,
+        r"shallow|not our ref|unadvertised|bad object|corrupt|missing|unresolved delta|index-pack|necessary objects",
+    ),
+    (FetchFailure.DAMAGED, r"inflate|bad (?:pack|tree|ref|line)|invalid|malformed|pack has|protocol error|not a tree"),
+    (FetchFailure.NETWORK, r"Could not read from remote repository"),
+)
+_RULES = tuple((failure, re.compile(pattern)) for failure, pattern in _CAUSES)
 
 
 def failure_of(
     result: Result, otherwise: FetchFailure = FetchFailure.OTHER, secrets: Collection[str] = ()
 ) -> FetchError:
     """The error of a command that failed. `secrets` are blanked in its detail."""
-    return FetchError(result.stopped or otherwise, detail_of(result.errors, secrets))
+    if result.stopped is not None:
+        return result.stopped
+    lines = _lines(result.errors, secrets)
+    own = [line for line in lines if not line.startswith("remote: ")]
+    for failure, rule in _RULES:
+        for line in own:
+            if rule.search(line):
+                return FetchError(failure, line[:_LONGEST])
+    telling = [line for line in own if line.startswith(("fatal:", "error:"))]
+    return FetchError(otherwise, (telling or lines or [f"git ended with code {result.code}"])[0][:_LONGEST])
 
 
-def detail_of(errors: str, secrets: Collection[str] = ()) -> str:
-    """The most important line of the text."""
-    for secret in secrets:
-        errors = errors.replace(secret, "***") if secret else errors
-    lines = [line for line in map(_printable, errors.splitlines()) if line]
-    telling = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:"))]
-    return (telling or lines or [""])[0][:_LONGEST]
-
-
-def _printable(line: str) -> str:
-    """The line without control characters, and without the user information of URLs."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in line)
-    return re.sub(r"(?<=://)[^\s/@']*@", "", " ".join(shown.split()))
+def _lines(errors: str, secrets: Collection[str]) -> list[str]:
+    """The lines that are not empty, without control characters, secrets, and the user information of URLs."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        errors = errors.replace(secret, "***")
+    shown = ("".join(letter if letter.isprintable() else " " for letter in line) for line in errors.splitlines())
+    return [re.sub(r"(?<=://)[^\s/@']*@", "", " ".join(line.split())) for line in shown if line.strip(" @")]

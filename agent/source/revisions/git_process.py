@@ -165,12 +165,14 @@ def _watched(group: int, bounds: Bounds, said: IO[bytes], result: Result) -> Ite
     """Kill the group as soon as it exceeds a limit, and write the reason to the result."""
     ended, until = threading.Event(), monotonic() + bounds.seconds
 
-    def excess() -> FetchFailure | None:
+    def excess() -> FetchError | None:
         if monotonic() >= until:
-            return FetchFailure.TIMEOUT
+            return FetchError(FetchFailure.TIMEOUT, f"git did not end within {bounds.seconds:g} s")
         if bounds.exceeded():
-            return FetchFailure.TOO_LARGE
-        return FetchFailure.OTHER if os.fstat(said.fileno()).st_size > _MOST_ERRORS else None
+            return FetchError(FetchFailure.TOO_LARGE, "the server sent too much")
+        if os.fstat(said.fileno()).st_size > _MOST_ERRORS:
+            return FetchError(FetchFailure.OTHER, "the server sent too many messages")
+        return None
 
     def watch() -> None:
         while not ended.wait(min(_CHECK_SECONDS, max(0.0, until - monotonic()))):

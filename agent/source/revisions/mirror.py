@@ -12,7 +12,7 @@ from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.fetch_errors import FetchError, failure_of
 from agent.source.revisions.git_process import Bounds, Git
 from agent.source.revisions.mirror_folder import MirrorFolder
-from agent.source.revisions.transport import Transport
+from agent.source.revisions.transport import VERIFIED, Transport
 
 _ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _EMPTY_TREE = {
@@ -55,11 +55,7 @@ class Mirror:
         """Fetch the branch, or this commit, without blobs where the server allows it. Returns the commit."""
         if commit is not None and _ID.fullmatch(commit) is None:
             raise FetchError(FetchFailure.NOT_FOUND, f"{commit!r} is not the full name of a commit")
-        fetched = self._transport.fetch(commit)
-        kind, _ = self._read("cat-file", "-t", fetched)
-        if kind != b"commit\n":
-            raise FetchError(FetchFailure.DAMAGED, f"{fetched} is not a commit")
-        return fetched
+        return self._transport.fetch(commit)
 
     def keep(self, commit: str) -> None:
         """Protect this commit and its history from clean-up. Replaces the commit that was kept before."""
@@ -67,7 +63,7 @@ class Mirror:
 
     def has(self, commit: str) -> bool:
         """True if the mirror has this commit and all of its history."""
-        arguments = ("rev-list", "--quiet", f"{_named(commit)}^{{commit}}", "--not", "--glob=refs/assure/*")
+        arguments = ("rev-list", "--quiet", f"{_named(commit)}^{{commit}}", "--not", *VERIFIED)
         _, code = self._read(*arguments, codes=(0, 128))
         return code == 0
 
@@ -214,7 +210,7 @@ class Mirror:
         """Yields the output of a command that uses no network, as it comes."""
         with self._git.start(arguments, self._bounds, stdin=stdin) as (output, result):
             yield output
-        if result.stopped is not None or result.code != 0:
+        if result.failed:
             raise failure_of(result, FetchFailure.DAMAGED)
 
 

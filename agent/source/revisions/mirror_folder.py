@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -18,7 +18,7 @@ from agent.source.revisions.git_process import kill_group
 from agent.source.revisions.mirror_config import authorities, configuration
 
 _PATIENCE = 10.0  # seconds until a killed git must have ended
-_FORMS = {40: "sha1", 64: "sha256"}
+_FORMS = {"sha1": 40, "sha256": 64}  # digits of a name
 _LEFT_OVER = ("tmp_", ".tmp-")  # how git begins the names of files that it has not completed
 
 
@@ -38,19 +38,20 @@ class MirrorFolder:
             with self.busy():
                 self.clean()
             form = self._form.read_text() if self._form.exists() else ""
-            self._write(form if form in _FORMS.values() else "sha1")
+            self._write(form if form in _FORMS else "sha1")
 
-    def forget(self, digits: int) -> None:
-        """Forget all objects, because the repository names them with so many digits."""
+    def exchange_form(self) -> None:
+        """Forget all objects, because the repository uses the other hash function."""
         with _disk_errors(self.path):
+            form = "sha256" if self._form.read_text() == "sha1" else "sha1"
             for name in ("objects", "refs"):
                 shutil.rmtree(self.path / name, ignore_errors=True)
-            self._write(_FORMS[digits])
+            self._write(form)
 
-    @property
-    def digits(self) -> int:
-        """The length of the names of objects."""
-        return 64 if self._form.read_text() == "sha256" else 40
+    def remove_ref(self, name: str) -> None:
+        """Remove a ref, if it exists."""
+        with _disk_errors(self.path):
+            (self.path / name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[int]:
@@ -79,7 +80,7 @@ class MirrorFolder:
                     (Path(folder) / name).unlink(missing_ok=True)
         (self.path / "shallow").unlink(missing_ok=True)
         for ref in (self.path / "refs").glob("**/*"):
-            if ref.is_file() and len(ref.read_bytes().strip()) not in _FORMS:
+            if ref.is_file() and len(ref.read_bytes().strip()) not in _FORMS.values():
                 ref.unlink()  # empty since the machine stopped
 
     def pack_bytes(self) -> int:
@@ -90,9 +91,18 @@ class MirrorFolder:
                 total += entry.stat(follow_symlinks=False).st_size
         return total
 
-    def packs(self) -> int:
-        """The number of packs."""
-        return sum(entry.name.endswith(".pack") for entry in _scanned(self.objects / "pack"))
+    def packs(self) -> set[str]:
+        """The names of all packs."""
+        return {
+            entry.name.removesuffix(".pack") for entry in _scanned(self.objects / "pack") if entry.name[-5:] == ".pack"
+        }
+
+    def remove_packs(self, names: Collection[str]) -> None:
+        """Remove packs that arrived and cannot be used."""
+        with _disk_errors(self.path):
+            for name in names:
+                for path in (self.objects / "pack").glob(f"{name}.*"):
+                    path.unlink(missing_ok=True)
 
     def _write(self, form: str) -> None:
         """Write everything that git does not write itself."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from base64 import b64encode
 from collections.abc import Collection, Sequence
 
 from agent.core.errors import AgentError
@@ -15,10 +16,14 @@ from agent.source.revisions.mirror_folder import MirrorFolder
 
 _OLDEST = (2, 34)  # the first git that verifies SSH signatures
 _MANY_PACKS = 100
-_FETCHED = "refs/assure/fetched"
+_FETCHED, _ARRIVED = "refs/assure/fetched", "refs/assure/arrived"
+VERIFIED = (f"--exclude={_ARRIVED}", "--glob=refs/assure/*")  # commits whose history is complete
 # On the command line, because git that only reads must not know that the server has the missing objects.
 _PROMISED = ("-c", f"remote.{REMOTE}.promisor=true", "-c", f"remote.{REMOTE}.partialCloneFilter=blob:none")
 _FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance")
+_WRONG_FORM = r"mismatched algorithms"
+_INCOMPLETE = "this is not a commit with a complete history; perhaps the repository on the server is shallow"
+_NOT_SENT = r"not our ref|unadvertised object"
 _HEAD = re.compile(r"([0-9a-f]{40}(?:[0-9a-f]{24})?)\t(.+)")
 
 
@@ -51,21 +56,43 @@ class Transport:
 
     def fetch(self, commit: str | None) -> str:
         """Fetch a commit, or the branch."""
-        wanted = f"+{commit or self._branch}:{_FETCHED}"
+        wanted = f"+{commit or self._branch}:{_ARRIVED}"
         command = (*_PROMISED, *_FETCH, "--force", "--filter=blob:none", REMOTE, wanted)
+        self._folder.remove_ref(_ARRIVED)
+        known = self._folder.packs()
         try:
             self._exchange(command)
         except FetchError as error:
-            digits = _other_digits(error, self._folder.digits)
-            if digits is None:
+            if re.search(_WRONG_FORM, error.detail):
+                self._folder.exchange_form()
+                self._exchange(command)
+            elif commit is not None and re.search(_NOT_SENT, error.detail):
+                detail = f"the server does not send the commit {commit}: it has no such commit, or sends branches only"
+                raise FetchError(FetchFailure.NOT_FOUND, detail) from None
+            else:
                 raise
-            self._folder.forget(digits)
-            self._exchange(command)
+        fetched = self._verified(known)
         self._tidy()
-        output, result = self._git.run(("rev-parse", "--verify", _FETCHED), self._bounds())
-        if result.code != 0:
-            raise failure_of(result, FetchFailure.DAMAGED)
-        return output.decode("ascii").strip()
+        return fetched
+
+    def _verified(self, known: Collection[str]) -> str:
+        """The commit that arrived. If its history is not complete, its packs are removed, so that it can arrive again.
+
+        git itself accepts gaps: it would ask the server for the missing objects later.
+        """
+        output, arrived = self._git.run(("rev-parse", "--verify", "--quiet", f"{_ARRIVED}^{{commit}}"), self._bounds())
+        commit = output.decode("ascii").strip()
+        if not arrived.failed:
+            _, arrived = self._git.run(("rev-list", "--quiet", commit, "--not", *VERIFIED), self._bounds())
+        if not arrived.failed:
+            _, arrived = self._git.run(("update-ref", "--no-deref", _FETCHED, commit), self._bounds())
+        if arrived.failed:
+            self._folder.remove_ref(_ARRIVED)
+            self._folder.remove_packs(self._folder.packs() - set(known))
+            if arrived.stopped is not None:
+                raise arrived.stopped
+            raise FetchError(FetchFailure.DAMAGED, _INCOMPLETE)
+        return commit
 
     def fetch_objects(self, names: Sequence[str]) -> None:
         """Fetch these objects in one exchange."""
@@ -74,12 +101,12 @@ class Transport:
 
     def _exchange(self, arguments: Sequence[str], stdin: bytes = b"") -> tuple[bytes, Result]:
         """Run a command that may use the network. Incomplete files are removed afterwards."""
-        secrets = self._secrets()
-        before = self._folder.pack_bytes()
+        secrets, known, before = self._secrets(), self._folder.packs(), self._folder.pack_bytes()
+        most = self._access.max_bytes
         bounds = Bounds(
             seconds=self._access.timeout,
-            file_bytes=self._access.max_bytes,
-            exceeded=lambda: self._folder.pack_bytes() - before > self._access.max_bytes,
+            file_bytes=most,
+            exceeded=lambda: self._folder.pack_bytes() - before > most,
         )
         with self._folder.busy() as lock:
             try:
@@ -91,11 +118,15 @@ class Transport:
                     variables=proxy_variables(self._access.proxy),
                     held=(lock,),
                 )
+                received = self._folder.pack_bytes() - before
             finally:
                 self._folder.clean()
-        if result.stopped is not None or result.code != 0:
-            raise failure_of(result, secrets=secrets)
-        return output, result
+        if not result.failed:
+            return output, result
+        self._folder.remove_packs(self._folder.packs() - known)
+        if received >= most:
+            raise FetchError(FetchFailure.TOO_LARGE, f"the server sent more than {most} bytes")
+        raise failure_of(result, secrets=secrets)
 
     def _secrets(self) -> Collection[str]:
         """The credentials that a server could repeat. Raises FetchError if the token cannot be used."""
@@ -110,7 +141,8 @@ class Transport:
             raise FetchError(FetchFailure.AUTHENTICATION, f"SOURCE_TOKEN_FILE: {said}") from None
         if not token or not token.isprintable():
             raise FetchError(FetchFailure.AUTHENTICATION, f"SOURCE_TOKEN_FILE: {file} contains no token of one line")
-        return [*secrets, token]
+        pair = b64encode(f"{self._access.user}:{token}".encode()).decode("ascii")
+        return [*secrets, token, pair]
 
     def _without_branch(self) -> str:
         """The sentence for a branch that is not there."""
@@ -123,7 +155,7 @@ class Transport:
 
     def _tidy(self) -> None:
         """Combine the packs when there are many. The mirror works without it, so a failure has no consequence."""
-        if self._folder.packs() <= _MANY_PACKS:
+        if len(self._folder.packs()) <= _MANY_PACKS:
             return
         with contextlib.suppress(FetchError), self._folder.busy() as lock:
             command = (*_PROMISED, "repack", "-a", "-d", "-l", "-q", "--no-write-bitmap-index")
@@ -132,11 +164,6 @@ class Transport:
 
     def _bounds(self) -> Bounds:
         return Bounds(seconds=self._access.timeout)
-
-
-def _other_digits(error: FetchError, digits: int) -> int | None:
-    """The length of the names of objects on the server, if the mirror has another one."""
-    return 104 - digits if "mismatched algorithms" in error.detail else None
 
 
 def _shown(output: bytes) -> str:
