@@ -23,12 +23,12 @@ _IMPOSSIBLE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENA
 
 
 @contextlib.contextmanager
-def as_fetch_errors() -> Iterator[None]:
-    """Raise FetchError for an OSError: DAMAGED for a tree that no folder can represent, otherwise DISK."""
+def as_fetch_errors(impossible: FetchFailure = FetchFailure.DISK) -> Iterator[None]:
+    """Raise FetchError with DISK for an OSError; with `impossible` if the system cannot have such an entry."""
     try:
         yield
     except OSError as error:
-        failure = FetchFailure.DAMAGED if error.errno in _IMPOSSIBLE else FetchFailure.DISK
+        failure = impossible if error.errno in _IMPOSSIBLE else FetchFailure.DISK
         raise FetchError(failure, (error.strerror or type(error).__name__).lower()) from error
 
 

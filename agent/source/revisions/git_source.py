@@ -1,6 +1,6 @@
 """A git repository as a source of requests: refresh it, scan its current folder, and name the origin of its files."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -197,33 +197,34 @@ class GitSource:
 
     def _fall_back(self, result: Refreshed, acted: str | None, approved: str | None) -> Refreshed:
         """Publish the newest revision that the agent may act on, unless that is the current one already."""
-        try:
-            for commit in self._candidates(result, acted):
+        for commit in self._candidates(result, acted):
+            try:
+                is_current = self._revision is not None and self._revision.commit == commit
+                if not is_current and not self._mirror.has(commit):
+                    continue
                 if commit == acted or self._judge(commit, acted, approved) is None:
                     self._publish(commit)
                     return result
-            self._revision = None
-        except Exception as error:
-            if self._scannable() is None:
-                self._revision = None
-            if result.failure is None:
+            except Exception as error:
                 failed = _failed(error)
-                return replace(result, failure=failed.failure, detail=failed.detail)
+                if result.failure is None:
+                    result = replace(result, failure=failed.failure, detail=failed.detail)
+        self._revision = None
         return result
 
-    def _candidates(self, result: Refreshed, acted: str | None) -> Iterator[str]:
-        """The revisions that may be published instead of the head, and that the mirror has. The newest is first."""
-        found: list[str | None] = []
+    def _candidates(self, result: Refreshed, acted: str | None) -> Iterable[str]:
+        """The revisions that may be published instead of the head. The newest is first."""
+        found = [acted]
         if (fetched := self._fetched.commit) is not None:  # otherwise the folder may be of another repository
-            published = self._folders.published()
             refused = None if result.refused is None else result.refused[0]
             unusable = None if self._unusable is None else self._unusable[0]
-            found += [fetched if fetched not in (result.head, unusable) else None]
-            found += [published if published != refused else None]
-        for commit in dict.fromkeys([*found, acted]):
-            is_current = self._revision is not None and self._revision.commit == commit
-            if commit is not None and (is_current or self._mirror.has(commit)):
-                yield commit
+            published = self._folders.published()
+            found = [
+                fetched if fetched not in (result.head, unusable) else None,
+                published if published != refused else None,
+                acted,
+            ]
+        return dict.fromkeys(commit for commit in found if commit is not None)
 
     def _scannable(self) -> Revision | None:
         """The current revision; None if the agent may not act on it, or its folder is gone."""

@@ -113,7 +113,7 @@ class RevisionFolders:
     def _new_folder(self, commit: str, changes: Changes) -> Iterator[None]:
         """Give the folder that is written in this context its name, or remove it after a failure."""
         try:
-            with as_fetch_errors():
+            with as_fetch_errors(impossible=FetchFailure.DAMAGED):
                 yield
                 self._writing.rename(self._folder / commit)
         finally:
