@@ -1,5 +1,7 @@
-"""An agent with a git source: its start, what it says, and what an approval does. The server is a fake."""
+"""An agent with a git source: its start, what it says, and what an approval does. Most servers are fakes."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,14 +13,15 @@ from agent.source.git_provenance import Provenance
 from tests.daemon.test_metrics import get
 from tests.support.commands import BOTH, ask, execute_offline, refused
 from tests.support.environment import World
+from tests.support.git import commit, git, repository
 from tests.support.revisions import FakeGitSource
-from verification.builders.request_files import capture
+from verification.builders.request_files import capture, write
 
 URL = "https://git.example/team/requests.git"
 
 
 @pytest.fixture
-def git(world: World) -> FakeGitSource:
+def fake(world: World) -> FakeGitSource:
     world.git = FakeGitSource(world.folder / "state" / "agent.source")
     world.switches |= {"source_url": URL, "source_path": "kyc"}
     return world.git
@@ -41,11 +44,11 @@ def state(world: World) -> RevisionState:
 
 
 async def test_the_start_is_logged_with_the_repository_and_nothing_is_watched(
-    world: World, git: FakeGitSource, monkeypatch: pytest.MonkeyPatch
+    world: World, fake: FakeGitSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = list[object]()
     monkeypatch.setattr("agent.daemon.agent.watching", lambda *given: watched.append(given))
-    commit = git.push(files("a"))
+    commit = fake.push(files("a"))
     async with world.running(watch=True):
         assert world.record("a").desired.file == "a.yaml"
     (started,) = events(world, "started")
@@ -54,34 +57,34 @@ async def test_the_start_is_logged_with_the_repository_and_nothing_is_watched(
     assert watched == []
 
 
-async def test_without_a_revision_it_is_not_ready_and_names_the_cause(world: World, git: FakeGitSource) -> None:
-    git.failure = FetchFailure.AUTHENTICATION
+async def test_without_a_revision_it_is_not_ready_and_names_the_cause(world: World, fake: FakeGitSource) -> None:
+    fake.failure = FetchFailure.AUTHENTICATION
     async with world.running(http=True):
         ready = await get(world, "/readyz")
         cause = "the git server does not accept the credentials"
         assert (ready.status_code, ready.text) == (503, f"no revision of the source yet: {cause}\n")
-        git.failure = None
-        git.push(files("a"), refused=RevisionRefusal.UNSIGNED)
+        fake.failure = None
+        fake.push(files("a"), refused=RevisionRefusal.UNSIGNED)
         await world.clock.advance(40.0)
         assert "has no signature" in (await get(world, "/readyz")).text
-        git.push(files("a"))
+        fake.push(files("a"))
         await world.clock.advance(40.0)
         assert (await get(world, "/readyz")).status_code == 200
-        git.failure = FetchFailure.DNS
+        fake.failure = FetchFailure.DNS
         await world.clock.advance(40.0)
         assert (await get(world, "/readyz")).status_code == 200  # the last good revision counts
 
 
 async def test_a_start_without_the_server_continues_with_the_last_good_revision(
-    world: World, git: FakeGitSource
+    world: World, fake: FakeGitSource
 ) -> None:
-    git.push(files("a", "b"))
+    fake.push(files("a", "b"))
     async with world.running():
         pass
-    git.failure = FetchFailure.NETWORK
-    scans = git.scans
+    fake.failure = FetchFailure.NETWORK
+    scans = fake.scans
     async with world.running() as agent:
-        assert git.scans == scans + 1
+        assert fake.scans == scans + 1
         assert agent._health.not_ready_reason() is None
         assert {record.outcome for record in world.records().values()} == {None}
 
@@ -89,8 +92,8 @@ async def test_a_start_without_the_server_continues_with_the_last_good_revision(
 # -- run --once ------------------------------------------------------------------------------------------------------
 
 
-async def test_run_once_without_any_revision_ends_as_without_its_folder(world: World, git: FakeGitSource) -> None:
-    git.failure = FetchFailure.NOT_FOUND
+async def test_run_once_without_any_revision_ends_as_without_its_folder(world: World, fake: FakeGitSource) -> None:
+    fake.failure = FetchFailure.NOT_FOUND
     finished = await world.settle()
     world.git, world.switches = None, {}
     world.specs.rmdir()
@@ -101,28 +104,28 @@ async def test_run_once_without_any_revision_ends_as_without_its_folder(world: W
     assert failed["hint"]
 
 
-async def test_run_once_fetches_once_and_proves_an_absence_with_two_scans(world: World, git: FakeGitSource) -> None:
-    git.push(files("a", "b"))
+async def test_run_once_fetches_once_and_proves_an_absence_with_two_scans(world: World, fake: FakeGitSource) -> None:
+    fake.push(files("a", "b"))
     await world.settle()
-    git.push(files("a"))
-    git.refreshes.clear()
+    fake.push(files("a"))
+    fake.refreshes.clear()
     finished = await world.settle()
-    assert (len(git.refreshes), finished.refused, finished.unfinished) == (1, 0, False)
+    assert (len(fake.refreshes), finished.refused, finished.unfinished) == (1, 0, False)
     assert (world.record("a").outcome, world.record("b").outcome) == (None, Outcome.WITHDRAWN)
 
 
 # -- what it says ----------------------------------------------------------------------------------------------------
 
 
-async def test_each_failure_and_refusal_is_logged_once(world: World, git: FakeGitSource) -> None:
-    git.push(files("a"))
+async def test_each_failure_and_refusal_is_logged_once(world: World, fake: FakeGitSource) -> None:
+    fake.push(files("a"))
     async with world.running():
-        git.failure = FetchFailure.DNS
+        fake.failure = FetchFailure.DNS
         await world.clock.advance(100.0)
-        git.failure = FetchFailure.TLS
+        fake.failure = FetchFailure.TLS
         await world.clock.advance(100.0)
-        git.failure = None
-        forced = git.push(files("b"), refused=RevisionRefusal.NOT_DESCENDED)
+        fake.failure = None
+        forced = fake.push(files("b"), refused=RevisionRefusal.NOT_DESCENDED)
         await world.clock.advance(100.0)
     assert [entry["cause"] for entry in events(world, "a fetch failed")] == ["dns", "tls"]
     assert len(events(world, "the git source can be fetched again")) == 1
@@ -134,11 +137,11 @@ async def test_each_failure_and_refusal_is_logged_once(world: World, git: FakeGi
 # -- commands --------------------------------------------------------------------------------------------------------
 
 
-async def forced(world: World, git: FakeGitSource, refused: RevisionRefusal) -> tuple[str, str]:
+async def forced(world: World, fake: FakeGitSource, refused: RevisionRefusal) -> tuple[str, str]:
     """A revision that is refused after another was acted on."""
-    first = git.push(files("a"))
+    first = fake.push(files("a"))
     await world.settle()
-    second = git.push(files("a", "b"), refused=refused)
+    second = fake.push(files("a", "b"), refused=refused)
     await world.settle()
     assert state(world).refused is not None
     return first, second
@@ -146,9 +149,9 @@ async def forced(world: World, git: FakeGitSource, refused: RevisionRefusal) -> 
 
 @BOTH
 async def test_an_approval_names_the_revision_and_the_agent_acts_on_it(
-    world: World, git: FakeGitSource, through: str
+    world: World, fake: FakeGitSource, through: str
 ) -> None:
-    first, second = await forced(world, git, RevisionRefusal.NOT_DESCENDED)
+    first, second = await forced(world, fake, RevisionRefusal.NOT_DESCENDED)
     expected = f"it acts on revision {second[:12]}, although it does not descend from {first[:12]}"
     if through == "socket":
         async with world.running():
@@ -164,8 +167,8 @@ async def test_an_approval_names_the_revision_and_the_agent_acts_on_it(
     assert (acted.commit, state(world).refused) == (second, None)
 
 
-async def test_an_approval_says_that_a_signature_cannot_be_approved(world: World, git: FakeGitSource) -> None:
-    _, second = await forced(world, git, RevisionRefusal.UNKNOWN_SIGNER)
+async def test_an_approval_says_that_a_signature_cannot_be_approved(world: World, fake: FakeGitSource) -> None:
+    _, second = await forced(world, fake, RevisionRefusal.UNKNOWN_SIGNER)
     answer = await execute_offline(world, "approve")
     assert "a signature cannot be approved" in answer["message"]
     assert second[:12] in answer["message"]
@@ -173,13 +176,88 @@ async def test_an_approval_says_that_a_signature_cannot_be_approved(world: World
         assert reading.recall(MetaKey.REVISION_APPROVED) is None
 
 
-async def test_a_command_without_an_agent_reads_the_newest_revision(world: World, git: FakeGitSource) -> None:
-    git.push(files("a"))
+async def test_a_command_without_an_agent_reads_the_newest_revision(world: World, fake: FakeGitSource) -> None:
+    fake.push(files("a"))
     await world.settle()
-    git.refreshes.clear()
+    fake.refreshes.clear()
     assert (await execute_offline(world, "rerun", name="a"))["ok"]
-    assert len(git.refreshes) == 1
-    git.origins["a.yaml"] = Provenance(refusal=RevisionRefusal.UNSIGNED, file_commit="e" * 40)
+    assert len(fake.refreshes) == 1
+    fake.origins["a.yaml"] = Provenance(refusal=RevisionRefusal.UNSIGNED, file_commit="e" * 40)
     refused(await execute_offline(world, "rerun", "command-2", name="a"), "eeeeeeeeeeee has no signature")
     assert (await execute_offline(world, "pause", "command-3"))["ok"]
-    assert len(git.refreshes) == 2  # a command that needs no document asks no server
+    assert len(fake.refreshes) == 2  # a command that needs no document asks no server
+
+
+# -- a real repository -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clone(world: World) -> Path:
+    """A clone of the repository that the agent fetches."""
+    clone = repository(world.folder / "server")
+    world.switches |= {"source_url": f"file://{world.folder}/server/remote.git", "source_path": "kyc"}
+    return clone
+
+
+def push(clone: Path, *names: str) -> str:
+    """Let the branch have these requests and no other."""
+    shutil.rmtree(clone / "kyc", ignore_errors=True)
+    for name, text in files(*names).items():
+        write(clone / "kyc" / name, text)
+    write(clone / "elsewhere.yaml", f"{names}")
+    return commit(clone)
+
+
+async def test_pushes_reverts_and_forced_pushes_of_a_real_repository(world: World, clone: Path) -> None:
+    """[I1]"""
+    first = push(clone, "a", "b")
+    async with world.running() as agent:
+        assert world.records().keys() == {"a", "b"}
+        assert world.record("a").desired.commit == first
+        second = push(clone, "a", "b", "c", "d", "e")
+        await world.clock.advance(34.0)
+        assert world.records().keys() == {"a", "b", "c", "d", "e"}
+        git(clone, "revert", "--no-edit", "HEAD")
+        git(clone, "push", "-q", "origin", "main")
+        await world.clock.advance(68.0)
+        assert [world.record(name).outcome for name in "abcde"] == [None] * 2 + [Outcome.WITHDRAWN] * 3
+        reverted = git(clone, "rev-parse", "HEAD")
+        git(clone, "checkout", "-q", "--orphan", "other")
+        write(clone / "kyc/f.yaml", capture("f", suspend=True))
+        git(clone, "add", "-A")
+        git(clone, "commit", "-q", "-m", "another history")
+        git(clone, "push", "-q", "--force", "origin", "other:main")
+        await world.clock.advance(34.0)
+        assert (actual := state(world)).acted is not None and actual.refused is not None
+        assert (actual.acted.commit, actual.refused.reason) == (reverted, RevisionRefusal.NOT_DESCENDED)
+        assert "f" not in world.records()
+        answer = await ask(world, "approve")
+        assert actual.refused.revision[:12] in answer["message"]
+        await world.clock.advance(2.0)
+        assert "f" in world.records()
+        assert agent._health.not_ready_reason() is None
+    assert second not in repr(world.logs)  # 12 digits of each
+
+
+async def test_a_start_goes_on_after_an_end_between_publication_and_scan(world: World, clone: Path) -> None:
+    """[I1]"""
+    first = push(clone, "a")
+    async with world.running() as agent:
+        second = push(clone, "a", "b")
+        assert agent._revisions is not None
+        await agent._revisions.refresh()
+        assert (state(world).acted.commit, world.records().keys()) == (first, {"a"})  # type: ignore[union-attr]
+    (world.folder / "server/remote.git").rename(world.folder / "server/gone.git")
+    async with world.running():
+        assert state(world).acted.commit == second  # type: ignore[union-attr]
+        assert {name: record.outcome for name, record in world.records().items()} == {"a": None, "b": None}
+        assert state(world).failure is FetchFailure.NOT_FOUND
+
+
+async def test_an_unreachable_repository_that_was_never_fetched(world: World) -> None:
+    world.switches |= {"source_url": f"file://{world.folder}/none.git"}
+    finished = await world.settle()
+    assert finished.refused == 1
+    (failed,) = events(world, "the source cannot be read")
+    assert failed["error"]
+    assert [entry["cause"] for entry in events(world, "a fetch failed")] == ["not-found"]
