@@ -146,7 +146,7 @@ class Admission:
 
     def _leaves_nothing(self, seen: Scan, fresh: Sequence[Document]) -> bool:
         """True if another scan of the same files would change nothing. `fresh` are the documents of this scan."""
-        waits = self._absent or self._waiting or self.unresolved
+        waits = self._absent or self.unresolved  # a withdrawal that waits for approval is absent as well
         return seen.proves_absence and not waits and all(self._followed.get(one.name) is one for one in fresh)
 
     def _select_new(self, seen: Scan) -> list[Document]:

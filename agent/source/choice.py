@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 def source_of(settings: Settings, settle: float = SETTLE_SECONDS, checkout: bool = True) -> "FolderSource | GitSource":
     """The source that the settings name. It reads nothing before its first use.
 
-    A file is read once it has not changed for `settle` seconds. Without `checkout`, a folder has no provenance.
+    A file of a folder is read once it has not changed for `settle` seconds; those of a revision are complete. Without
+    `checkout`, a folder has no provenance.
     """
     if settings.source_url:
         from agent.source.revisions.git_source import GitSource  # a folder does not need it
 
-        return GitSource.of(settings, settle)
+        return GitSource.of(settings, settle=0)
     found = GitCheckout(settings.specs_dir) if checkout else None
     return FolderSource(Folder.of(settings, settle), found)

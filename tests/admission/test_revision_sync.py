@@ -374,11 +374,11 @@ async def test_the_source_is_not_read_while_it_is_fetched(loop: Loop) -> None:
 
 
 async def test_a_shutdown_waits_for_no_fetch_and_starts_no_scan(loop: Loop) -> None:
-    begun, go_on = threading.Event(), threading.Event()
+    begun, go_on, ended = threading.Event(), threading.Event(), list[bool]()
 
     def hangs() -> None:
         begun.set()
-        go_on.wait(20.0)
+        ended.append(go_on.wait(60.0))
 
     loop.restart()
     loop.source.during_refresh = hangs
@@ -386,7 +386,7 @@ async def test_a_shutdown_waits_for_no_fetch_and_starts_no_scan(loop: Loop) -> N
     await asyncio.to_thread(begun.wait, 20.0)
     loop.shutdown.request()
     await patiently(starting)
-    assert loop.source.scans == 1
+    assert (loop.source.scans, ended) == (1, [])
     go_on.set()
 
 

@@ -17,6 +17,7 @@ from tests.support.git import commit, git, repository
 from tests.support.revisions import FakeGitSource
 from verification.builders.request_files import capture, write
 
+SCAN_INTERVAL = 1234.0
 URL = "https://git.example/team/requests.git"
 
 
@@ -46,15 +47,17 @@ def state(world: World) -> RevisionState:
 async def test_the_start_is_logged_with_the_repository_and_nothing_is_watched(
     world: World, fake: FakeGitSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watched = list[object]()
+    watched, timers = list[object](), list[float]()
     monkeypatch.setattr("agent.daemon.agent.watching", lambda *given: watched.append(given))
+    monkeypatch.setattr("agent.daemon.scheduler.Scheduler.every", lambda _, seconds, __: timers.append(seconds))
     commit = fake.push(files("a"))
-    async with world.running(watch=True):
+    async with world.running(watch=True, scan_interval=SCAN_INTERVAL):
         assert world.record("a").desired.file == "a.yaml"
     (started,) = events(world, "started")
     assert (started["source"], started["branch"], started["path"]) == (URL, "main", "kyc")
     assert [entry["revision"] for entry in events(world, "acts on a revision")] == [commit[:12]]
     assert watched == []
+    assert timers and SCAN_INTERVAL not in timers
 
 
 async def test_without_a_revision_it_is_not_ready_and_names_the_cause(world: World, fake: FakeGitSource) -> None:
