@@ -5,8 +5,8 @@ withdrawals at once until an operator approves them. A file that is refused keep
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -26,6 +26,7 @@ from agent.source.folder import Scan
 from agent.source.git_provenance import Provenance
 from agent.source.loader import Document
 
+_FETCH_PATIENCE = 20.0  # seconds that a command waits for a fetch
 _CHUNK = 250  # documents per transaction: other commits run in between
 
 
@@ -83,6 +84,7 @@ class Admission:
         self._scan_notes: frozenset[ScanNote] | None = None  # as stored
         self._waiting: frozenset[str] = frozenset()  # uids whose withdrawal waits for approval
         self._scanning = asyncio.Lock()
+        self._fetching = False  # it is locked by a fetch
         self._applying = asyncio.Lock()
 
     async def scan(self, *, prune: bool = True, on_progress: Callable[[], None] | None = None) -> SyncResult:
@@ -140,9 +142,15 @@ class Admission:
         """A lock under which no document is admitted: an image is read before it is entered or after it is left."""
         return self._applying
 
-    def unread(self) -> AbstractAsyncContextManager[object]:
-        """A lock under which the source is not read, so that another revision of it can be published."""
-        return self._scanning
+    @asynccontextmanager
+    async def unread(self) -> AsyncIterator[None]:
+        """A lock under which the source is not read, so that another revision of it can be fetched and published."""
+        async with self._scanning:
+            self._fetching = True
+            try:
+                yield
+            finally:
+                self._fetching = False
 
     def _leaves_nothing(self, seen: Scan, fresh: Sequence[Document]) -> bool:
         """True if another scan of the same files would change nothing. `fresh` are the documents of this scan."""
@@ -160,9 +168,10 @@ class Admission:
     async def find_document(self, name: str, rerun: str | None) -> Desired:
         """The document of this name as it is in the source now; with `rerun` it has this rerun token.
 
-        Raises AgentError if the source has no valid document of this name, or the agent would refuse it.
+        Raises AgentError if the source has no valid document of this name, or the agent would refuse it. Raises it as
+        well if a fetch of the source takes long.
         """
-        async with self._scanning:
+        async with self._readable():
             document = (await asyncio.to_thread(self._source.scan)).documents.get(name)
             if document is None:
                 raise AgentError(
@@ -181,6 +190,22 @@ class Admission:
             if (fault := signature_fault(document, origin)) is not None:
                 raise AgentError(f"{fault}.", fault.hint)
             return replace(with_provenance(desired, origin), rerun=rerun or desired.rerun)
+
+    @asynccontextmanager
+    async def _readable(self) -> AsyncIterator[None]:
+        """Wait until the source can be read, and hold the lock. A server that hangs must not make a command hang."""
+        try:
+            async with asyncio.timeout(_FETCH_PATIENCE if self._fetching else None):
+                await self._scanning.acquire()
+        except TimeoutError:
+            raise AgentError(
+                "The agent is fetching the source, and the git server does not answer.",
+                "send the command again in a few minutes; `assure-agent doctor` examines the server",
+            ) from None
+        try:
+            yield
+        finally:
+            self._scanning.release()
 
     def _origin(self, file: str) -> Provenance | None:
         """The provenance of one file. Blocking."""

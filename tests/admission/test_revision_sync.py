@@ -373,6 +373,25 @@ async def test_the_source_is_not_read_while_it_is_fetched(loop: Loop) -> None:
     assert loop.source.scans == 2
 
 
+async def test_a_command_does_not_hang_with_the_server(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hangs() -> None:
+        begun.set()
+        go_on.wait(60.0)
+
+    monkeypatch.setattr("agent.admission.sync._FETCH_PATIENCE", 0.01)
+    loop.source.during_refresh = hangs
+    refreshing = asyncio.create_task(loop.sync.refresh())
+    await asyncio.to_thread(begun.wait, 20.0)
+    with pytest.raises(AgentError, match="does not answer"):
+        await loop.admission.find_document("a", None)
+    assert loop.source.scans == 1
+    go_on.set()
+    await patiently(refreshing)
+    assert (await loop.admission.find_document("a", None)).file == "a.yaml"
+
+
 async def test_a_shutdown_waits_for_no_fetch_and_starts_no_scan(loop: Loop) -> None:
     begun, go_on, ended = threading.Event(), threading.Event(), list[bool]()
 

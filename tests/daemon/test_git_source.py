@@ -1,6 +1,8 @@
 """An agent with a git source: its start, what it says, and what an approval does. Most servers are fakes."""
 
+import asyncio
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,24 @@ async def test_a_start_without_the_server_continues_with_the_last_good_revision(
         assert fake.scans == scans + 1
         assert agent._health.not_ready_reason() is None
         assert {record.outcome for record in world.records().values()} == {None}
+
+
+async def test_a_stop_does_not_wait_for_a_fetch(world: World, fake: FakeGitSource) -> None:
+    begun, go_on, ended = threading.Event(), threading.Event(), list[bool]()
+
+    def hangs() -> None:
+        begun.set()
+        ended.append(go_on.wait(60.0))
+
+    fake.push(files("a"))
+    async with world.running() as agent:
+        fake.during_refresh = hangs
+        world.clock.skip(2.0)  # more than the shortest pause
+        assert agent._revisions is not None
+        agent._revisions.fetch_now()
+        assert await asyncio.to_thread(begun.wait, 20.0)
+    assert ended == []
+    go_on.set()
 
 
 # -- run --once ------------------------------------------------------------------------------------------------------
