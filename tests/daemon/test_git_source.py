@@ -13,11 +13,11 @@ from agent.core.source_revision import FetchFailure, RevisionRefusal, RevisionSt
 from agent.ports import MetaKey
 from agent.source.git_provenance import Provenance
 from tests.daemon.test_metrics import get
-from tests.support.commands import BOTH, ask, execute_offline, refused
+from tests.support.commands import BOTH, OTHER, ask, execute_offline, refused
 from tests.support.environment import World
 from tests.support.git import commit, git, repository
 from tests.support.revisions import FakeGitSource
-from verification.builders.request_files import capture, write
+from verification.builders.request_files import capture, upload, write, write_pictures
 
 SCAN_INTERVAL = 1234.0
 URL = "https://git.example/team/requests.git"
@@ -26,6 +26,7 @@ URL = "https://git.example/team/requests.git"
 @pytest.fixture
 def fake(world: World) -> FakeGitSource:
     world.git = FakeGitSource(world.folder / "state" / "agent.source")
+    world.git.push({})
     world.switches |= {"source_url": URL, "source_path": "kyc"}
     return world.git
 
@@ -197,6 +198,33 @@ async def test_an_approval_says_that_a_signature_cannot_be_approved(world: World
     assert second[:12] in answer["message"]
     with world.reading() as reading:
         assert reading.recall(MetaKey.REVISION_APPROVED) is None
+
+
+async def test_an_answer_to_a_hold_counts_only_in_a_signed_file(world: World, fake: FakeGitSource) -> None:
+    """[I2] The answer starts a billable verification."""
+    images = write_pictures(world.images, "a")
+
+    async def pushed(refused: bool = False, **more: Any) -> None:
+        refusal = RevisionRefusal.UNKNOWN_SIGNER if refused else None
+        fake.origins["a.yaml"] = Provenance(commit="c" * 40, file_commit="e" * 40, refusal=refusal)
+        fake.push({"a.yaml": upload("a", images, **more)})
+        await world.clock.advance(34.0)
+
+    async with world.running() as agent:
+        await pushed()
+        await pushed(document_id=OTHER)
+        hold = world.record("a").hold
+        assert hold is not None
+        answer = {"assure-agent/resolve": f"retry@{hold.id}"}
+        await pushed(document_id=OTHER, annotations=answer, refused=True)
+        assert (world.record("a").generation, world.record("a").hold) == (1, hold)
+        assert agent._telemetry.last_sync is not None
+        assert ["is not allowed" in fault.message for fault in agent._telemetry.last_sync.refusals] == [True]
+        await pushed(document_id=OTHER, annotations=answer)
+        await world.clock.advance(34.0)
+        record = world.record("a")
+        assert (record.generation, record.outcome, record.desired.commit) == (2, Outcome.ACCEPTED, "c" * 40)
+    assert world.starts("a") == 2
 
 
 async def test_a_command_without_an_agent_reads_the_newest_revision(world: World, fake: FakeGitSource) -> None:
