@@ -39,7 +39,7 @@ class Provenance:
 
     @property
     def recorded(self) -> Origin | None:
-        """What the store keeps of it. None outside a checkout, and for an uncommitted file without a signer."""
+        """The part that the store keeps. None outside a checkout, and for an uncommitted file without a signer."""
         author = self.author or (f"not known ({self.gap})" if self.gap is not None else None)
         origin = Origin(author=author, file_commit=self.file_commit, signer=self.signer)
         return None if origin == Origin() else origin

@@ -12,11 +12,14 @@ import pytest
 from agent.core.record import Phase
 from agent.store.audit.checkpoints import checkpoint_path
 from agent.store.connection import sqlite3
+from agent.store.sqlite import SqliteStore
 from tests.cli.command_runner import Here
 from tests.support.environment import World, crowd
 from tests.support.faults import rule
 from tests.support.fixtures import Begin, begin, world
 from tests.support.git import commit, repository
+from verification.builders.lives import Life
+from verification.builders.records import ORIGIN, upload
 from verification.builders.request_files import write
 
 __all__ = ["begin", "world"]
@@ -153,6 +156,25 @@ async def test_who_asked_names_author_commit_and_times(begin: Begin, state: Here
         (2, "Ann Author", first, 1),
     ]
     assert all(row["asked"] <= row["billed"] < row["decided"] and row["outcome"] == "accepted" for row in rows)  # type: ignore[operator]
+
+
+async def test_who_asked_and_the_certificate_name_the_signer(world: World, state: Here) -> None:
+    """[I5]"""
+    world.state.parent.mkdir(exist_ok=True)
+    store = SqliteStore(world.state, None)
+    life = Life("u1", upload(file="a.yaml", origin=ORIGIN), name="a").until(Phase.DONE)
+    for step in life.steps:
+        await store.commit([step])
+    store.close()
+    (row,) = ask(state, "who-asked", "name=a")
+    assert (row["signed_by"], row["file_commit"], row["author"]) == (ORIGIN.signer, ORIGIN.file_commit, ORIGIN.author)
+    sentence = f"Commit {ORIGIN.file_commit}, signed by {ORIGIN.signer}, requested generation 1."
+    assert sentence in state("audit", "certificate", "a").out.splitlines()
+    (item,) = state("audit", "certificate", "a", "-o", "json").json["items"]
+    assert item["signed"] == [{"generation": 1, "fileCommit": ORIGIN.file_commit, "signedBy": ORIGIN.signer}]
+    (log,) = state("audit", "log", "a", "-o", "json").json["items"]
+    digest = log["events"][0]["changes"]["originDigests"]["1"]
+    assert f"originDigest of generation 1 {digest}" in state("audit", "log", "a").out
 
 
 async def test_deletions_lists_every_deletion_with_its_delay(world: World, state: Here) -> None:

@@ -57,6 +57,8 @@ def _text(one: "Certificate", now: float) -> Iterator[str]:
     yield f"Issued {issued} by assure-agent {__version__}, for the Assure account {one.account}."
     yield f"Request {called}, uid {one.uid}, {count_of(one.generations, 'generation')}."
     yield f"Its last outcome is {one.outcome}. According to Assure's answers, Assure keeps nothing of it."
+    for asked in one.signed:
+        yield f"Commit {asked.file_commit}, signed by {asked.signer}, requested generation {asked.generation}."
     if not one.dossiers and not one.orphans:
         yield "The agent created no dossier for it."
     for dossier in one.dossiers:
@@ -107,6 +109,10 @@ def _certificate_json(one: "Certificate", now: float) -> dict[str, Any]:
         "name": one.name,
         "generations": one.generations,
         "outcome": one.outcome,
+        "signed": [
+            {"generation": asked.generation, "fileCommit": asked.file_commit, "signedBy": asked.signer}
+            for asked in one.signed
+        ],
         "dossiers": [_dossier_json(dossier) for dossier in one.dossiers],
         "possibleOrphans": [
             {"reference": reference, "dossierId": dossier_id, "closed": format_optional_timestamp(closed_at)}

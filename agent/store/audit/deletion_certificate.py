@@ -1,5 +1,6 @@
 """The deletion certificate: a request's dossiers at Assure, their confirmed deletion, and the evidence."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,20 @@ class DeletedDossier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignedGeneration:
+    """A generation whose file was last changed by a signed commit. The agent verified the signature at admission."""
+
+    generation: int
+    file_commit: str
+    signer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """The certificate. `orphans` are the references of unanswered create calls, with the result for each."""
+    """The certificate. `orphans` are the references of unanswered create calls, with the result for each.
+
+    `signed` is empty once the request was forgotten.
+    """
 
     account: str | None  # base URL and client id
     simulated: bool  # by a sandbox: nothing of it happened at Assure
@@ -37,6 +50,7 @@ class Certificate:
     name: str | None
     generations: int
     outcome: str | None
+    signed: tuple[SignedGeneration, ...]
     dossiers: tuple[DeletedDossier, ...]
     orphans: tuple[tuple[str, str | None, float], ...]  # reference, dossier id when it showed, closed at
     events: int
@@ -81,6 +95,7 @@ def _certificate(
         name=subject.name,
         generations=row["generation"],
         outcome=row["outcome"],
+        signed=tuple(_signed_generations(connection, uid)),
         dossiers=tuple(_deleted_dossiers(entries)),
         orphans=tuple(_orphans(connection, uid, name_or_uid)),
         events=row["seq"],
@@ -88,6 +103,15 @@ def _certificate(
         last=entries[-1],
         checkpoint=next((line for line in effective(checkpoints) if line.event >= entries[-1].event), None),
     )
+
+
+def _signed_generations(connection: Connection, uid: str) -> Iterator[SignedGeneration]:
+    sql = (
+        "SELECT generation, file_commit, signer FROM provenance "
+        "WHERE uid = ? AND file_commit IS NOT NULL AND signer IS NOT NULL ORDER BY generation"
+    )
+    for generation, commit, signer in connection.execute(sql, (uid,)):
+        yield SignedGeneration(generation=generation, file_commit=commit, signer=signer)
 
 
 def _deleted_dossiers(entries: list[AuditEntry]) -> list[DeletedDossier]:

@@ -19,7 +19,7 @@ from agent.store.connection import Connection, is_damage, open_reader, reader, s
 OPEN = frozenset(
     {
         "requests", "events", "attempts", "starts", "reservations", "withdrawals", "orphans", "image_deletions",
-        "superseded_images", "provenance",
+        "superseded_images", "provenance", "source_revisions",
         "sources", "refusals", "counters", "request_counts", "commands", "labels", "receipts", "recoveries",
         "unclaimed_dossiers", "scan_notes",
         "sqlite_master", "sqlite_schema", "json_each", "json_tree",
