@@ -15,7 +15,8 @@ WORLD = "sandbox.json"  # the simulated account, next to the state file
 
 
 def reset(state: Path) -> None:
-    """Remove the state file, its key, mark, checkpoints, claims keys, replaced files, and the simulated account.
+    """Remove the state file, its key, mark, checkpoints, claims keys, replaced files, the simulated account, and the
+    mirror and revisions of a git source.
 
     Raises StoreForeign if the file is not from `run --sandbox`, and StoreLocked while an agent runs. Raises StoreError
     if another state file shares the folder and the key, or if a file cannot be removed.
@@ -51,6 +52,8 @@ def reset(state: Path) -> None:
 def _remove(state: Path, replaced: set[Path]) -> None:
     """Remove the state file last, so that an interrupted reset can be repeated."""
     shutil.rmtree(state.with_name("keys"), ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(state.with_suffix(".source"))
     logs = [state.with_name(state.name + suffix) for suffix in ("-wal", "-shm")]
     rest = [
         state.with_name("agent.key"),

@@ -3,6 +3,7 @@
 import orjson
 import pytest
 
+from agent.platform.settings import Settings
 from agent.sandbox import SandboxServer
 from tests.cli.command_runner import FREE_PORT, Here, finish, spawn
 from verification.builders.pictures import jpeg
@@ -72,6 +73,9 @@ def test_the_commands_find_the_store_of_the_demo_and_name_it(demo: Here) -> None
 
 
 def test_the_demo_runs_again_after_a_reset(demo: Here) -> None:
+    source = Settings(state_url=f"sqlite:///{demo.folder}/state/sandbox/agent.db").source_folder
+    (source / "mirror.git").mkdir(parents=True)
+    (source / "current").symlink_to("a" * 40)
     again = demo(*DEMO)
     assert "customer-a: accepted" not in again.out
     assert "sandbox reset" in again.out

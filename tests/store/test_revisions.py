@@ -179,3 +179,14 @@ def test_equal_arguments_write_nothing() -> None:
     values: tuple[Any, ...] = (True, refused(B, NOW), FetchFailure.NO_PATH)
     once = after_refresh(RevisionState(), NOW, *values)
     assert after_refresh(once, NOW + 1, *values) == once
+
+
+async def test_the_signer_of_an_earlier_revision_leaves_every_file(tmp_path: Path) -> None:
+    """[I6]"""
+    store = opened(tmp_path)
+    await scanned(store, NOW, acted(A))
+    await scanned(store, NOW + 1, acted(B, "bob@example.com SHA256:def"))
+    assert await store.tidy()
+    assert [path.name for path in tmp_path.iterdir() if b"alice@example.com" in path.read_bytes()] == []
+    assert store.revision_state("default").acted == acted(B, "bob@example.com SHA256:def")
+    store.close()
