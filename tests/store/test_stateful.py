@@ -16,18 +16,21 @@ from agent.core.effect import EffectKind
 from agent.core.errors import Impossible, StoreError
 from agent.core.machine import step
 from agent.core.observations import DocumentRemoved, EffectDelayed, EffectUnanswered, Resumed
-from agent.core.record import Phase, Record
+from agent.core.personal_data import without_origins
+from agent.core.record import Origin, Phase, Record
+from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionRefusal
 from agent.core.step import Step
 from agent.ports import Command
 from agent.store.audit.verify import verify
 from agent.store.connection import Connection, open_reader, sqlite3
 from agent.store.sqlite import SqliteStore
 from verification.builders.lives import DEFAULT_POLICY, LINK, Life
-from verification.builders.records import NOW, capture, upload
+from verification.builders.records import NOW, ORIGIN, capture, upload
 from verification.mutations import mutated
 
 from .support import opened
 
+COMMITS = st.sampled_from(["a" * 40, "b" * 40, "c" * 40])
 NEVER = 4e9  # seconds since the epoch: later than anything is due
 
 
@@ -48,6 +51,10 @@ class Storing(RuleBasedStateMachine):
         self.known: dict[str, Record] = {}
         self.admitted = self.commands = 0
         self.orphans: set[str] = set()
+        self.origins: dict[str, Origin] = {}  # by uid
+        self.acted: Revision | None = None
+        self.refused: str | None = None
+        self.failure: FetchFailure | None = None
 
     def teardown(self) -> None:
         self.store.close()
@@ -57,7 +64,7 @@ class Storing(RuleBasedStateMachine):
     def commit(self, *steps: Step) -> None:
         self.loop.run_until_complete(self.store.commit(steps))
         for one in steps:
-            self.known[one.record.uid] = one.record
+            self.known[one.record.uid] = without_origins(one.record)
             if one.orphan is not None:
                 self.orphans.add(one.orphan)
 
@@ -67,11 +74,18 @@ class Storing(RuleBasedStateMachine):
     def a_new_file(self) -> None:
         assert self.store.claim(NEVER, 10, set()) == []
 
-    @rule(target=lives, by_capture=st.booleans(), retention=st.sampled_from((0.0, 60.0)))
-    def admit(self, by_capture: bool, retention: float) -> Life:
-        wanted = (capture if by_capture else upload)(retention=retention)
+    @rule(
+        target=lives,
+        by_capture=st.booleans(),
+        retention=st.sampled_from((0.0, 60.0)),
+        origin=st.sampled_from((None, Origin(author="Bob"), ORIGIN)),
+    )
+    def admit(self, by_capture: bool, retention: float, origin: Origin | None = None) -> Life:
+        wanted = (capture if by_capture else upload)(retention=retention, file="a.yaml", origin=origin)
         self.admitted += 1
         life = Life(f"u{self.admitted}", wanted)
+        if origin is not None:
+            self.origins[life.record.uid] = origin
         self.commit(life.steps[0])
         return life
 
@@ -158,6 +172,26 @@ class Storing(RuleBasedStateMachine):
         if life.record.phase is Phase.DONE:
             self.loop.run_until_complete(self.store.forget(uid, NOW))
             self.known.pop(uid)
+            self.origins.pop(uid, None)
+
+    @rule(commit=COMMITS, failure=st.sampled_from((None, FetchFailure.DNS)))
+    def refresh_refused(self, commit: str, failure: FetchFailure | None) -> None:
+        """The server has this revision, and the agent may not act on it."""
+        refused = RefusedRevision(revision=commit, reason=RevisionRefusal.UNSIGNED, commit=commit, since=NOW)
+        self.loop.run_until_complete(self.store.record_refresh("default", NOW, True, refused, failure))
+        self.refused, self.failure = commit, failure
+
+    @rule(failure=st.sampled_from((None, FetchFailure.DNS)))
+    def refresh(self, failure: FetchFailure | None) -> None:
+        self.loop.run_until_complete(self.store.record_refresh("default", NOW, failure is None, None, failure))
+        self.refused, self.failure = self.refused if failure is not None else None, failure
+
+    @rule(commit=COMMITS)
+    def scan(self, commit: str) -> None:
+        self.acted = Revision(commit=commit, committed_at=NOW, signer=ORIGIN.signer)
+        scanned = self.store.record_scan("default", NOW, 1, True, 0, None, revision=self.acted)
+        self.loop.run_until_complete(scanned)
+        self.refused = None if self.refused == commit else self.refused
 
     @rule()
     def reopened(self) -> None:
@@ -180,6 +214,22 @@ class Storing(RuleBasedStateMachine):
     def it_knows_what_was_committed(self) -> None:
         for uid, record in self.known.items():
             assert self.store.get(uid) == record, "[I4]"
+
+    @invariant()
+    def it_knows_the_revision(self) -> None:
+        state = self.store.revision_state("default")
+        refused = state.refused and state.refused.revision
+        assert (state.acted, refused, state.failure) == (self.acted, self.refused, self.failure), "[I4]"
+
+    @invariant()
+    def it_knows_who_asked(self) -> None:
+        connection = open_reader(self.folder / "agent.db")
+        try:
+            rows = connection.execute("SELECT uid, author, file_commit, signer FROM provenance").fetchall()
+        finally:
+            connection.close()
+        found = {uid: Origin(author=author, file_commit=commit, signer=signer) for uid, author, commit, signer in rows}
+        assert found == self.origins, "[I5], and none of those that were forgotten [I6]"
 
     @invariant()
     def it_gives_out_what_is_due(self) -> None:
