@@ -67,7 +67,7 @@ class RefusedRevision:
 class RevisionState:
     """The state of a git source."""
 
-    acted: Revision | None = None  # the revision of the last complete scan
+    acted: Revision | None = None  # the revision that was scanned last
     acted_at: float | None = None  # when it was scanned first
     fetched_at: float | None = None  # when the server last reported its head
     refused: RefusedRevision | None = None

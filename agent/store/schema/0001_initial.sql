@@ -264,7 +264,7 @@ CREATE TABLE sources (
 -- personal data of the team; the next revision overwrites it.
 CREATE TABLE source_revisions (
     source          TEXT PRIMARY KEY,
-    revision        TEXT,                                -- the commit of the last complete scan
+    revision        TEXT,                                -- the commit that was scanned last
     committed_at    REAL,
     signer          TEXT,
     acted_at        REAL,                                -- when that commit was first scanned
