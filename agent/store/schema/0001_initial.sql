@@ -74,15 +74,15 @@ CREATE TABLE labels (
 ) WITHOUT ROWID;
 CREATE INDEX labels_by_uid ON labels (uid);
 
--- provenance: the origin of the file of each generation: the author of its last commit, and with SOURCE_VERIFY=each the
--- commit and its signer. `forget` erases it.
+-- provenance: the origin of the file of each generation. That is the author of its last commit, and with SOURCE_VERIFY=each
+-- the commit and its signer. `forget` erases it.
 CREATE TABLE provenance (
-    uid        TEXT NOT NULL REFERENCES requests (uid),
-    generation INTEGER NOT NULL CHECK (generation > 0),
-    file       TEXT NOT NULL,
-    author     TEXT,                                     -- null: git names none; a text also says why it is not known
+    uid         TEXT NOT NULL REFERENCES requests (uid),
+    generation  INTEGER NOT NULL CHECK (generation > 0),
+    file        TEXT NOT NULL,
+    author      TEXT,                                    -- as git has it, or why it is not known
     file_commit TEXT,                                    -- the commit that last changed the file
-    signer     TEXT,                                     -- its verified signer: who, and the fingerprint of the key
+    signer      TEXT,                                    -- its verified signer, with the fingerprint of the key
     PRIMARY KEY (uid, generation)
 ) WITHOUT ROWID;
 
