@@ -42,6 +42,7 @@ class HttpsServer:
 
     root: Path
     ca_file: Path
+    client_file: Path  # certificate and key
     port: int = 0
     credentials: tuple[str, str] | None = None  # user and password of Basic authentication
     answer: int | None = None  # answers every request with this status
@@ -49,7 +50,8 @@ class HttpsServer:
     body: bytes = b""  # of that answer
     cut_after: int | None = None  # ends a connection after so many bytes of a body
     hanging: threading.Event = field(default_factory=threading.Event)  # while set, no request is answered
-    reached: threading.Event = field(default_factory=threading.Event)  # a request has arrived
+    hangs_after: int = 0  # but so many of `received`
+    hung: threading.Event = field(default_factory=threading.Event)  # a request has waited
     received: list[tuple[str, str, int, int]] = field(default_factory=list)  # method, path, bytes in, bytes out
     authorizations: list[str] = field(default_factory=list)
 
@@ -59,15 +61,25 @@ class HttpsServer:
 
 
 @contextlib.contextmanager
-def https_server(root: Path, folder: Path, authority: trustme.CA | None = None) -> Iterator[HttpsServer]:
-    """Yields a running server on loopback. `folder` receives its certificate and the file of its authority."""
+def https_server(
+    root: Path, folder: Path, authority: trustme.CA | None = None, asks: bool = False
+) -> Iterator[HttpsServer]:
+    """Yields a running server on loopback. `folder` receives the files of its authority and of a client certificate.
+
+    `asks`: it serves only clients with that certificate.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     authority = authority or trustme.CA()
-    served = HttpsServer(root, folder / "ca.pem")
+    served = HttpsServer(root, folder / "ca.pem", folder / "client.pem")
     authority.cert_pem.write_to_path(served.ca_file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    authority.issue_cert("localhost", "127.0.0.1", "git.test").configure_cert(context)
+    authority.issue_cert(common_name="agent").private_key_and_cert_chain_pem.write_to_path(served.client_file)
+    served.client_file.chmod(0o600)
+    if asks:
+        context.load_verify_locations(served.ca_file)
+        context.verify_mode = ssl.CERT_REQUIRED
     listener = _Listener(("127.0.0.1", 0), type("Handler", (_Handler,), {"served": served}))
     listener.context = context
     served.port = listener.server_address[1]
@@ -100,8 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         served, body = self.served, self._body()
-        served.reached.set()
-        while served.hanging.is_set():
+        while served.hanging.is_set() and len(served.received) >= served.hangs_after:
+            served.hung.set()
             threading.Event().wait(0.02)
         given = self.headers.get("Authorization", "")
         served.authorizations.append(given)

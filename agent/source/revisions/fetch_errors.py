@@ -33,18 +33,22 @@ class Result:
 
 # The first line that matches is the detail. A later cause is often the consequence of an earlier one.
 _CAUSES = (
+    (FetchFailure.OTHER, r"dubious ownership"),
     (FetchFailure.DISK, r"No space left on device|Read-only file system|Disk quota exceeded|Input/output error"),
     (
         FetchFailure.DISK,
         r"(?:unable to|could not|cannot) (?:create|open|write|append).*: (?:Permission denied|Not a dir)",
     ),
     (FetchFailure.TOO_LARGE, r"died of signal 25|File too large|[Oo]ut of memory|Cannot allocate memory"),
-    (FetchFailure.NO_GIT, r"cannot (?:run|exec) |remote helper|is not a git command"),
+    (FetchFailure.NO_GIT, r"cannot (?:run|exec) |remote helper|is not a git command|ssh: (?:command )?not found"),
     (FetchFailure.HOST_KEY, r"[Hh]ost key (?:is known|for .* has changed)"),
     (FetchFailure.HOST_KEY, r"Host key verification failed|HOST IDENTIFICATION"),
     (FetchFailure.DNS, r"[Cc]ould not resolve (?:host|proxy)|Name or service not known|name resolution"),
     (FetchFailure.AUTHENTICATION, r"UNPROTECTED PRIVATE KEY|Load key .*|Identity file .* not accessible"),
-    (FetchFailure.AUTHENTICATION, r"Permission denied \(|Too many authentication failures|code 407|error: 40[137]\b"),
+    (
+        FetchFailure.AUTHENTICATION,
+        r"Permission denied \(|Too many authentication failures|(?:code|response) 407|error: 40[137]\b",
+    ),
     (FetchFailure.AUTHENTICATION, r"Authentication failed|could not read (?:Username|Password)"),
     (FetchFailure.MOVED, r"error: 30\d\b|redirect"),
     (FetchFailure.NOT_FOUND, r"error: 4(?:04|10)\b|repository '.*' not found|[Rr]epository not found"),
@@ -58,7 +62,7 @@ _CAUSES = (
         r"shallow|not our ref|unadvertised|bad object|corrupt|missing|unresolved delta|index-pack|necessary objects",
     ),
     (FetchFailure.DAMAGED, r"inflate|bad (?:pack|tree|ref|line)|invalid|malformed|pack has|protocol error|not a tree"),
-    (FetchFailure.NETWORK, r"Could not read from remote repository"),
+    (FetchFailure.NETWORK, r"Could not read from remote repository|unable to access"),
 )
 _RULES = tuple((failure, re.compile(pattern)) for failure, pattern in _CAUSES)
 

@@ -85,7 +85,7 @@ class Mirror:
         arguments += [_named(head), *([f"^{_named(commit)}"] if commit is not None else []), "--"]
         with self._reading([*arguments, *([folder] if folder else [])]) as output:
             families = [line.decode("ascii").split() for line in output]
-        doubtful = [family for family in families if len(family) != 2 or not folder]
+        doubtful = [family for family in families if len(family) > 2 or not folder]
         trees = self._trees({one for family in doubtful for one in family}, folder)
         unchanged = {family[0] for family in doubtful if _brings_nothing(family, trees)}
         return [family[0] for family in families if family[0] not in unchanged]
@@ -185,7 +185,8 @@ class Mirror:
         names = [f"{commit}:{folder}" if folder else f"{commit}^{{tree}}" for commit in asked]
         with self._reading(["cat-file", "--batch-check", "--buffer"], _lines(names)) as output:
             answers = [line.decode("utf-8", "replace").rsplit(" ", 2) for line in output]
-        return {commit: answer[0] for commit, answer in zip(asked, answers, strict=True) if answer[1:2] == ["tree"]}
+        found = zip(asked, answers, strict=True)
+        return {commit: answer[0] for commit, answer in found if _ID.fullmatch(answer[0]) is not None}
 
     def _sizes(self, blobs: Sequence[str]) -> Iterator[tuple[str, int | None]]:
         """The size of each blob in bytes; None if the mirror lacks it."""
