@@ -73,19 +73,20 @@ def failure_of(
     """The error of a command that failed. `secrets` are blanked in its detail."""
     if result.stopped is not None:
         return result.stopped
-    lines = _lines(result.errors, secrets)
+    lines = [line for line in result.errors.splitlines() if line.strip(" @")]
     own = [line for line in lines if not line.startswith("remote: ")]
     for failure, rule in _RULES:
         for line in own:
             if rule.search(line):
-                return FetchError(failure, line[:_LONGEST])
-    telling = [line for line in own if line.startswith(("fatal:", "error:"))]
-    return FetchError(otherwise, (telling or lines or [f"git ended with code {result.code}"])[0][:_LONGEST])
+                return FetchError(failure, _printable(line, secrets))
+    important = [line for line in own if line.startswith(("fatal:", "error:"))]
+    detail = (important or lines or [f"git ended with code {result.code}"])[0]
+    return FetchError(otherwise, _printable(detail, secrets))
 
 
-def _lines(errors: str, secrets: Collection[str]) -> list[str]:
-    """The lines that are not empty, without control characters, secrets, and the user information of URLs."""
+def _printable(line: str, secrets: Collection[str]) -> str:
+    """The line without secrets, control characters, and the user information of URLs."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        errors = errors.replace(secret, "***")
-    shown = ("".join(letter if letter.isprintable() else " " for letter in line) for line in errors.splitlines())
-    return [re.sub(r"(?<=://)[^\s/@']*@", "", " ".join(line.split())) for line in shown if line.strip(" @")]
+        line = line.replace(secret, "***")
+    words = "".join(letter if letter.isprintable() else " " for letter in line).split()
+    return re.sub(r"(?<=://)[^\s/@']*@", "", " ".join(words))[:_LONGEST]

@@ -12,7 +12,7 @@ from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.fetch_errors import FetchError, failure_of
 from agent.source.revisions.git_process import Bounds, Git
 from agent.source.revisions.mirror_folder import MirrorFolder
-from agent.source.revisions.transport import VERIFIED, Transport
+from agent.source.revisions.transport import KEPT, VERIFIED, Transport
 
 _ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _EMPTY_TREE = {
@@ -20,7 +20,6 @@ _EMPTY_TREE = {
     64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 }
 _MOST_ENTRIES = 5_000_000  # of one folder with all folders below it
-_KEPT = "refs/assure/kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,7 @@ class Mirror:
         """Create the mirror, or clean up after a process that was killed. Writes the configuration again."""
         self._folder.open()
         self._transport.check()
+        self._transport.mend()
 
     def remote_head(self) -> str:
         """The commit that the branch has on the server now: one `ls-remote`."""
@@ -59,7 +59,7 @@ class Mirror:
 
     def keep(self, commit: str) -> None:
         """Protect this commit and its history from clean-up. Replaces the commit that was kept before."""
-        self._read("update-ref", "--no-deref", _KEPT, _named(commit))
+        self._read("update-ref", "--no-deref", KEPT, _named(commit))
 
     def has(self, commit: str) -> bool:
         """True if the mirror has this commit and all of its history."""

@@ -87,10 +87,23 @@ def proxy_variables(proxy: Proxy | None) -> dict[str, str]:
     """The environment in which git uses the proxy. Other users cannot read it, unlike a process list."""
     if proxy is None:
         return {}
+    user, password = _credentials(proxy)
+    credentials = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user or password else ""
+    return {"https_proxy": proxy.url.replace("://", f"://{credentials}", 1)}
+
+
+def proxy_secrets(proxy: Proxy | None) -> list[str]:
+    """The texts that no error may contain."""
+    if proxy is None:
+        return []
+    _, password = _credentials(proxy)
+    return [proxy.authorization.removeprefix("Basic "), password, quote(password, safe="")]
+
+
+def _credentials(proxy: Proxy) -> tuple[str, str]:
     pair = b64decode(proxy.authorization.removeprefix("Basic ")).decode("utf-8", "replace")
     user, _, password = pair.partition(":")
-    credentials = f"{quote(user, safe='')}:{quote(password, safe='')}@" if pair else ""
-    return {"https_proxy": proxy.url.replace("://", f"://{credentials}", 1)}
+    return user, password
 
 
 def _of_folder(folder: str | None) -> bytes:

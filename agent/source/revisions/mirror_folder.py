@@ -119,7 +119,7 @@ class MirrorFolder:
         write_atomically(self.path / "HEAD", b"ref: refs/assure/none\n")
         write_atomically(self._form, form.encode())
         alternates = self.objects / "info/alternates"
-        if self._borrowed is None:
+        if self._borrowed is None or not self._borrowed.is_dir():
             alternates.unlink(missing_ok=True)
         else:
             write_atomically(alternates, os.fsencode(self._borrowed.absolute()) + b"\n")

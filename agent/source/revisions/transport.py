@@ -9,14 +9,15 @@ from agent.core.errors import AgentError
 from agent.core.source_revision import FetchFailure
 from agent.platform.trusted_files import read_trusted
 from agent.source.revisions.access import RepositoryAccess
-from agent.source.revisions.fetch_errors import FetchError, Result, failure_of
+from agent.source.revisions.fetch_errors import FetchError, failure_of
 from agent.source.revisions.git_process import Bounds, Git
-from agent.source.revisions.mirror_config import REMOTE, proxy_variables
+from agent.source.revisions.mirror_config import REMOTE, proxy_secrets, proxy_variables
 from agent.source.revisions.mirror_folder import MirrorFolder
 
 _OLDEST = (2, 34)  # the first git that verifies SSH signatures
 _MANY_PACKS = 100
-_FETCHED, _ARRIVED = "refs/assure/fetched", "refs/assure/arrived"
+_MANY_OBJECTS = 10_000  # of one exchange: the time that git needs grows with their square
+_FETCHED, _ARRIVED, KEPT = "refs/assure/fetched", "refs/assure/arrived", "refs/assure/kept"
 VERIFIED = (f"--exclude={_ARRIVED}", "--glob=refs/assure/*")  # commits whose history is complete
 # On the command line, because git that only reads must not know that the server has the missing objects.
 _PROMISED = ("-c", f"remote.{REMOTE}.promisor=true", "-c", f"remote.{REMOTE}.partialCloneFilter=blob:none")
@@ -45,9 +46,16 @@ class Transport:
         if result.code != 0:
             raise FetchError(FetchFailure.NO_BRANCH, f"{self._access.branch!r} cannot be the name of a branch")
 
+    def mend(self) -> None:
+        """Forget the refs whose commits are missing, so that these can arrive again."""
+        for ref in (_FETCHED, KEPT):
+            _, result = self._git.run(("rev-list", "--quiet", "--max-count=1", ref, "--"), self._bounds())
+            if result.code != 0 and result.stopped is None:
+                self._folder.remove_ref(ref)
+
     def head(self) -> str:
         """The commit of the branch on the server."""
-        output, _ = self._exchange(("ls-remote", "--quiet", REMOTE, self._branch))
+        output = self._exchange(("ls-remote", "--quiet", REMOTE, self._branch))
         for line in output.decode("utf-8", "replace").splitlines():
             found = _HEAD.fullmatch(line)
             if found is not None and found[2] == self._branch:
@@ -89,19 +97,25 @@ class Transport:
         if arrived.failed:
             self._folder.remove_ref(_ARRIVED)
             self._folder.remove_packs(self._folder.packs() - set(known))
-            if arrived.stopped is not None:
-                raise arrived.stopped
-            raise FetchError(FetchFailure.DAMAGED, _INCOMPLETE)
+            error = failure_of(arrived, FetchFailure.DAMAGED)
+            raise FetchError(FetchFailure.DAMAGED, _INCOMPLETE) if error.failure is FetchFailure.DAMAGED else error
         return commit
 
     def fetch_objects(self, names: Sequence[str]) -> None:
-        """Fetch these objects in one exchange."""
+        """Fetch these objects."""
         command = ("-c", "fetch.negotiationAlgorithm=noop", *_PROMISED, *_FETCH, "--filter=blob:none", "--stdin")
-        self._exchange((*command, REMOTE), "".join(f"{name}\n" for name in names).encode())
+        before = self._folder.pack_bytes()
+        for first in range(0, len(names), _MANY_OBJECTS):
+            lines = "".join(f"{name}\n" for name in names[first : first + _MANY_OBJECTS])
+            self._exchange((*command, REMOTE), lines.encode(), before)
 
-    def _exchange(self, arguments: Sequence[str], stdin: bytes = b"") -> tuple[bytes, Result]:
-        """Run a command that may use the network. Incomplete files are removed afterwards."""
-        secrets, known, before = self._secrets(), self._folder.packs(), self._folder.pack_bytes()
+    def _exchange(self, arguments: Sequence[str], stdin: bytes = b"", since: int | None = None) -> bytes:
+        """The output of a command that may use the network. Incomplete files are removed afterwards.
+
+        `since` is the size of all packs before the first of several commands that are limited together.
+        """
+        secrets, known = self._secrets(), self._folder.packs()
+        before = self._folder.pack_bytes() if since is None else since
         most = self._access.max_bytes
         bounds = Bounds(
             seconds=self._access.timeout,
@@ -122,7 +136,7 @@ class Transport:
             finally:
                 self._folder.clean()
         if not result.failed:
-            return output, result
+            return output
         self._folder.remove_packs(self._folder.packs() - known)
         if received >= most:
             raise FetchError(FetchFailure.TOO_LARGE, f"the server sent more than {most} bytes")
@@ -131,7 +145,7 @@ class Transport:
     def _secrets(self) -> Collection[str]:
         """The credentials that a server could repeat. Raises FetchError if the token cannot be used."""
         file, proxy = self._access.token_file, self._access.proxy
-        secrets = list(proxy_variables(proxy).values()) if proxy is not None else []
+        secrets = proxy_secrets(proxy)
         if file is None:
             return secrets
         try:
@@ -146,7 +160,7 @@ class Transport:
 
     def _without_branch(self) -> str:
         """The sentence for a branch that is not there."""
-        output, _ = self._exchange(("ls-remote", "--quiet", "--symref", REMOTE, "HEAD"))
+        output = self._exchange(("ls-remote", "--quiet", "--symref", REMOTE, "HEAD"))
         found = re.search(rb"^ref: refs/heads/(.+)\tHEAD$", output, re.MULTILINE)
         if not output.strip():
             return f"the repository has no branch {self._access.branch!r}; perhaps it is empty"

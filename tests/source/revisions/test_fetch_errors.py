@@ -16,6 +16,7 @@ from agent.platform.proxy import Proxy
 from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.fetch_errors import FetchError, Result, failure_of
 from agent.source.revisions.mirror import Mirror
+from tests.store.test_disk_full import in_little_room
 from tests.support.company_proxy import company_proxy
 from tests.support.git_servers import BareRepository, HttpsServer, https_server, make_ssh_key, needs_sshd, ssh_server
 
@@ -128,6 +129,9 @@ def test_a_server_that_repeats_the_token_does_not_get_it_logged(server: HttpsSer
     said = f"remote: token {TOKEN} is unknown\nfatal: repository 'https://me:{TOKEN}@host/{TOKEN}' not found\x1b[31m\n"
     error = failure_of(Result(128, said), secrets=[TOKEN])
     assert error.detail == "fatal: repository 'https://host/***' not found [31m"
+    short = failure_of(Result(128, said), secrets=["o"])
+    assert short.failure is FetchFailure.NOT_FOUND
+    assert "o" not in short.detail.replace("***", "")
 
 
 def test_an_authority_that_is_not_trusted(server: HttpsServer, tmp_path: Path) -> None:
@@ -276,6 +280,27 @@ def test_a_place_that_cannot_be_written(repository: BareRepository, tmp_path: Pa
     mirror = opened(tmp_path / "mirror.git", repository.url)
     shutil.rmtree(tmp_path / "mirror.git")
     assert both(mirror).failure is FetchFailure.DISK
+
+
+def test_a_full_disk(repository: BareRepository, tmp_path: Path) -> None:
+    repository.git("config", "uploadpack.allowFilter", "false")
+    small = repository.head()
+    repository.commit({"large": os.urandom(1_500_000)}, branch="large")
+    said = in_little_room(f"""
+from tests.source.revisions.mirrors import failure, opened
+def mirror(branch):
+    return opened(Path("/mnt/mirror.git"), {repository.url!r}, branch=branch)
+print(mirror("main").fetch())
+leave(600_000)
+print(failure(mirror("large").fetch).failure)
+print(os.statvfs("/mnt").f_bfree * os.statvfs("/mnt").f_frsize > 500_000)
+ballast.unlink()
+leave(0)
+print(failure(lambda: mirror("main")).failure)
+ballast.unlink()
+print(mirror("main").fetch(), mirror("main").has({small!r}), len(mirror("large").fetch()))
+""")
+    assert said == [small, "disk", "True", "disk", small, "True", "40"]
 
 
 @pytest.mark.parametrize(

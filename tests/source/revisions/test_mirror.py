@@ -248,21 +248,20 @@ def test_a_shallow_repository_is_refused_until_it_is_whole(repository: BareRepos
     assert len(mirror.commits_since(None, commit, "")) == 5
 
 
-def test_many_packs_are_combined(repository: BareRepository, tmp_path: Path) -> None:
+def test_many_packs_are_combined(repository: BareRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.source.revisions.transport._MANY_PACKS", 10)
     first = repository.commit({"a": "0"})
     mirror = opened(tmp_path / "mirror.git", repository.url)
     mirror.keep(mirror.fetch())
-    for number in range(1, 115):
+    for number in range(1, 15):
         head = repository.commit({"a": str(number)})
         assert mirror.fetch() == head
     packs = list((mirror.objects / "pack").glob("*.pack"))
-    assert 1 <= len(packs) < 50
+    assert 1 <= len(packs) < 10
     assert mirror.is_ancestor(first, head)
-    assert len(mirror.commits_since(None, head, "a")) == 115
+    assert len(mirror.commits_since(None, head, "a")) == 15
     mirror.fetch_blobs([entry.blob for entry in mirror.entries(head, "")])
-    assert [content for _, content in mirror.contents([entry.blob for entry in mirror.entries(head, "")], 9)] == [
-        b"114"
-    ]
+    assert [content for _, content in mirror.contents([entry.blob for entry in mirror.entries(head, "")], 9)] == [b"14"]
 
 
 _FETCHING = """
@@ -314,6 +313,33 @@ def test_a_fetch_ends_with_all_of_its_processes(
     eventually(lambda: not processes_with(tmp_path / "mirror.git/busy"))
     server.hanging.clear()
     assert mirror.fetch() == repository.head()
+
+
+def test_a_mirror_that_lost_its_objects_fetches_them_again(repository: BareRepository, tmp_path: Path) -> None:
+    first = repository.commit({"a": "1"})
+    mirror = opened(tmp_path / "mirror.git", repository.url)
+    mirror.keep(mirror.fetch())
+    for path in (mirror.objects / "pack").iterdir():
+        path.unlink()
+    second = repository.commit({"a": "2"})
+    mirror = opened(tmp_path / "mirror.git", repository.url)
+    assert not mirror.has(first)
+    assert mirror.fetch() == second
+    assert mirror.is_ancestor(first, second)
+
+
+def test_many_blobs_are_fetched_in_parts(
+    repository: BareRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.source.revisions.transport._MANY_OBJECTS", 10)
+    commit = repository.commit({str(number): os.urandom(20_000) for number in range(25)})
+    mirror = opened(tmp_path / "mirror.git", repository.url, max_bytes=300_000)
+    mirror.fetch()
+    blobs = [entry.blob for entry in mirror.entries(commit, "")]
+    assert failure(lambda: mirror.fetch_blobs(blobs)).failure is FetchFailure.TOO_LARGE
+    mirror = opened(tmp_path / "mirror.git", repository.url)
+    mirror.fetch_blobs(blobs)
+    assert {len(content) for _, content in mirror.contents(blobs, 30_000) if isinstance(content, bytes)} == {20_000}
 
 
 def test_an_iterator_that_is_not_finished_leaves_nothing(repository: BareRepository, tmp_path: Path) -> None:
