@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -29,6 +29,7 @@ class MirrorFolder:
         self.path, self.objects = path, path / "objects"
         self._access, self._borrowed = access, borrowed
         self._form = path / "form"  # the hash function of the repository
+        self._known = path / "known"  # while packs arrive: the names of those before
 
     def open(self) -> None:
         """Create the folder, or mend it. Writes the configuration again."""
@@ -37,6 +38,8 @@ class MirrorFolder:
             self.path.chmod(0o700)
             with self.busy():
                 self.clean()
+                if self._known.exists():
+                    self._remove_arrived()
             form = self._form.read_text() if self._form.exists() else ""
             self._write(form if form in _FORMS else "sha1")
 
@@ -97,12 +100,26 @@ class MirrorFolder:
             entry.name.removesuffix(".pack") for entry in _scanned(self.objects / "pack") if entry.name[-5:] == ".pack"
         }
 
-    def remove_packs(self, names: Collection[str]) -> None:
-        """Remove packs that arrived and cannot be used."""
+    @contextlib.contextmanager
+    def arriving(self) -> Iterator[None]:
+        """Keep the packs that arrive meanwhile only if nothing fails. After a kill, the next `open` removes them."""
         with _disk_errors(self.path):
-            for name in names:
+            write_atomically(self._known, "\n".join(self.packs()).encode())
+        try:
+            yield
+        except BaseException:
+            self._remove_arrived()
+            raise
+        with _disk_errors(self.path):
+            self._known.unlink()
+
+    def _remove_arrived(self) -> None:
+        with _disk_errors(self.path):
+            known = set(self._known.read_text().split("\n"))
+            for name in self.packs() - known:
                 for path in (self.objects / "pack").glob(f"{name}.*"):
                     path.unlink(missing_ok=True)
+            self._known.unlink()
 
     def _write(self, form: str) -> None:
         """Write everything that git does not write itself."""

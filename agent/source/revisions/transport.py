@@ -33,6 +33,7 @@ class Transport:
 
     def __init__(self, folder: MirrorFolder, git: Git, access: RepositoryAccess) -> None:
         self._folder, self._git, self._access = folder, git, access
+        self._most_packs = _MANY_PACKS
         self._branch = f"refs/heads/{access.branch}"
 
     def check(self) -> None:
@@ -64,30 +65,26 @@ class Transport:
 
     def fetch(self, commit: str | None) -> str:
         """Fetch a commit, or the branch."""
-        wanted = f"+{commit or self._branch}:{_ARRIVED}"
-        command = (*_PROMISED, *_FETCH, "--force", "--filter=blob:none", REMOTE, wanted)
+        command = (*_PROMISED, *_FETCH, "--force", REMOTE, f"+{commit or self._branch}:{_ARRIVED}")
         self._folder.remove_ref(_ARRIVED)
-        known = self._folder.packs()
-        try:
-            self._exchange(command)
-        except FetchError as error:
-            if re.search(_WRONG_FORM, error.detail):
-                self._folder.exchange_form()
+        with self._folder.arriving():
+            try:
                 self._exchange(command)
-            elif commit is not None and re.search(_NOT_SENT, error.detail):
-                detail = f"the server does not send the commit {commit}: it has no such commit, or sends branches only"
-                raise FetchError(FetchFailure.NOT_FOUND, detail) from None
-            else:
-                raise
-        fetched = self._verified(known)
+            except FetchError as error:
+                if re.search(_WRONG_FORM, error.detail):
+                    self._folder.exchange_form()
+                    self._exchange(command)
+                elif commit is not None and re.search(_NOT_SENT, error.detail):
+                    detail = f"the server does not send the commit {commit}: it has none, or sends branches only"
+                    raise FetchError(FetchFailure.NOT_FOUND, detail) from None
+                else:
+                    raise
+            fetched = self._verified()
         self._tidy()
         return fetched
 
-    def _verified(self, known: Collection[str]) -> str:
-        """The commit that arrived. If its history is not complete, its packs are removed, so that it can arrive again.
-
-        git itself accepts gaps: it would ask the server for the missing objects later.
-        """
+    def _verified(self) -> str:
+        """The commit that arrived, with a complete history. git itself accepts gaps, to be filled later."""
         output, arrived = self._git.run(("rev-parse", "--verify", "--quiet", f"{_ARRIVED}^{{commit}}"), self._bounds())
         commit = output.decode("ascii").strip()
         if not arrived.failed:
@@ -96,25 +93,25 @@ class Transport:
             _, arrived = self._git.run(("update-ref", "--no-deref", _FETCHED, commit), self._bounds())
         if arrived.failed:
             self._folder.remove_ref(_ARRIVED)
-            self._folder.remove_packs(self._folder.packs() - set(known))
             error = failure_of(arrived, FetchFailure.DAMAGED)
             raise FetchError(FetchFailure.DAMAGED, _INCOMPLETE) if error.failure is FetchFailure.DAMAGED else error
         return commit
 
     def fetch_objects(self, names: Sequence[str]) -> None:
         """Fetch these objects."""
-        command = ("-c", "fetch.negotiationAlgorithm=noop", *_PROMISED, *_FETCH, "--filter=blob:none", "--stdin")
+        command = ("-c", "fetch.negotiationAlgorithm=noop", *_PROMISED, *_FETCH, "--stdin")
         before = self._folder.pack_bytes()
         for first in range(0, len(names), _MANY_OBJECTS):
             lines = "".join(f"{name}\n" for name in names[first : first + _MANY_OBJECTS])
-            self._exchange((*command, REMOTE), lines.encode(), before)
+            with self._folder.arriving():
+                self._exchange((*command, REMOTE), lines.encode(), before)
 
     def _exchange(self, arguments: Sequence[str], stdin: bytes = b"", since: int | None = None) -> bytes:
         """The output of a command that may use the network. Incomplete files are removed afterwards.
 
         `since` is the size of all packs before the first of several commands that are limited together.
         """
-        secrets, known = self._secrets(), self._folder.packs()
+        secrets = self._secrets()
         before = self._folder.pack_bytes() if since is None else since
         most = self._access.max_bytes
         bounds = Bounds(
@@ -135,12 +132,11 @@ class Transport:
                 received = self._folder.pack_bytes() - before
             finally:
                 self._folder.clean()
-        if not result.failed:
-            return output
-        self._folder.remove_packs(self._folder.packs() - known)
-        if received >= most:
+        if received > most or (result.failed and received == most):
             raise FetchError(FetchFailure.TOO_LARGE, f"the server sent more than {most} bytes")
-        raise failure_of(result, secrets=secrets)
+        if result.failed:
+            raise failure_of(result, secrets=secrets)
+        return output
 
     def _secrets(self) -> Collection[str]:
         """The credentials that a server could repeat. Raises FetchError if the token cannot be used."""
@@ -168,13 +164,17 @@ class Transport:
         return f"the repository has no branch {self._access.branch!r}{default}"
 
     def _tidy(self) -> None:
-        """Combine the packs when there are many. The mirror works without it, so a failure has no consequence."""
-        if len(self._folder.packs()) <= _MANY_PACKS:
+        """Combine the packs when there are many. The mirror works without it, so a failure has no consequence.
+
+        It is tried again only when there are twice as many.
+        """
+        if len(self._folder.packs()) <= self._most_packs:
             return
         with contextlib.suppress(FetchError), self._folder.busy() as lock:
             command = (*_PROMISED, "repack", "-a", "-d", "-l", "-q", "--no-write-bitmap-index")
             self._git.run(command, self._bounds(), held=(lock,))
             self._folder.clean()
+        self._most_packs = max(_MANY_PACKS, 2 * len(self._folder.packs()))
 
     def _bounds(self) -> Bounds:
         return Bounds(seconds=self._access.timeout)

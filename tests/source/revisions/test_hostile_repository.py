@@ -228,7 +228,7 @@ def test_no_other_protocol_is_spoken(repository: BareRepository, program: Path, 
     repository.commit({"a": "a"})
     mirror = opened(tmp_path / "mirror.git", repository.url)
     config = tmp_path / "mirror.git/config"
-    config.write_text(config.read_text().replace(repository.url, f"ext::{program} %S"))
+    config.write_text(config.read_text().replace(repository.url, f"ext::{program} %S").replace('"never"', '"always"'))
     failure(mirror.fetch)
     failure(mirror.remote_head)
     assert not (tmp_path / "ran").exists()

@@ -248,20 +248,45 @@ def test_a_shallow_repository_is_refused_until_it_is_whole(repository: BareRepos
     assert len(mirror.commits_since(None, commit, "")) == 5
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_pack_with_a_gap_is_not_taken_for_a_history(repository: BareRepository, tmp_path: Path, killed: bool) -> None:
+    first = repository.commit({"a": "1"})
+    repository.commit({"a": "2"})
+    mirror = opened(tmp_path / "mirror.git", repository.url)
+    assert mirror.fetch(first) == first
+    third = repository.commit({"a": "3"})
+    if killed:  # while packs arrived
+        packs = [path.stem for path in (mirror.objects / "pack").glob("*.pack")]
+        (tmp_path / "mirror.git/known").write_text("\n".join(packs))
+    repository.git("pack-objects", "-q", str(mirror.objects / "pack/pack"), stdin=f"{third}\n".encode())
+    for path in (mirror.objects / "pack").glob("*.pack"):
+        path.with_suffix(".promisor").touch()
+    assert not mirror.has(third)
+    mirror = opened(tmp_path / "mirror.git", repository.url)
+    if killed:
+        assert mirror.fetch() == third
+        assert len(mirror.commits_since(None, third, "")) == 3
+    else:
+        assert failure(mirror.fetch).failure is FetchFailure.DAMAGED
+    assert mirror.has(first)
+
+
 def test_many_packs_are_combined(repository: BareRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.source.revisions.transport._MANY_PACKS", 10)
-    first = repository.commit({"a": "0"})
+    repository.commit({"old": "old"})
     mirror = opened(tmp_path / "mirror.git", repository.url)
-    mirror.keep(mirror.fetch())
+    first = mirror.fetch()
+    mirror.keep(first)
+    blobs = []
     for number in range(1, 15):
-        head = repository.commit({"a": str(number)})
+        head = repository.commit({"a": str(number), "old": None})
         assert mirror.fetch() == head
-    packs = list((mirror.objects / "pack").glob("*.pack"))
-    assert 1 <= len(packs) < 10
+        blobs += [entry.blob for entry in mirror.entries(head, "")]
+        mirror.fetch_blobs(blobs)
+    assert 1 <= len(list((mirror.objects / "pack").glob("*.pack"))) < 15
     assert mirror.is_ancestor(first, head)
-    assert len(mirror.commits_since(None, head, "a")) == 15
-    mirror.fetch_blobs([entry.blob for entry in mirror.entries(head, "")])
-    assert [content for _, content in mirror.contents([entry.blob for entry in mirror.entries(head, "")], 9)] == [b"14"]
+    assert len(mirror.commits_since(None, head, "")) == 15
+    assert [content for _, content in mirror.contents(blobs, 9)] == [b"%d" % number for number in range(1, 15)]
 
 
 _FETCHING = """
@@ -343,7 +368,11 @@ def test_many_blobs_are_fetched_in_parts(
 
 
 def test_an_iterator_that_is_not_finished_leaves_nothing(repository: BareRepository, tmp_path: Path) -> None:
-    commit = repository.commit({f"f/{number}": "x" for number in range(20_000)})
+    files = "".join(f"M 100644 inline f/{number}\ndata 1\nx\n" for number in range(20_000))
+    repository.git(
+        "fast-import", "--quiet", stdin=f"commit refs/heads/main\ncommitter A <a> 1 +0000\ndata 1\nc\n{files}".encode()
+    )
+    commit = repository.head() or ""
     mirror = opened(tmp_path / "mirror.git", repository.url)
     mirror.fetch()
     before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
