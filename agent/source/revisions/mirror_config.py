@@ -1,7 +1,6 @@
 """The configuration of the mirror: what git may do, the address of the repository, and the credentials for it."""
 
 import shlex
-import ssl
 from base64 import b64decode
 from collections.abc import Iterable
 from pathlib import Path
@@ -77,6 +76,8 @@ def authorities(ca_file: bytes) -> bytes:
 
     Raises OSError.
     """
+    import ssl  # imported late: only https needs it, and it is large
+
     paths = ssl.get_default_verify_paths()
     named = [path for path in (paths.cafile, *_BUNDLES) if path and Path(path).is_file()]
     found = Path(named[0]).read_bytes() if named else _of_folder(paths.capath)

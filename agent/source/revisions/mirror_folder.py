@@ -90,7 +90,7 @@ class MirrorFolder:
         """The size of all packs, with those that are arriving now."""
         total = 0
         for entry in _scanned(self.objects / "pack"):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 total += entry.stat(follow_symlinks=False).st_size
         return total
 
@@ -170,7 +170,7 @@ def _scanned(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return list(entries)
-    except FileNotFoundError:
+    except OSError:
         return []
 
 

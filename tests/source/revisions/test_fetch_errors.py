@@ -13,6 +13,7 @@ import trustme
 from agent.core.errors import SettingsError
 from agent.core.source_revision import FetchFailure
 from agent.platform.proxy import Proxy
+from agent.platform.settings import Settings
 from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.fetch_errors import FetchError, Result, failure_of
 from agent.source.revisions.mirror import Mirror
@@ -429,3 +430,22 @@ def test_addresses_that_the_agent_must_not_use(url: str) -> None:
 )
 def test_addresses_that_the_agent_can_use(url: str, protocol: str) -> None:
     assert RepositoryAccess(url=url, branch="main").protocol == protocol
+
+
+def test_the_settings_of_a_repository(tmp_path: Path) -> None:
+    known = {"proxy_url": "http://me@proxy.example:3128", "proxy_password": "secret", "no_proxy": ["inside.example"]}
+    urls = {"https://outside.example/x": True, "https://inside.example/x": False, "git@outside.example:x": False}
+    for url, by_proxy in urls.items():
+        settings = Settings(
+            source_url=url,
+            source_branch="requests",
+            source_max_bytes="1MiB",
+            source_timeout="10s",
+            source_token_file=tmp_path / "token",
+            **known,
+        )
+        access = RepositoryAccess.of(settings)
+        assert (access.proxy is not None) == by_proxy
+        assert (access.url, access.branch, access.max_bytes, access.timeout) == (url, "requests", 1 << 20, 10.0)
+        assert access.token_file == tmp_path / "token"
+        assert "secret" not in repr(access)

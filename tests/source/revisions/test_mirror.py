@@ -255,10 +255,11 @@ def test_a_pack_with_a_gap_is_not_taken_for_a_history(repository: BareRepository
     mirror = opened(tmp_path / "mirror.git", repository.url)
     assert mirror.fetch(first) == first
     third = repository.commit({"a": "3"})
+    objects = repository.git("rev-parse", third, f"{third}^{{tree}}", f"{third}:a") + "\n"
     if killed:  # while packs arrived
         packs = [path.stem for path in (mirror.objects / "pack").glob("*.pack")]
         (tmp_path / "mirror.git/known").write_text("\n".join(packs))
-    repository.git("pack-objects", "-q", str(mirror.objects / "pack/pack"), stdin=f"{third}\n".encode())
+    repository.git("pack-objects", "-q", str(mirror.objects / "pack/pack"), stdin=objects.encode())
     for path in (mirror.objects / "pack").glob("*.pack"):
         path.with_suffix(".promisor").touch()
     assert not mirror.has(third)
@@ -267,7 +268,8 @@ def test_a_pack_with_a_gap_is_not_taken_for_a_history(repository: BareRepository
         assert mirror.fetch() == third
         assert len(mirror.commits_since(None, third, "")) == 3
     else:
-        assert failure(mirror.fetch).failure is FetchFailure.DAMAGED
+        error = failure(mirror.fetch)
+        assert (error.failure, "complete history" in error.detail) == (FetchFailure.DAMAGED, True)
     assert mirror.has(first)
 
 
