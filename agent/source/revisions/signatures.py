@@ -18,8 +18,9 @@ from agent.source.revisions.fetch_errors import FetchError
 from agent.source.revisions.mirror import Mirror
 from agent.source.revisions.signers import CannotVerify, Signers
 
-_FORMAT = "%H%x00%G?%x00%GS%x00%GF"  # with -z, each field ends with a NUL
-_FIELDS = 4
+_FORMAT = "%H%x00%G?%x00%GS%x00%GF%x00%GG"  # with -z, each field ends with a NUL
+_FIELDS = 5
+_OTHER_USE = "not permitted for use in signature namespace"  # ssh-keygen about a key that may sign, but no commits
 _TOGETHER = 100  # commits of one process
 _SECONDS = 120.0  # for all commits of one call
 _REMEMBERED_SECONDS = 600.0  # a key in a keyring expires with time
@@ -63,7 +64,7 @@ class SignatureVerifier:
         allowed_signers: Path | None,
         revoked_signers: Path | None,
         keyring: Path | None,
-        folder: Path,  # ours alone: copies of the files, and gpg's own files
+        folder: Path,  # of the agent alone: copies of the files, and gpg's own files
     ) -> None:
         self._mirror = mirror
         self._signers = Signers(allowed_signers, revoked_signers, keyring, folder)
@@ -169,9 +170,9 @@ class SignatureVerifier:
         if len(fields) != _FIELDS * len(commits):
             return
         for at, commit in enumerate(commits):
-            named, letter, name, key = fields[_FIELDS * at : _FIELDS * (at + 1)]
+            named, letter, name, key, text = fields[_FIELDS * at : _FIELDS * (at + 1)]
             if named == commit:
-                yield commit, _Answer(letter, name, key)
+                yield commit, _Answer("U" if letter == "B" and _OTHER_USE in text else letter, name, key)
 
     def _signature(self, answer: _Answer) -> Signature:
         if answer.letter == "G":
