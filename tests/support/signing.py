@@ -12,7 +12,6 @@ from time import sleep
 
 from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.mirror import Mirror
-from tests.support.git import repository
 from verification.builders.request_files import write
 
 _PLAIN = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "GNUPG", "SSH_"))} | {
@@ -101,9 +100,13 @@ def gpg(home: Path, *arguments: str, given: str = "") -> str:
 class SignedRepository:
     """A clone with commits by keys, pushed to a bare repository, and a mirror of that."""
 
-    def __init__(self, folder: Path) -> None:
-        self.clone = repository(folder / "repository")
-        access = RepositoryAccess(url=f"file://{folder}/repository/remote.git", branch="main")
+    def __init__(self, folder: Path, form: str = "sha1") -> None:
+        self.clone = folder / "repository/clone"
+        remote = folder / "repository/remote.git"
+        run("git", "init", "-q", "--bare", f"--object-format={form}", str(remote))
+        run("git", "-c", "init.defaultBranch=main", "init", "-q", f"--object-format={form}", str(self.clone))
+        self.git("remote", "add", "origin", str(remote))
+        access = RepositoryAccess(url=f"file://{remote}", branch="main")
         self.mirror = Mirror(folder / "mirror.git", access)
         self.mirror.open()
 

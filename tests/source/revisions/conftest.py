@@ -11,21 +11,20 @@ from tests.support.signing import SignedRepository, certified, gpg_home, gpg_key
 
 @pytest.fixture(scope="session")
 def ssh(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """ssh keys: alice, bob, other, and with certificates by `authority`: carol, and the expired dora."""
+    """ssh keys. Those of carol and dora have certificates by `authority`; that of dora has expired."""
     folder = tmp_path_factory.mktemp("ssh")
-    keys = {name: ssh_key(folder, name) for name in ("alice", "bob", "other", "authority")}
+    keys = {name: ssh_key(folder, name) for name in ("alice", "bob", "other", "expired", "revoked", "authority")}
     keys["carol"] = certified(folder, "carol", "authority", "carol@example.com")
     keys["dora"] = certified(folder, "dora", "authority", "dora@example.com", "-V", "20200101:20210101")
     return SimpleNamespace(**keys, folder=folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pgp() -> Iterator[SimpleNamespace]:
-    """OpenPGP keys: alice, bob, other, and the expired and the revoked one."""
+    """OpenPGP keys: alice, bob, other, and two that the test lets expire or revokes."""
     with gpg_home() as home:
-        keys = {name: gpg_key(home, f"{name.title()} <{name}@example.com>") for name in ("alice", "bob", "other")}
-        keys["expired"] = gpg_key(home, "Expired <expired@example.com>")
-        keys["revoked"] = gpg_key(home, "Revoked <revoked@example.com>")
+        names = ("alice", "bob", "other", "expired", "revoked")
+        keys = {name: gpg_key(home, f"{name.title()} <{name}@example.com>") for name in names}
         yield SimpleNamespace(**keys, home=home)
 
 

@@ -280,6 +280,20 @@ def test_a_hostile_signature_is_refused_and_harms_no_other_commit(
     assert {found[commit].signer for commit in good} == {f"alice@example.com {ssh.alice.fingerprint}"}
 
 
+def test_a_repository_with_sha256(tmp_path: Path, files: Files, ssh: SimpleNamespace, pgp: SimpleNamespace) -> None:
+    signed = SignedRepository(tmp_path, form="sha256")
+    by_ssh, by_gpg, unsigned = signed.commit(ssh.alice), signed.commit(pgp.alice), signed.commit()
+    forged = signed.forged(signed.commit(ssh.alice), "gpgsig-sha256 ", "gpgsig ")
+    files.allow(f"alice@example.com {ssh.alice.public}")
+    files.export(pgp.alice)
+    assert files.verifier(signed.pushed()).verify([by_ssh, by_gpg, unsigned, forged]) == {
+        by_ssh: Signature(f"alice@example.com {ssh.alice.fingerprint}", None),
+        by_gpg: Signature(f"Alice <alice@example.com> {pgp.alice.fingerprint}", None),
+        unsigned: Signature(None, RevisionRefusal.UNSIGNED),
+        forged: Signature(None, RevisionRefusal.UNSIGNED),
+    }
+
+
 def test_two_signatures_in_one_commit_are_refused(signed: SignedRepository, files: Files, ssh: SimpleNamespace) -> None:
     commit = signed.commit(ssh.alice)
     raw = signed.git("cat-file", "commit", commit)

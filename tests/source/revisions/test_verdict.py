@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from agent.core.source_revision import RevisionRefusal
+from agent.source.revisions.provenance import RevisionProvenance
 from agent.source.revisions.signatures import SignatureVerifier
 from agent.source.revisions.verdict import Verify, refusal
-from tests.support.signing import SignedRepository
+from tests.support.signing import SignedRepository, expire, gpg, revoke
 
 UNSIGNED = RevisionRefusal.UNSIGNED
 UNKNOWN = RevisionRefusal.UNKNOWN_SIGNER
@@ -264,6 +265,56 @@ def test_a_rebase_drops_signatures_unless_it_signs(
     signed.git("checkout", "-q", "-b", "again", "topic")
     signed.git("rebase", "-q", "main", key=ssh.bob)
     assert verdict("each", acted=acted) is None
+
+
+@pytest.mark.parametrize("tool", ["ssh", "pgp"])
+def test_each_reason_refuses_in_both_modes_and_for_documents(
+    signed: SignedRepository, request: pytest.FixtureRequest, tmp_path: Path, tool: str
+) -> None:
+    keys = request.getfixturevalue(tool)
+    signed.commit(keys.alice, {"requests/a.yaml": "0"})
+    commits = {
+        UNSIGNED: signed.commit(files={"requests/a.yaml": "1"}),
+        UNKNOWN: signed.commit(keys.other, {"requests/a.yaml": "2"}),
+        RevisionRefusal.EXPIRED_KEY: signed.commit(keys.expired, {"requests/a.yaml": "3"}),
+        RevisionRefusal.REVOKED_KEY: signed.commit(keys.revoked, {"requests/a.yaml": "4"}),
+        RevisionRefusal.BAD_SIGNATURE: signed.forged(
+            signed.commit(keys.alice, {"requests/a.yaml": "5"}), "a change", "another change"
+        ),
+        None: signed.commit(keys.alice, {"requests/a.yaml": "6"}),
+    }
+    mirror = signed.pushed()
+    verifier = SignatureVerifier(mirror, *signer_files(tmp_path, tool, keys), tmp_path / "own")
+    for reason, commit in commits.items():
+        expected = None if reason is None else (reason, commit)
+        parent = signed.git("rev-parse", f"{commit}^")
+        assert refusal(mirror, verifier, "head", "requests", commit, parent, None) == expected
+        assert refusal(mirror, verifier, "each", "requests", commit, parent, None) == expected
+        about = RevisionProvenance(mirror, verifier, commit, "requests", each=True).provenance(["a.yaml"])["a.yaml"]
+        assert (about.refusal, about.file_commit) == (reason, commit)
+        assert (about.signer is None) == (reason is not None)
+
+
+def signer_files(folder: Path, tool: str, keys: SimpleNamespace) -> tuple[Path | None, Path | None, Path | None]:
+    """The files of allowed signers, of revoked ones, and the keyring."""
+    allowed, revoked, keyring = folder / "allowed", folder / "revoked", folder / "keys.gpg"
+    if tool == "pgp":
+        expire(keys.expired)
+        revoke(keys.revoked)
+        gpg(
+            keys.home,
+            "--output",
+            str(keyring),
+            "--export",
+            *(key.fingerprint for key in (keys.alice, keys.expired, keys.revoked)),
+        )
+        return None, None, keyring
+    revoked.write_text(f"{keys.revoked.public}\n")
+    allowed.write_text(
+        f"alice@example.com {keys.alice.public}\nrevoked@example.com {keys.revoked.public}\n"
+        f'expired@example.com valid-before="20200101Z" {keys.expired.public}\n'
+    )
+    return allowed, revoked, None
 
 
 def test_without_a_verifier_nothing_is_verified(signed: SignedRepository, ssh: SimpleNamespace) -> None:
