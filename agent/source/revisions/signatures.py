@@ -6,6 +6,7 @@ unknown kind. It also reports a signature that it could not check as no signatur
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from time import monotonic
 
@@ -23,7 +24,7 @@ _FIELDS = 5
 _OTHER_USE = "not permitted for use in signature namespace"  # ssh-keygen about a key that may sign, but no commits
 _TOGETHER = 100  # commits of one process
 _SECONDS = 120.0  # for all commits of one call
-_REMEMBERED_SECONDS = 600.0  # a key in a keyring expires with time
+_REMEMBERED_SECONDS = 600.0  # of a refusal, and of an OpenPGP signature: its key may expire
 _REMEMBERED = 100_000
 _LARGEST_SIGNATURE = 64 << 10  # bytes
 _LONGEST_NAME = 200
@@ -56,7 +57,10 @@ class _Answer:
 
 
 class SignatureVerifier:
-    """Verifies commits of a mirror. A result is remembered for ten minutes, unless the files of signers change."""
+    """Verifies commits of a mirror.
+
+    A good SSH signature is remembered until the files of signers change, any other result for ten minutes at most.
+    """
 
     def __init__(
         self,
@@ -68,7 +72,7 @@ class SignatureVerifier:
     ) -> None:
         self._mirror = mirror
         self._signers = Signers(allowed_signers, revoked_signers, keyring, folder)
-        self._known: dict[str, tuple[float, Signature]] = {}
+        self._known: dict[str, tuple[float, Signature]] = {}  # until when, by the monotonic clock
 
     def problem(self) -> AgentError | None:
         """Why no signature can be checked now; None if they can. It reads the files of signers again."""
@@ -98,13 +102,14 @@ class SignatureVerifier:
             found = {}
         for commit, signature in found.items():
             if signature != unverified:
-                self._known[commit] = now, signature
+                lasting = signature.signer is not None and signature.signer.rpartition(" ")[2].startswith("SHA256:")
+                self._known[commit] = (inf if lasting else now + _REMEMBERED_SECONDS), signature
         return {commit: self._known[commit][1] if commit in self._known else unverified for commit in commits}
 
     def _forget(self, now: float) -> None:
         if len(self._known) > _REMEMBERED:
             self._known.clear()
-        for commit in [one for one, (at, _) in self._known.items() if now - at > _REMEMBERED_SECONDS]:
+        for commit in [one for one, (until, _) in self._known.items() if now > until]:
             del self._known[commit]
 
     def _unsigned(self, commits: Sequence[str]) -> dict[str, Signature]:

@@ -42,7 +42,7 @@ class Query:
         )
 
     def refused(self, refusal: RevisionRefusal, file_commit: str) -> Provenance:
-        """The provenance of a file that nobody signed."""
+        """The provenance of a file without a signature that counts."""
         head = self.signed.head()
         return Provenance(commit=head, dirty=False, author="Somebody", file_commit=file_commit, refusal=refusal)
 

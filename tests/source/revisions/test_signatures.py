@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -328,17 +329,28 @@ def test_a_commit_that_is_missing_is_not_verified(signed: SignedRepository, file
     assert found[commit].signer == f"alice@example.com {ssh.alice.fingerprint}"
 
 
-def test_a_result_is_remembered_for_ten_minutes(
-    signed: SignedRepository, files: Files, ssh: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+def test_an_openpgp_signature_is_verified_again_after_ten_minutes(
+    signed: SignedRepository,
+    files: Files,
+    ssh: SimpleNamespace,
+    pgp: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    commit = signed.commit(ssh.alice)
+    commits = [signed.commit(ssh.alice), signed.commit(pgp.alice)]
     files.allow(f"alice@example.com {ssh.alice.public}")
+    files.export(pgp.alice)
     mirror = signed.pushed()
-    verifier, asked, now = files.verifier(mirror), list[str](), [0.0]
+    verifier, asked, now = files.verifier(mirror), list[bytes](), [0.0]
     original = mirror.run
-    monkeypatch.setattr(mirror, "run", lambda *args, **options: asked.append(args[0]) or original(*args, **options))
+
+    def run(*arguments: str, stdin: bytes, variables: Mapping[str, str]) -> bytes:
+        asked.append(stdin)
+        return original(*arguments, stdin=stdin, variables=variables)
+
+    monkeypatch.setattr(mirror, "run", run)
     monkeypatch.setattr(module, "monotonic", lambda: now[0])
-    for at, times in ((0.0, 1), (599.0, 1), (601.0, 2)):
+    both, second = (f"{text}\n".encode() for text in ("\n".join(commits), commits[1]))
+    for at, expected in ((0.0, [both]), (599.0, [both]), (601.0, [both, second])):
         now[0] = at
-        assert one(verifier, commit) == f"alice@example.com {ssh.alice.fingerprint}"
-        assert len(asked) == times
+        assert all(one.signer is not None for one in verifier.verify(commits).values())
+        assert asked == expected
