@@ -114,7 +114,9 @@ class SignatureVerifier:
 
     def _unsigned(self, commits: Sequence[str]) -> dict[str, Signature]:
         """The commits without a signature that git can check, each with its refusal."""
-        found: dict[str, Signature] = {}
+        lengths = (SHA1.hex_length, SHA256.hex_length)
+        unverified = Signature(None, RevisionRefusal.UNVERIFIED)
+        found = dict.fromkeys((commit for commit in commits if len(commit) not in lengths), unverified)
         for form in (SHA1, SHA256):
             names = [commit for commit in commits if len(commit) == form.hex_length]
             if not names:

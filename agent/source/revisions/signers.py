@@ -19,7 +19,8 @@ from agent.platform.trusted_files import read_trusted
 from agent.source.revisions.git_process import search_path
 
 _IMPORT_SECONDS = 60.0
-_KEY = re.compile(r"(?:^|\s)(?:sk-)?(?:ssh|ecdsa)-[\w@.-]+\s+(AAAA[A-Za-z0-9+/]+={0,2})(?=\s|$)")
+_KEY = re.compile(r"(?:^|(?<=\s))((?:sk-)?(?:ssh|ecdsa)-[\w@.-]+)[ \t]+([A-Za-z0-9+/]+={0,2})(?=\s|$)")
+_BINARY_LIST = b"SSHKRL\n\0"
 _NAMESPACES = re.compile(r'namespaces="([^"]*)"', re.IGNORECASE)
 _VALIDITY = re.compile(r"(?:^|[\s,])valid-(?:after|before)=", re.IGNORECASE)
 _IMPORTED = re.compile(rb"^\[GNUPG:\] IMPORT_OK ", re.MULTILINE)
@@ -127,8 +128,9 @@ class Signers:
         for name, content in (("allowed_signers", allowed), ("revoked_signers", revoked)):
             (self._folder / name).touch(mode=0o600)
             (self._folder / name).write_bytes(content or b"")
-        lines = (allowed or b"").decode(errors="replace").splitlines()
-        self._limited = frozenset(key for line in lines if _limited(line) for key in _keys(line))
+        _refuse_other_than_keys(self._revoked, revoked or b"")
+        lines = _lines((allowed or b"").decode(errors="replace"))
+        self._limited = frozenset(key for _, line in lines if _limited(line) for key in _keys(line))
         self._revoked_keys = frozenset(_keys((revoked or b"").decode(errors="replace")))
         home = self._folder / "gnupg"
         home.mkdir(mode=0o700)
@@ -172,20 +174,47 @@ def _content(path: Path | None) -> bytes | None:
 
 def _limited(line: str) -> bool:
     """True for a line of an allowed-signers file whose key may sign commits, at certain times only."""
-    options = line.partition("AAAA")[0]
+    found = _KEY.search(line)
+    options = line[: found.start()] if found is not None else ""
     namespaces = _NAMESPACES.search(options)
     for_git = namespaces is None or any(fnmatchcase("git", one) for one in namespaces[1].split(","))
-    return not line.lstrip().startswith("#") and _VALIDITY.search(options) is not None and for_git
+    return for_git and _VALIDITY.search(options) is not None
 
 
 def _keys(text: str) -> Iterator[str]:
     """The fingerprint of each key in lines of keys."""
-    for line in text.splitlines():
+    for _, line in _lines(text):
         found = _KEY.search(line)
-        if found is None or line.lstrip().startswith("#"):
-            continue
-        try:
-            digest = hashlib.sha256(base64.b64decode(found[1], validate=True)).digest()
-        except binascii.Error:
-            continue
-        yield "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+        fingerprint = _fingerprint(found) if found is not None else None
+        if fingerprint is not None:
+            yield fingerprint
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that are not empty and no comments, with their numbers."""
+    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), start=1))
+    return ((number, line) for number, line in lines if line and not line.startswith("#"))
+
+
+def _fingerprint(found: re.Match[str]) -> str | None:
+    """The fingerprint of a key; None if it is not a key of its type."""
+    kind = found[1].encode()
+    try:
+        key = base64.b64decode(found[2], validate=True)
+    except binascii.Error:
+        return None
+    if not key.startswith(len(kind).to_bytes(4) + kind):
+        return None
+    return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
+
+
+def _refuse_other_than_keys(path: Path | None, content: bytes) -> None:
+    """ssh-keygen counts every key as revoked if one line is wrong. Raises CannotVerify."""
+    if content.startswith(_BINARY_LIST):
+        return
+    for number, line in _lines(content.decode(errors="replace")):
+        found = _KEY.match(line)
+        if found is None or _fingerprint(found) is None:
+            raise CannotVerify(
+                f"Line {number} of {path} is not a public key.", "begin the line with the type of the key, and no name"
+            )

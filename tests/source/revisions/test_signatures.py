@@ -120,6 +120,15 @@ def test_a_revocation_list_in_binary_form(signed: SignedRepository, files: Files
     assert one(files.verifier(signed.pushed()), commit) == RevisionRefusal.REVOKED_KEY
 
 
+def test_a_line_with_a_mistake_allows_no_key(signed: SignedRepository, files: Files, ssh: SimpleNamespace) -> None:
+    commits = [signed.commit(ssh.alice), signed.commit(ssh.bob)]
+    files.allow(
+        "garbage", f'alice@example.com valid-before="x" {ssh.alice.public}', f"bob@example.com {ssh.bob.public}"
+    )
+    verifier = files.verifier(signed.pushed())
+    assert [one(verifier, commit) for commit in commits] == [EXPIRED, f"bob@example.com {ssh.bob.fingerprint}"]
+
+
 def test_a_revoked_key_that_is_not_allowed_either(signed: SignedRepository, files: Files, ssh: SimpleNamespace) -> None:
     commit = signed.commit(ssh.bob)
     files.allow(f"alice@example.com {ssh.alice.public}")
@@ -203,6 +212,12 @@ def test_files_that_are_replaced_count_at_once(
     [
         *((which, wrong) for which in ("allowed", "revoked", "keyring") for wrong in ("missing", "writable", "link")),
         ("keyring", "garbage"),
+        ("revoked", "garbage"),
+        (
+            "revoked",
+            "alice@example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE0PNC/GXvRjq6Uo4MGMgVrASmpgPaCjhEpHOhNhFPmf",
+        ),
+        ("revoked", "# a comment\nssh-ed25519 AAAA"),
     ],
 )
 def test_a_file_that_cannot_be_trusted_verifies_nothing(
@@ -223,7 +238,7 @@ def test_a_file_that_cannot_be_trusted_verifies_nothing(
     elif wrong == "link":
         os.link(path, files.folder / "second")
     else:
-        path.write_text("garbage")
+        path.write_text(wrong)
     problem = verifier.problem()
     assert problem is not None
     assert str(path) in str(problem)
