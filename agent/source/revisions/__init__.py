@@ -6,6 +6,9 @@
 - `fetch_errors`: the cause of a failed fetch, from the output of git.
 - `revision_folders`: the exported folder of each revision.
 - `signatures`: the signers of commits.
+- `signers`: the keys that may sign.
+- `private_folder`: a folder that only one process uses.
+- `merges`: merge commits that decide something.
 - `verdict`: whether the agent may act on a revision.
 - `provenance`: the last commit of each request file, and its signer.
 - `git_source`: all of it, as one source of requests.

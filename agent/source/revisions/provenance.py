@@ -14,7 +14,7 @@ from agent.source.git_last_commit import Gap, Lineage
 from agent.source.git_objects import Entry, Missing, Objects, TooLong
 from agent.source.git_provenance import TIMEOUT_SECONDS, Provenance
 from agent.source.revisions.mirror import Mirror
-from agent.source.revisions.signatures import Signature, SignatureVerifier
+from agent.source.revisions.signatures import UNVERIFIED, Signature, SignatureVerifier
 
 PROOF_SECONDS = 60.0  # for all files of one scan, if each of them needs a signer
 
@@ -22,7 +22,6 @@ _FEW = 100  # up to so many files have walks of their own; more of them share on
 _FOLDER = 0o040000
 _MOST_LINKS = 16  # on the way to a file
 _LONGEST_LINK = 4096  # bytes
-_UNVERIFIED = Signature(None, RevisionRefusal.UNVERIFIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ class RevisionProvenance:
         known = Provenance(commit=self._commit, dirty=False, author=origin.author or None)
         if not self._each:
             return known
-        signatures = [signed.get(commit, _UNVERIFIED) for commit in origin.commits]
+        signatures = [signed.get(commit, UNVERIFIED) for commit in origin.commits]
         for commit, signature in zip(origin.commits, signatures, strict=True):
             if signature.refusal is not None:
                 return replace(known, file_commit=commit, refusal=signature.refusal)

@@ -47,6 +47,9 @@ class Signature:
     refusal: RevisionRefusal | None
 
 
+UNVERIFIED = Signature(None, RevisionRefusal.UNVERIFIED)
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """The answer of git about a commit: the letter of `%G?`, the signer's name, and the key's fingerprint."""
@@ -68,7 +71,7 @@ class SignatureVerifier:
         allowed_signers: Path | None,
         revoked_signers: Path | None,
         keyring: Path | None,
-        folder: Path,  # of the agent alone: copies of the files, and gpg's own files
+        folder: Path,  # for copies of the files, and for gpg's own files
     ) -> None:
         self._mirror = mirror
         self._signers = Signers(allowed_signers, revoked_signers, keyring, folder)
@@ -88,23 +91,22 @@ class SignatureVerifier:
         """The signature of each commit. Never raises: a commit that cannot be checked is UNVERIFIED."""
         if not commits:
             return {}
-        unverified = Signature(None, RevisionRefusal.UNVERIFIED)
         if self.problem() is not None:
-            return dict.fromkeys(commits, unverified)
+            return dict.fromkeys(commits, UNVERIFIED)
         now = monotonic()
         self._forget(now)
         new = [commit for commit in dict.fromkeys(commits) if commit not in self._known]
         try:
-            found = self._unsigned(new)
+            found = self._refused_at_once(new)
             signed = [commit for commit in new if commit not in found]
             found |= self._checked(signed, now + _SECONDS)
         except (FetchError, OSError):
             found = {}
         for commit, signature in found.items():
-            if signature != unverified:
+            if signature != UNVERIFIED:
                 lasting = signature.signer is not None and signature.signer.rpartition(" ")[2].startswith("SHA256:")
                 self._known[commit] = (inf if lasting else now + _REMEMBERED_SECONDS), signature
-        return {commit: self._known[commit][1] if commit in self._known else unverified for commit in commits}
+        return {commit: self._known[commit][1] if commit in self._known else UNVERIFIED for commit in commits}
 
     def _forget(self, now: float) -> None:
         if len(self._known) > _REMEMBERED:
@@ -112,11 +114,10 @@ class SignatureVerifier:
         for commit in [one for one, (until, _) in self._known.items() if now > until]:
             del self._known[commit]
 
-    def _unsigned(self, commits: Sequence[str]) -> dict[str, Signature]:
-        """The commits without a signature that git can check, each with its refusal."""
+    def _refused_at_once(self, commits: Sequence[str]) -> dict[str, Signature]:
+        """The commits that git need not check, each with its refusal."""
         lengths = (SHA1.hex_length, SHA256.hex_length)
-        unverified = Signature(None, RevisionRefusal.UNVERIFIED)
-        found = dict.fromkeys((commit for commit in commits if len(commit) not in lengths), unverified)
+        found = dict.fromkeys((commit for commit in commits if len(commit) not in lengths), UNVERIFIED)
         for form in (SHA1, SHA256):
             names = [commit for commit in commits if len(commit) == form.hex_length]
             if not names:
@@ -182,15 +183,13 @@ class SignatureVerifier:
                 yield commit, _Answer("U" if letter == "B" and _OTHER_USE in text else letter, name, key)
 
     def _signature(self, answer: _Answer) -> Signature:
-        if answer.letter == "G":
-            signer = f"{_plain(answer.name, _LONGEST_NAME)} {_plain(answer.key, _LONGEST_KEY)}".strip()
-            return Signature(signer, None) if answer.key else Signature(None, RevisionRefusal.UNKNOWN_SIGNER)
-        refusal = _BY_LETTER[answer.letter]
-        if answer.letter == "U" and self._signers.is_revoked(answer.key):
-            refusal = RevisionRefusal.REVOKED_KEY
-        elif answer.letter == "U" and self._signers.was_limited(answer.key):
-            refusal = RevisionRefusal.EXPIRED_KEY
-        return Signature(None, refusal)
+        if answer.letter in "GU" and self._signers.is_revoked(answer.key):
+            return Signature(None, RevisionRefusal.REVOKED_KEY)
+        if answer.letter == "U" and self._signers.was_limited(answer.key):
+            return Signature(None, RevisionRefusal.EXPIRED_KEY)
+        if answer.letter != "G" or not answer.key:
+            return Signature(None, _BY_LETTER.get(answer.letter, RevisionRefusal.UNKNOWN_SIGNER))
+        return Signature(f"{_plain(answer.name, _LONGEST_NAME)} {_plain(answer.key, _LONGEST_KEY)}".strip(), None)
 
 
 def _signatures(commit: bytes, header: bytes) -> Iterator[bytes]:

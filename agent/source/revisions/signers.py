@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from agent.core.errors import AgentError
+from agent.core.errors import AgentError, required
 from agent.platform.trusted_files import read_trusted
 from agent.source.revisions.git_process import search_path
+from agent.source.revisions.private_folder import PrivateFolder
 
 _IMPORT_SECONDS = 60.0
 _KEY = re.compile(r"(?:^|(?<=\s))((?:sk-)?(?:ssh|ecdsa)-[\w@.-]+)[ \t]+([A-Za-z0-9+/]+={0,2})(?=\s|$)")
@@ -41,10 +42,11 @@ class CannotVerify(AgentError):
 
 
 class Signers:
-    """The files of signers and the programs that use them. `folder` belongs to the agent alone."""
+    """The files of signers and the programs that use them. `folder` is for the copies."""
 
     def __init__(self, allowed: Path | None, revoked: Path | None, keyring: Path | None, folder: Path) -> None:
-        self._allowed, self._revoked, self._keyring, self._folder = allowed, revoked, keyring, folder
+        self._allowed, self._revoked, self._keyring, self._parent = allowed, revoked, keyring, folder
+        self._copies: PrivateFolder | None = None
         self._read: list[bytes | None] | None = None  # the contents that the copies have
         self._limited = frozenset[str]()
         self._revoked_keys = frozenset[str]()
@@ -61,7 +63,7 @@ class Signers:
             self._copy(*contents)
         except OSError as error:
             raise CannotVerify(
-                f"{error.filename or self._folder} cannot be used: {error.strerror}.", "check its path and its mode"
+                f"{error.filename or self._parent} cannot be used: {error.strerror}.", "check its path and its mode"
             ) from error
         self._read = contents
         return True
@@ -108,6 +110,10 @@ class Signers:
         """True if the key is a line of the file of revoked keys. A binary list (KRL) cannot be searched for it."""
         return fingerprint in self._revoked_keys
 
+    @property
+    def _folder(self) -> Path:
+        return required(self._copies, "the copy of the files of signers").path
+
     def _found_programs(self) -> dict[str, str]:
         found = dict[str, str]()
         for program, package, path in (("ssh-keygen", "openssh-client", self._allowed), ("gpg", "gpg", self._keyring)):
@@ -123,8 +129,10 @@ class Signers:
         return found
 
     def _copy(self, allowed: bytes | None, revoked: bytes | None, keyring: bytes | None) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(mode=0o700, parents=True)
+        if self._copies is not None:
+            self._copies.remove()
+            self._copies = None
+        self._copies = PrivateFolder(self._parent)
         for name, content in (("allowed_signers", allowed), ("revoked_signers", revoked)):
             (self._folder / name).touch(mode=0o600)
             (self._folder / name).write_bytes(content or b"")

@@ -33,6 +33,10 @@ class Files:
         paths = [path if path.exists() else None for path in (self.allowed, self.revoked, self.keyring)]
         return SignatureVerifier(mirror, *paths, self.folder / "own")
 
+    def copies(self) -> list[Path]:
+        """The folders of copies."""
+        return list((self.folder / "own").iterdir())
+
     def allow(self, *lines: str) -> None:
         """Replace the allowed-signers file."""
         new = self.folder / "new"
@@ -165,7 +169,7 @@ def test_no_agent_of_gpg_is_left(signed: SignedRepository, files: Files, pgp: Si
         if str(files.folder).encode() in variable
     ]
     assert homes == []
-    assert stat.S_IMODE((files.folder / "own").stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (files.folder / "own", *files.copies())} == {0o700}
     assert not list((files.folder / "own").rglob("S.*"))
 
 
@@ -174,6 +178,27 @@ def readable(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def test_two_processes_use_copies_of_their_own(
+    signed: SignedRepository, files: Files, ssh: SimpleNamespace, tmp_path: Path
+) -> None:
+    """`doctor` runs at the same time as the agent. A copy of the revoked keys that disappeared would allow all of them."""
+    commit = signed.commit(ssh.bob)
+    files.allow(f"bob@example.com {ssh.bob.public}")
+    run("ssh-keygen", "-q", "-k", "-f", str(files.revoked), str(ssh.folder / "bob.pub"))
+    mirror = signed.pushed()
+    ended = files.folder / "own/used-by-a-process-that-ended"
+    ended.mkdir(parents=True)
+    one_verifier, two_verifier = files.verifier(mirror), files.verifier(mirror)
+    for verifier in (one_verifier, two_verifier):
+        assert verifier.problem() is None
+    assert len(files.copies()) == 2
+    assert not ended.exists()
+    files.allow(f"bob@example.com {ssh.bob.public}", "# changed")
+    for verifier in (one_verifier, two_verifier):
+        assert one(verifier, commit) == RevisionRefusal.REVOKED_KEY
+    assert len(files.copies()) == 2
 
 
 def test_both_kinds_are_allowed_together(
