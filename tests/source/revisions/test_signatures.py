@@ -183,7 +183,7 @@ def readable(path: Path) -> bytes:
 def test_two_processes_use_copies_of_their_own(
     signed: SignedRepository, files: Files, ssh: SimpleNamespace, tmp_path: Path
 ) -> None:
-    """`doctor` runs at the same time as the agent. A copy of the revoked keys that disappeared would allow all of them."""
+    """`doctor` runs next to the agent. If the copy of the revoked keys disappeared, all of them would be allowed."""
     commit = signed.commit(ssh.bob)
     files.allow(f"bob@example.com {ssh.bob.public}")
     run("ssh-keygen", "-q", "-k", "-f", str(files.revoked), str(ssh.folder / "bob.pub"))
