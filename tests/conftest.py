@@ -22,6 +22,7 @@ SLOW = (
     "admission/",
     "daemon/",
     "system/",
+    "source/revisions/test_killed.py",
     "platform/",
     "verification/",
     "sandbox/",

@@ -176,6 +176,19 @@ def _remove_all(folder: ExportedFolder, paths: Iterable[bytes]) -> None:
         folder.remove_empty(path)
 
 
+def contains_link(folder: str) -> bool:
+    """True if a symbolic link is anywhere below the folder. Raises OSError."""
+    pending = [folder]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    return True
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+    return False
+
+
 def clone(source: Path, target: Path) -> None:
     """Create a folder with the same files, each a hard link, and the same symbolic links. Raises OSError."""
     target.mkdir(0o700)

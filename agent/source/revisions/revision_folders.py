@@ -21,10 +21,10 @@ from pathlib import Path
 from agent.core.source_revision import FetchFailure
 from agent.platform.clock import boot_id
 from agent.platform.files import write_atomically
-from agent.source.revisions.export import apply, as_fetch_errors, clone
+from agent.source.revisions.export import apply, as_fetch_errors, clone, contains_link
 from agent.source.revisions.fetch_errors import FetchError
 from agent.source.revisions.mirror import Mirror
-from agent.source.revisions.selection import Changes, compare, select_all, select_changes
+from agent.source.revisions.selection import compare, select_all, select_changes
 
 _SPARE = ".spare"
 _WRITING = ".writing"
@@ -41,7 +41,6 @@ class RevisionFolders:
         self.current = folder / "current"  # leads to the exported folder of the current revision
         self._folder, self._path = folder, path
         self._writing = folder / _WRITING
-        self._without_links: set[str] = set()  # exported revisions that contain no link
 
     def open(self) -> None:
         """Remove what an ended process left half written, and every folder that was written before the last boot.
@@ -93,24 +92,26 @@ class RevisionFolders:
             else:
                 return
         changes = compare({}, select_all(mirror, commit, self._path))
-        with self._new_folder(commit, changes):
+        with self._new_folder(commit):
             self._writing.mkdir(0o700)
             apply(mirror, changes, self._writing)
 
     def _update(self, mirror: Mirror, base: str, commit: str) -> None:
         """Make the folder of a commit from that of an older one."""
         old, changes = base.removesuffix(_SPARE), None
-        if old in self._without_links:
+        with as_fetch_errors():
+            has_links = contains_link(str(self._folder / base))
+        if not has_links:
             changes = select_changes(mirror, old, commit, self._path)
         if changes is None:
             before = select_all(mirror, old, self._path)
             changes = compare(before, select_all(mirror, commit, self._path))
-        with self._new_folder(commit, changes):
+        with self._new_folder(commit):
             (self._folder / base).rename(self._writing)
             apply(mirror, changes, self._writing, self.current.resolve())
 
     @contextlib.contextmanager
-    def _new_folder(self, commit: str, changes: Changes) -> Iterator[None]:
+    def _new_folder(self, commit: str) -> Iterator[None]:
         """Give the folder that is written in this context its name, or remove it after a failure."""
         try:
             with as_fetch_errors(impossible=FetchFailure.DAMAGED):
@@ -119,8 +120,6 @@ class RevisionFolders:
         finally:
             with as_fetch_errors():
                 self._remove(self._writing)
-        if not changes.links:
-            self._without_links.add(commit)
 
     def _spare(self) -> str | None:
         """The name of the folder besides the current one. It is created if necessary and possible."""

@@ -7,7 +7,7 @@ its content only through a link with the name of a request file.
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -55,7 +55,6 @@ class Changes:
     removed: list[bytes] = field(default_factory=list)  # paths that may exist
     written: dict[bytes, Selected] = field(default_factory=dict)
     folders: list[bytes] = field(default_factory=list)  # every folder that must exist, though it may be empty
-    links: bool = False  # the new revision contains a link
 
 
 def select_all(mirror: Mirror, commit: str, path: str) -> dict[bytes, Selected]:
@@ -63,8 +62,7 @@ def select_all(mirror: Mirror, commit: str, path: str) -> dict[bytes, Selected]:
     selected: dict[bytes, Selected] = {}
     others: dict[bytes, str] = {}  # the blob of every entry without content; empty for a submodule
     for number, entry in enumerate(mirror.entries(commit, path)):
-        if number == _MOST_ENTRIES:
-            raise FetchError(FetchFailure.TOO_LARGE, f"the folder contains more than {_MOST_ENTRIES} entries")
+        _check_number(number)
         if entry.path in selected or entry.path in others:
             raise FetchError(FetchFailure.DAMAGED, _TWICE)
         found = _select(entry)
@@ -72,14 +70,9 @@ def select_all(mirror: Mirror, commit: str, path: str) -> dict[bytes, Selected]:
             selected[entry.path] = found
         if found is None or found is _EMPTY:
             others[entry.path] = entry.blob if stat.S_ISREG(entry.mode) else ""
-    if has_link(selected.values()):
+    if any(entry.kind is Kind.LINK for entry in selected.values()):
         selected |= _link_targets(mirror, selected, others)
     return selected
-
-
-def has_link(selected: Iterable[Selected]) -> bool:
-    """True if one of the entries is a link."""
-    return any(entry.kind is Kind.LINK for entry in selected)
 
 
 def select_changes(mirror: Mirror, old: str, new: str, path: str) -> Changes | None:
@@ -88,7 +81,8 @@ def select_changes(mirror: Mirror, old: str, new: str, path: str) -> Changes | N
     The old revision must not contain a link: a link may lead to an entry that is selected for this reason only.
     """
     changes = Changes()
-    for name, entry in mirror.changed_entries(old, new, path):
+    for number, (name, entry) in enumerate(mirror.changed_entries(old, new, path)):
+        _check_number(number)
         if is_selected_name(name):
             changes.removed.append(name)
         if entry is not None and (found := _select(entry)) is not None:
@@ -106,8 +100,12 @@ def compare(old: Mapping[bytes, Selected], new: Mapping[bytes, Selected]) -> Cha
         removed=[name for name, entry in old.items() if new.get(name) != entry],
         written={name: entry for name, entry in new.items() if old.get(name) != entry},
         folders=[name for name, entry in new.items() if entry.kind is Kind.FOLDER],
-        links=has_link(new.values()),
     )
+
+
+def _check_number(number: int) -> None:
+    if number >= _MOST_ENTRIES:
+        raise FetchError(FetchFailure.TOO_LARGE, f"more than {_MOST_ENTRIES} entries are new in the folder")
 
 
 def is_selected_name(path: bytes) -> bool:

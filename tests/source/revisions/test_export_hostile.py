@@ -192,13 +192,12 @@ def test_the_number_of_entries_is_bounded(
     upstream: Upstream, folders: RevisionFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selection, "_MOST_ENTRIES", 10)
-    folders.publish(Objects(upstream), upstream.push({b"%d.txt" % n: b"" for n in range(10)}))  # type: ignore[arg-type]
-    with pytest.raises(FetchError) as caught:
-        RevisionFolders(folders.current.parent, "").publish(
-            Objects(upstream),  # type: ignore[arg-type]
-            upstream.push({b"%d.txt" % n: b"" for n in range(11)}),
-        )
-    assert caught.value.failure is FetchFailure.TOO_LARGE
+    many = upstream.push({b"%d.txt" % n: b"" for n in range(11)})
+    for _ in range(2):  # as the first revision, and as a later one
+        with pytest.raises(FetchError) as caught:
+            folders.publish(Objects(upstream), many)  # type: ignore[arg-type]
+        assert caught.value.failure is FetchFailure.TOO_LARGE
+        folders.publish(Objects(upstream), upstream.push({}))  # type: ignore[arg-type]
 
 
 def test_attributes_and_hooks_of_the_repository_change_nothing(
