@@ -138,8 +138,9 @@ def check(
     """A whole revision is there now, and the next process goes on; the revision that was there."""
     current = configured.requests_dir
     found = current.readlink().name if current.is_symlink() else None
-    if found is not None:
-        assert contents(current) == wanted[found]
+    for folder in current.parent.glob("[0-9a-f]*"):
+        if len(commit := folder.name.removesuffix(".spare")) == 40:
+            assert contents(folder) == wanted[commit]  # no name of a revision is on a half written folder
     source = GitSource.of(configured, settle=0)
     assert source.scan().error is not None  # it is not verified yet
 

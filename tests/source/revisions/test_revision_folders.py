@@ -1,6 +1,7 @@
 """The exported folders hold exactly what a scan reads, however they came to be."""
 
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -127,6 +128,20 @@ def test_the_last_two_revisions_are_kept(upstream: Upstream, home: Path) -> None
         assert contents(folders.current) == {b"a.yaml": b"%d" % number, b"b.yaml": b"b"}
         expected = {mine[0], f"{mine[0]}.spare"} if number == 0 else set(mine[-2:])
         assert names(home) == expected
+
+
+def test_a_revision_of_an_unknown_history_is_exported_as_a_whole(upstream: Upstream, home: Path) -> None:
+    """The mirror was replaced, and lacks the revisions that are exported."""
+    folders = opened(home)
+    publish(folders, upstream, {b"a.yaml": b"1"}, home)
+    second = publish(folders, upstream, {b"a.yaml": b"2"}, home)
+    shutil.rmtree(home / "mirror.git")
+
+    commit = upstream.push({b"b.yaml": b"3"}, replace=True)
+    folders.publish(mirror_of(upstream, home), commit)
+
+    assert contents(folders.current) == {b"b.yaml": b"3"}
+    assert names(home) == {second, commit}
 
 
 def test_the_revision_before_is_published_again_without_git(upstream: Upstream, home: Path) -> None:
