@@ -384,7 +384,16 @@ def test_file_endings_are_accepted_in_any_case_and_near_misses_are_reported(
 ) -> None:
     write(specs / "a.YAML", upload("a"))
     write(specs / "b.Yml", upload("b"))
-    for name in ("c.yaml.txt", "d.yaml~", "team/e.yml.bak", "f.yam", "g.txt", "h.md", "schema.json"):
+    for name in (
+        "c.yaml.txt",
+        "d.yaml~",
+        "team/e.yml.bak",
+        "f.yam",
+        "g.txt",
+        "h.md",
+        "schema.json",
+        "old.yaml.d/notes.txt",
+    ):
         write(specs / name, upload("x"))
     found = scan()
     assert set(found.documents) == {"a", "b"}
