@@ -15,7 +15,7 @@ from agent.platform.settings import load_found
 
 def doctor(
     output: OutputOption = Format.TABLE,
-    offline: Annotated[bool, typer.Option("--offline", help="Do not call Assure.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not call Assure and the git server.")] = False,
     specs: SpecsOption = None,
     images: ImagesOption = None,
     state_url: StateUrlOption = None,
@@ -23,8 +23,9 @@ def doctor(
     """Check the installation and its connection to Assure.
 
     Checks the settings, proxy, credentials, clock, permissions, free space, SQLite, store, source, watches, ports, and
-    images tracked by git. Read-only; the only call to Assure requests a token. Secrets are shown as set or not set. If
-    TLS does not trust the server, its certificate and time are read by a request without credentials.
+    images tracked by git. With SOURCE_URL also git and its server, the files of keys, and the revision that the agent
+    acts on. Read-only; the only call to Assure requests a token. Secrets are shown as set or not set. If TLS does not
+    trust the server, its certificate and time are read by a request without credentials.
 
     Exit codes: 0 no problem (warnings are possible), 1 a problem.
 
@@ -62,7 +63,7 @@ def _run_checks(flags: dict[str, Any], offline: bool) -> tuple[list[Check], list
         *settings_checks.checks(settings, found),
         *network.checks(settings),
         *asyncio.run(assure.checks(settings, offline)),
-        *local.checks(settings),
+        *local.checks(settings, offline),
     ]
     return checks, values
 

@@ -1,7 +1,7 @@
 """Check the address of a git repository: its URL, branch, folder and web page.
 
-No part of it may be an option of git or ssh, name another transport, or contain a secret: `config view` shows it, and a
-process list may.
+No part of it may be an option of git or ssh, or name another transport. It contains no secret: `config view` and lists
+of processes show it.
 """
 
 import re

@@ -35,7 +35,7 @@ _ONLY_WITH_A_REPOSITORY = (
 
 
 class SourceSettings(AssureSettings):
-    """Where the request files come from, and who may change them."""
+    """The place of the request files, and the users and keys that may change them."""
 
     specs_dir: GivenPath = Field(
         Path("specs"), description="Folder of the request files. Each scan resolves a symbolic link again."
@@ -50,7 +50,7 @@ class SourceSettings(AssureSettings):
     )
     source_branch: GivenText = Field("main", description="Branch of that repository, without refs/heads/.")
     source_path: str = Field("", description="Folder of the request files in the repository. Empty: its top folder.")
-    source_interval: Seconds = Field(30.0, description="Time between two looks at the branch, give or take a tenth.")
+    source_interval: Seconds = Field(30.0, description="Time between two checks of the branch, give or take a tenth.")
     source_timeout: Seconds = Field(300.0, description="Maximum time of one fetch.")
     source_max_bytes: Bytes = Field(1024**3, description="Maximum size of one fetch, in bytes or with a unit.")
     source_token_file: GivenPath | None = Field(
@@ -77,7 +77,7 @@ class SourceSettings(AssureSettings):
         description="Secret of POST /hooks/source on EVENTS_LISTEN. Two, comma-separated, during a rotation.",
     )
     source_web_url: str = Field(
-        "", description="Web page of the repository, for links to commits. `{commit}` stands for the commit."
+        "", description="Web page of the repository, for links to commits. `{commit}` is replaced by the commit."
     )
     source_owner: Annotated[list[str], BeforeValidator(split_list), AfterValidator(known_users)] = Field(
         [],
@@ -166,7 +166,7 @@ class SourceSettings(AssureSettings):
         if self.source_verify != "off":
             if signers is None:
                 return (
-                    f"SOURCE_VERIFY is {self.source_verify}, and nobody may sign: "
+                    f"SOURCE_VERIFY is {self.source_verify}, and no key may sign: "
                     "set SOURCE_ALLOWED_SIGNERS_FILE or SOURCE_GPG_KEYRING"
                 )
             if self.source_revoked_signers_file is not None and self.source_allowed_signers_file is None:

@@ -52,7 +52,7 @@ def time_zone(environment: Mapping[str, str] = os.environ) -> Check:
 def ports(settings: Settings) -> Iterator[Check]:
     """Nothing else uses the ports of LISTEN and EVENTS_LISTEN. The check binds them for a moment."""
     listeners = {"LISTEN": settings.address}
-    if settings.events_secret.get_secret_value():
+    if settings.events_secret.get_secret_value() or settings.source_hook_secret.get_secret_value():
         listeners["EVENTS_LISTEN"] = settings.events_address
     running = _running(settings.state_path)
     for setting, (host, port) in listeners.items():
