@@ -1,5 +1,6 @@
 """`doctor` with a git source: programs, files of keys, the server, the revision, and the mirror."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -125,7 +126,8 @@ async def test_the_revision_and_its_troubles(world: World, here: Here) -> None:
     write(folder / "mirror.git/objects/pack/one.pack", b"x" * 3_000_000)
     write(folder / "1/a.yaml", capture("a"))
     (folder / "current").symlink_to("1")
-    said = on_world(here, world)("doctor", "--offline", "-o", "json", SOURCE_URL=HTTPS)
+    on_world(here, world).env["SOURCE_URL"] = HTTPS
+    said = await asyncio.to_thread(here, "doctor", "--offline", "-o", "json")
     acts, failing, held = named(said, "revision")
     assert acts[0] == "ok"
     assert acts[1].startswith("the agent acts on aaaaaaaaaaaa since 1970-01-01T00:01:40Z")
