@@ -1,5 +1,6 @@
 """`assure-agent describe NAME`: show all that the store and Assure have about a request."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from agent.views.document_diff import MASK, document_fields, is_personal
 from agent.views.event_sentences import event_sentence
 from agent.views.explain import describe_attempt
 from agent.views.explain_json import explanation_json
+from agent.views.origin import origin_json
 from agent.views.resource import conditions_json, fault_json, request_json
 
 _MAX_EVENTS = 20  # events that are shown
@@ -90,6 +92,7 @@ def _json(found: FoundRequest, settings: Settings, personal: bool) -> dict[str, 
         **request_json(record),
         **explanation_json(record, found.attempts, found.now, settings.policy, found.context),
         "conditions": conditions_json(record),
+        "origin": origin_json(record, found.origin, personal),
         "document": {"file": desired.file, "line": desired.line, "commit": desired.commit, "fields": shown},
         "images": [
             {"depiction": one.depiction, "path": one.path if personal else MASK, "sha256": one.sha256}
@@ -122,6 +125,7 @@ def _print(found: FoundRequest, item: dict[str, Any]) -> None:
         ("Reference", item["externalReference"]),
         ("Admitted", item["admittedAt"]),
         ("Due", format_optional_timestamp(record.due_at)),
+        *_origin_rows(item["origin"]),
     ):
         typer.echo(f"{title + ':':12}{value or '-'}")
     document = item["document"]
@@ -147,6 +151,13 @@ def _print(found: FoundRequest, item: dict[str, Any]) -> None:
 
         typer.echo("\nAt Assure:")
         print_dossier(item["remote"])
+
+
+def _origin_rows(origin: dict[str, str | None]) -> Iterator[tuple[str, str]]:
+    """The known parts of the origin: many sources are in no repository."""
+    for title, key in (("Commit", "commit"), ("Changed in", "fileCommit"), ("Signed by", "signer")):
+        if (value := origin[key]) is not None:
+            yield title, value
 
 
 def _print_section(title: str, lines: list[str]) -> None:

@@ -10,7 +10,7 @@ from agent.cli.get import sentence
 from agent.cli.options import OutputOption, RequestName, StateUrlOption
 from agent.cli.output import Format, print_json
 from agent.cli.state_file import store_settings
-from agent.core.record import Record
+from agent.core.record import Origin, Record
 from agent.core.retry import holds_new_work
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
@@ -21,6 +21,7 @@ from agent.store.readonly import ReadOnlyStore
 from agent.store.request_queries import HistoryEntry, Refusal
 from agent.views.explain import RequestContext, describe_attempt
 from agent.views.explain_json import explanation_json
+from agent.views.origin import origin_json, origin_sentence
 from agent.views.phrases import relative_time
 from agent.views.resource import fault_json
 
@@ -40,7 +41,11 @@ def explain(name: RequestName, output: OutputOption = Format.TABLE, state_url: S
     found, refusals = find_requests(settings, name)
     if not found and not refusals:
         raise unknown_request(settings.state_path, name)
-    items = [explanation_json(one.record, one.attempts, one.now, settings.policy, one.context) for one in found]
+    items = [
+        explanation_json(one.record, one.attempts, one.now, settings.policy, one.context)
+        | {"origin": origin_json(one.record, one.origin)}
+        for one in found
+    ]
     if output is Format.JSON:
         refused = [{**fault_json(refusal), "name": refusal.name} for refusal in refusals]
         print_json({"items": items, "refused": refused})
@@ -59,6 +64,7 @@ class FoundRequest:
     attempts: list[Attempt]
     events: list[HistoryEntry]
     context: RequestContext
+    origin: Origin | None
     now: float
 
 
@@ -80,6 +86,7 @@ def find_requests(settings: Settings, name: str, most_events: int = 0) -> tuple[
                 attempts=reading.attempts(record.uid, _MAX_ATTEMPTS),
                 events=reading.history(record.uid, most_events),
                 context=context(record),
+                origin=reading.origin(record.uid, record.generation),
                 now=now,
             )
             for record in reading.find(name)
@@ -113,6 +120,8 @@ def _context(
 
 def _print(item: dict[str, Any], attempts: list[Attempt], now: float) -> None:
     typer.echo(" ".join(item["where"]))
+    if (origin := origin_sentence(item["origin"])) is not None:
+        typer.echo(f"Origin: {origin}.")
     if attempts:
         typer.echo("\nCalls to Assure:")
     for attempt in attempts:

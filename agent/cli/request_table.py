@@ -9,9 +9,10 @@ from agent.core.record import Phase, Record
 from agent.core.timestamps import format_timestamp
 from agent.views.age import format_age
 from agent.views.resource import reason_of
+from agent.views.revisions import short
 
 COLUMNS = ("name", "mode", "phase", "state", "outcome", "reason", "age")
-WIDE_COLUMNS = (*COLUMNS, "generation", "labels", "file", "deadline", "uid")
+WIDE_COLUMNS = (*COLUMNS, "generation", "labels", "file", "commit", "deadline", "uid")
 
 _PHASES = list(Phase)
 _NOTHING = "-"  # in a cell
@@ -41,6 +42,7 @@ def _wide_row(record: Record) -> list[str]:
         str(record.generation),
         ",".join(f"{key}={value}" for key, value in record.desired.labels) or _NOTHING,
         record.desired.file or _NOTHING,
+        short(record.desired.commit or _NOTHING),
         format_timestamp(deadline) if deadline is not None else _NOTHING,
         record.uid,
     ]
@@ -62,6 +64,7 @@ _ORDERS: dict[str, Callable[[Record], Any]] = {
     "generation": lambda record: record.generation,
     "labels": lambda record: record.desired.labels or None,
     "file": lambda record: (record.desired.file, record.desired.line),
+    "commit": lambda record: record.desired.commit,
     "deadline": _open_deadline,
     "uid": lambda record: record.uid,
 }

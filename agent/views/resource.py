@@ -46,6 +46,7 @@ def request_json(record: Record) -> dict[str, Any]:
         "deadline": format_optional_timestamp(record.deadline_at),
         "admittedAt": format_optional_timestamp(record.admitted_at),
         "settledAt": format_optional_timestamp(settled),
+        "commit": record.desired.commit,
     }
 
 
@@ -62,6 +63,7 @@ def request_status_json(record: Record) -> dict[str, Any]:
 FIELDS = (
     "name", "uid", "generation", "mode", "phase", "state", "outcome", "reason", "holdId", "holdEvidence",
     "externalReference", "dossierId", "processId", "due", "deadline", "admittedAt", "settledAt",
+    "commit",
 )  # fmt: skip
 """The keys of `request_json`, in its order."""
 

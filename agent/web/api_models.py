@@ -68,6 +68,8 @@ class Request(_Object):
     """The time at which the agent admitted the request file."""
     settled_at: AwareDatetime | None
     """The time at which the request was done, or was held."""
+    commit: str | None
+    """The commit of the source from which the agent admitted the current generation, if the source is in git."""
     labels: dict[str, str]
     """The labels of the request file."""
     observed_generation: _Generation

@@ -33,6 +33,7 @@ FIELDS = [
     "deadline",
     "admittedAt",
     "settledAt",
+    "commit",
 ]
 
 
@@ -74,6 +75,7 @@ async def test_a_finished_request_as_json(world: World, here: Here, folder: Path
         "deadline": format_optional_timestamp(record.deadline_at),
         "admittedAt": "2027-01-15T08:00:00.000Z",
         "settledAt": format_optional_timestamp(record.done_at),
+        "commit": None,
     }
 
 

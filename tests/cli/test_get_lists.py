@@ -111,13 +111,14 @@ async def test_a_limit_reports_the_others_on_stderr(state: Here) -> None:
 async def test_wide_adds_columns_and_the_age_is_since_the_admission(state: Here, world: World) -> None:
     header, *rows = [line.split() for line in state("get", "--state", "held", "-o", "wide").out.splitlines()]
     assert header == [
-        "NAME", "MODE", "PHASE", "STATE", "OUTCOME", "REASON", "AGE", "GENERATION", "LABELS", "FILE", "DEADLINE", "UID",
+        "NAME", "MODE", "PHASE", "STATE", "OUTCOME", "REASON", "AGE", "GENERATION", "LABELS", "FILE", "COMMIT",
+        "DEADLINE", "UID",
     ]  # fmt: skip
     (row,) = rows
     held = world.record("held")
     assert held.hold is not None
     assert row[5:] == [
-        "back-image-required", f"({held.hold.id})", "60m", "1", "team=onboarding", "held.yaml",
+        "back-image-required", f"({held.hold.id})", "60m", "1", "team=onboarding", "held.yaml", "-",
         "2027-01-16T08:00:00.000Z", held.uid,
     ]  # fmt: skip
 

@@ -207,6 +207,7 @@ READING: dict[str, Call] = {
     "changed_after": lambda one: one.changed_after(one.last_event() - 3),
     "names": lambda one: one.names("waits-", 5),
     "names_around": lambda one: one.names_around("waits-3", 2),
+    "origin": lambda one: one.origin("uid", 1),
 }
 CLASSES: dict[type, dict[str, Call]] = {
     SqliteStore: STORE,
