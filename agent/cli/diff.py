@@ -10,6 +10,7 @@ import typer
 from agent.cli.options import ImagesOption, OutputOption, SpecsOption, StateUrlOption
 from agent.cli.output import Format, print_json
 from agent.cli.plan import make_plan
+from agent.cli.plan_source import current_source
 from agent.cli.request_names import complete_request_name
 from agent.platform.settings import Settings, load_settings
 from agent.source.diagnostics import format_location
@@ -38,13 +39,15 @@ def diff(
     field. Of annotations the agent keeps only a digest. Values of labels, image paths, redirect URLs and rerun tokens
     are shown on a terminal, and masked elsewhere. Changes nothing, as `plan`.
 
+    With SOURCE_URL the files are those of the revision that the agent read last. Nothing is fetched.
+
     Exit codes: 0 no differences, 1 error, or an unknown request, 2 differences (or wrong use), 5 a request file would
     be refused.
 
     Example: assure-agent diff customer-4711
     """
     settings = load_settings(specs_dir=specs, images_dir=images, state_url=state_url)
-    changes = _of_names(settings, asyncio.run(make_plan(settings)).changes, names or [])
+    changes = _of_names(settings, asyncio.run(make_plan(settings, current_source(settings))).changes, names or [])
     personal = show_personal or sys.stdout.isatty()
     if output is Format.JSON:
         print_json({"items": [_json(change, personal) for change in changes if change.diff is not None]})

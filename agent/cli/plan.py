@@ -5,19 +5,26 @@ import contextlib
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.cli.options import ImagesOption, SpecsOption, StateUrlOption
 from agent.cli.output import print_json, print_table
+from agent.cli.plan_source import newest_source
 from agent.core.errors import AgentError
+from agent.core.source_revision import RefusedRevision
 from agent.platform.settings import Settings, load_settings, refuse_renamed
 from agent.source.diagnostics import format_location
 from agent.views.phrases import RECOVERY_CAUSES, count_of, describe_ignored_files
-from agent.views.plan import Action, Change, Plan, PlanRecovery
+from agent.views.plan import Action, Change, Plan, PlannedRevision, PlanRecovery
+from agent.views.revisions import refusal_sentence, short
+
+if TYPE_CHECKING:
+    from agent.admission.request_source import RequestSource
 
 
 class PlanFormat(StrEnum):
@@ -35,6 +42,15 @@ def plan(
             "--output", "-o", help="Output format: table, json, or markdown for a comment on a merge request."
         ),
     ] = PlanFormat.TABLE,
+    source_url: Annotated[
+        str | None, typer.Option("--source-url", help="URL of a git repository, as SOURCE_URL, instead of a folder.")
+    ] = None,
+    branch: Annotated[str | None, typer.Option("--branch", help="Branch of that repository, as SOURCE_BRANCH.")] = None,
+    path: Annotated[str | None, typer.Option("--path", help="Folder in that repository, as SOURCE_PATH.")] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option("--revision", metavar="COMMIT", help="Commit of it. Default: the head of the branch."),
+    ] = None,
     specs: SpecsOption = None,
     images: ImagesOption = None,
     state_url: StateUrlOption = None,
@@ -44,15 +60,20 @@ def plan(
     The changes follow from the current source and store. Below them are the fields that changed in each request, as
     `diff` shows them, but personal values are masked.
 
+    With SOURCE_URL, the plan is for the head of the branch, or for another commit, such as that of a merge request. It
+    is fetched into a temporary folder, and judged as `run` does: by its lineage and its signatures.
+
     Needs no credentials. Works without a store, and while an agent is running. A call to Assure that is in progress
     counts as unanswered. After the store was lost or restored, only `run` can read which dossiers Assure still has.
 
-    Exit codes: 0 no changes, 1 error, 2 changes (or wrong use), 5 a request file would be refused.
+    Exit codes: 0 no changes, 1 error, 2 changes (or wrong use), 5 a request file, or the revision, would be refused.
 
     Example: assure-agent plan -o markdown
     """
-    settings = load_settings(specs_dir=specs, images_dir=images, state_url=state_url)
-    found = asyncio.run(make_plan(settings))
+    source = {"source_url": source_url, "source_branch": branch, "source_path": path, "specs_dir": specs}
+    settings = load_settings(**source, images_dir=images, state_url=state_url)
+    with newest_source(settings, revision) as (requests, fetched):
+        found = replace(asyncio.run(make_plan(settings, requests)), revision=fetched)
     if found.no_store_yet and found.starts:
         typer.echo(_new_store(settings.state_path, found.starts), err=True)
     match output:
@@ -62,7 +83,7 @@ def plan(
             typer.echo(as_markdown(found))
         case PlanFormat.TABLE:
             _print_table(found)
-    if code := 5 if found.of(Action.REFUSE) else 2 if found.has_changes else 0:
+    if code := 5 if found.refuses else 2 if found.has_changes else 0:
         raise typer.Exit(code)
 
 
@@ -73,12 +94,11 @@ def _new_store(path: Path, starts: int) -> str:
     )
 
 
-async def make_plan(settings: Settings) -> Plan:
-    """The plan for these settings."""
+async def make_plan(settings: Settings, source: "RequestSource") -> Plan:
+    """The plan for these settings and this source."""
     from agent.admission import AdmissionRules
     from agent.daemon.dry_run import DryRun
     from agent.platform.clock import SystemClock
-    from agent.source.choice import source_of
     from agent.store.identity_key import Keys
     from agent.store.readonly import ReadOnlyStore
     from agent.store.rollback_detection import detect_rollback
@@ -102,7 +122,6 @@ async def make_plan(settings: Settings) -> Plan:
                 )
         salt = keys or Keys(secrets.token_bytes(32))  # there is no store yet: any key works
         rules = AdmissionRules.of(settings, salt.agent_id())
-        source = source_of(settings, settle=0, checkout=False)
         recovery = PlanRecovery(cause=why, scanned=recovery_scan) if why is not None and not approved else None
         limit, clock = settings.max_starts_per_day, SystemClock()
         return await DryRun(source, rules, reading, salt, clock, settings.policy, limit, recovery).plan()
@@ -132,7 +151,16 @@ def as_json(found: Plan) -> dict[str, Any]:
         "complete": found.complete,
         "passedOver": list(found.passed_over),
         "recovery": found.recovery.cause if found.recovery is not None else None,
+        "revision": _revision_json(found.revision) if found.revision is not None else None,
     }
+
+
+def _revision_json(revision: PlannedRevision) -> dict[str, Any]:
+    refusal = None
+    if (refused := revision.refused) is not None:
+        message, hint = _refusal(revision, refused)
+        refusal = {"reason": refused.reason, "commit": refused.commit, "message": message, "hint": hint}
+    return {"commit": revision.commit, "branch": revision.branch, "refusal": refusal}
 
 
 _MAX_ROWS = 500  # rows of a comment
@@ -170,7 +198,9 @@ def escaped(text: str) -> str:
 
 def summary(found: Plan) -> Sequence[str]:
     """The sentences above or below the table."""
-    sentences = [] if found.recovery is None else [_recovery(found.recovery)]
+    sentences = [] if found.revision is None else list(_describe_revision(found.revision))
+    if found.recovery is not None:
+        sentences.append(_recovery(found.recovery))
     counts = [f"{len(found.of(action))} {action}" for action in Action if found.of(action)]
     sentences.append(", ".join(counts) + "." if counts else "Nothing to do: no requests.")
     sentences.append(f"Billable starts in total: {found.starts}.")
@@ -183,6 +213,22 @@ def summary(found: Plan) -> Sequence[str]:
     if not found.complete:
         sentences.append("Part of the source could not be read, so no request is withdrawn.")
     return sentences
+
+
+def _describe_revision(revision: PlannedRevision) -> Iterator[str]:
+    of_branch = f", the head of branch {revision.branch}" if revision.branch is not None else ""
+    yield f"Revision {short(revision.commit)}{of_branch}."
+    if revision.refused is not None:
+        sentence, hint = _refusal(revision, revision.refused)
+        yield f"{sentence[0].upper()}{sentence[1:]}. Try: {hint}."
+
+
+def _refusal(revision: PlannedRevision, refused: RefusedRevision) -> tuple[str, str]:
+    """Why the agent would not act on the revision, and a hint. A commit of a merge request needs no approval."""
+    sentence, hint = refusal_sentence(refused)
+    if revision.branch is None and refused.reason.needs_approval:
+        hint = "rebase the commit onto the branch, or plan the result of the merge"
+    return sentence, hint
 
 
 def _recovery(recovery: PlanRecovery) -> str:

@@ -42,6 +42,8 @@ def load_found(**flags: Any) -> tuple[Settings, Mapping[str, FoundSetting]]:
             f"The settings file {error.filename} cannot be read: {error.strerror}.",
             "correct the permissions of that file",
         ) from None
+    if _is_flag(found.get("source_url")) and not _is_flag(found.get("specs_dir")):
+        found.pop("specs_dir", None)  # the command line names the repository to read instead of the folder
     for name in ("client_secret", "claims_key", "proxy_password"):
         _from_file(name, found)
     try:
@@ -79,6 +81,10 @@ def _from_file(name: str, found: dict[str, FoundSetting]) -> None:
     except AgentError as error:
         raise type(error)(f"{variable}: {error}", error.hint) from None
     found[name] = FoundSetting(value=secret, origin="file", where=str(path))
+
+
+def _is_flag(one: FoundSetting | None) -> bool:
+    return one is not None and one.origin == "flag"
 
 
 def _secret(annotation: Any) -> bool:

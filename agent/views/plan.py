@@ -14,6 +14,7 @@ from agent.core.policy import Policy
 from agent.core.record import Desired, HoldReason, Outcome, Phase, Record
 from agent.core.retry import holds_new_work
 from agent.core.rules.transitions import has_successor
+from agent.core.source_revision import RefusedRevision
 from agent.views.document_diff import DocumentDiff
 
 
@@ -59,6 +60,15 @@ class PlanRecovery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRevision:
+    """The revision of a plan. `branch` is None if the plan is for a named commit."""
+
+    commit: str
+    branch: str | None = None
+    refused: RefusedRevision | None = None  # the agent would not act on it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All rows, sorted by name, and the state of source and store."""
 
@@ -68,6 +78,7 @@ class Plan:
     recovery: PlanRecovery | None = None  # None: the store needs no recovery
     no_store_yet: bool = False  # `run` creates the store, and every request is new
     passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files
+    revision: PlannedRevision | None = None  # None: the source is a folder
 
     @property
     def starts(self) -> int:
@@ -82,6 +93,11 @@ class Plan:
     def of(self, action: Action) -> Sequence[Change]:
         """The rows of one action."""
         return [change for change in self.changes if change.action is action]
+
+    @property
+    def refuses(self) -> bool:
+        """True if the agent would refuse a document, or the revision."""
+        return bool(self.of(Action.REFUSE)) or (self.revision is not None and self.revision.refused is not None)
 
     @property
     def has_changes(self) -> bool:

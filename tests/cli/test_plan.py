@@ -47,6 +47,7 @@ def test_without_credentials_and_without_a_store(here: Here) -> None:
         "complete": True,
         "passedOver": [],
         "recovery": None,
+        "revision": None,
     }
     assert not (here.folder / "state").exists()
 

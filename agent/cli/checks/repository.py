@@ -23,7 +23,7 @@ from agent.source.revisions.mirror import Mirror
 from agent.store.readonly import ReadOnlyStore
 from agent.views.revisions import failure_sentence, short, troubles
 
-_OLDEST, _OLDEST_FOR_SSH_SIGNATURES = (2, 20), (2, 34)  # versions of git
+_OLDEST = (2, 34)  # version of git: the first one that verifies SSH signatures
 _PATIENCE = 20.0  # seconds for the server's answer
 _SECRET = ("source_token_file", "source_ssh_key_file")
 _FILES = (
@@ -58,7 +58,7 @@ def checks(settings: Settings, offline: bool) -> Iterator[Check]:
 def _programs(settings: Settings) -> Iterator[Check]:
     """Git, and the programs that git starts for this repository and its signatures."""
     signed_by_ssh = settings.source_allowed_signers_file is not None
-    yield git_version(_OLDEST_FOR_SSH_SIGNATURES if signed_by_ssh else _OLDEST)
+    yield git_version()
     for program, needed, purpose in (
         ("ssh", transport(settings.source_url) == "ssh", "an ssh repository"),
         ("ssh-keygen", signed_by_ssh, "SOURCE_ALLOWED_SIGNERS_FILE"),
@@ -71,18 +71,19 @@ def _programs(settings: Settings) -> Iterator[Check]:
             yield Check(name=program, message=f"the program {program} is installed")
 
 
-def git_version(oldest: tuple[int, int]) -> Check:
+def git_version() -> Check:
     """The version of git."""
-    wanted = ".".join(map(str, oldest))
+    wanted = ".".join(map(str, _OLDEST))
     try:  # the first git of PATH is also the one that the agent starts
         done = subprocess.run(["git", "--version"], capture_output=True, text=True, timeout=_PATIENCE, check=True)  # noqa: S607
     except (OSError, subprocess.SubprocessError):
         return problem("git", "the program git is missing: SOURCE_URL needs it", f"install git {wanted} or later")
     found = re.search(r"(\d+)\.(\d+)[.\d]*", done.stdout)
-    if found is None or (int(found[1]), int(found[2])) < oldest:
-        version = found[0] if found is not None else "of an unknown version"
-        why = "verifies SSH signatures" if oldest == _OLDEST_FOR_SSH_SIGNATURES else "fetches without all contents"
-        return problem("git", f"git is {version}: only {wanted} and later {why}", f"install git {wanted} or later")
+    if found is None or (int(found[1]), int(found[2])) < _OLDEST:
+        message = (
+            f"git {found[0] if found is not None else 'of an unknown version'} is installed: the agent needs {wanted}"
+        )
+        return problem("git", message, f"install git {wanted} or later")
     return Check(name="git", message=f"git {found[0]} is installed")
 
 

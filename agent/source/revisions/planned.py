@@ -1,0 +1,77 @@
+"""One revision in a temporary folder, as `plan` reads it: the agent's own mirror is only read, and may be in use."""
+
+import contextlib
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from agent.core.source_revision import RevisionRefusal
+from agent.platform.settings import Settings
+from agent.source.folder import Folder, Scan
+from agent.source.loader import Document
+from agent.source.ownership import Owners
+from agent.source.revisions.access import RepositoryAccess
+from agent.source.revisions.git_source import Signing
+from agent.source.revisions.mirror import Mirror
+from agent.source.revisions.provenance import RevisionProvenance
+from agent.source.revisions.revision_folders import RevisionFolders
+from agent.source.revisions.verdict import refusal
+
+
+class PlannedRevision:
+    """The source. Blocking: use it in a thread, one call at a time."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        """`folder` is empty. It receives the mirror and the exported revision."""
+        objects = settings.source_folder / "mirror.git/objects"
+        borrowed = objects if objects.is_dir() else None
+        self._mirror = Mirror(folder / "mirror.git", RepositoryAccess.of(settings), borrowed)
+        self._folders = RevisionFolders(folder, settings.source_path)
+        owners = Owners(exempt=True)  # this process wrote the files
+        self._folder = Folder(self._folders.current, settle=0, foreign=settings.ignores_others, owners=owners)
+        self._signing = Signing.of(settings, self._mirror, folder / "gpg")
+        self._path = settings.source_path
+        self.commit = ""
+        self.refusal: tuple[RevisionRefusal, str] | None = None  # why, and the commit that is the reason
+
+    def fetch(self, commit: str | None, acted: str | None, approved: str | None) -> None:
+        """Fetch and export a commit, or the head of the branch, and judge it as the agent would. Raises FetchError."""
+        self._folders.open()
+        self._mirror.open()
+        self.commit = self._mirror.fetch(commit)
+        verify, verifier = self._signing.verify, self._signing.verifier
+        self.refusal = refusal(self._mirror, verifier, verify, self._path, self.commit, acted, approved)
+        self._folders.publish(self._mirror, self.commit)
+
+    @property
+    def surveyed(self) -> Collection[str]:
+        """The files that a gradual scan found before it read them."""
+        return self._folder.surveyed
+
+    def scan(self) -> Scan:
+        """As `Folder.scan`."""
+        return self._folder.scan()
+
+    def scan_gradually(self) -> Iterator[list[Document] | Scan]:
+        """As `Folder.scan_gradually`."""
+        return self._folder.scan_gradually()
+
+    def query(self, files: Collection[str]) -> RevisionProvenance | None:
+        """A query for the signers of these files; None if they need none."""
+        if self._signing.verify != "each" or not files:
+            return None
+        return RevisionProvenance(self._mirror, self._signing.verifier, self.commit, self._path, each=True)
+
+
+@contextlib.contextmanager
+def planned_revision(
+    settings: Settings, commit: str | None, acted: str | None, approved: str | None
+) -> Iterator[PlannedRevision]:
+    """A commit of SOURCE_URL, or the head of its branch, fetched and judged. Raises FetchError.
+
+    `acted` is the revision that the agent acts on, `approved` the one that the operator approved.
+    """
+    with tempfile.TemporaryDirectory(prefix="assure-agent-") as folder:
+        found = PlannedRevision(Path(folder), settings)
+        found.fetch(commit, acted, approved)
+        yield found
