@@ -1,4 +1,4 @@
-"""`assure-agent approve`: approve mass withdrawals, or new work after a recovery."""
+"""`assure-agent approve`: approve mass withdrawals, new work after a recovery, or a replaced branch."""
 
 import typer
 
@@ -10,14 +10,16 @@ from agent.core.record import HoldReason
 from agent.platform.settings import Settings
 from agent.store.readonly import ReadOnlyStore
 from agent.views.phrases import count_of, count_withdrawals
+from agent.views.revisions import short
 
 
 def approve(dry_run: DryRunOption = False, yes: YesOption = False, state_url: StateUrlOption = None) -> None:
-    """Approve mass withdrawals, or new work after a recovery.
+    """Approve mass withdrawals, new work after a recovery, or a replaced branch.
 
     Withdrawals wait for approval if many files were removed at once. After the store was lost or restored, requests
-    wait if Assure has no trace of them. After the approval, the agent verifies them, and Assure bills them. The command
-    asks before it acts.
+    wait if Assure has no trace of them. After the approval, the agent verifies them, and Assure bills them. With
+    SOURCE_URL, a revision waits if it does not descend from the one that the agent acts on. The command asks before it
+    acts.
 
     Exit codes: 0 approved, 1 error, or not confirmed, 2 no terminal to ask on.
 
@@ -37,6 +39,7 @@ def _effects(settings: Settings) -> list[str]:
     """One sentence for each thing that waits for the approval."""
     with ReadOnlyStore(require_state_file(settings.state_path)) as reading:
         recovery, withdrawals = reading.recovery(), reading.waiting_withdrawals()
+        revisions = reading.revision_state(settings.source_name)
         lost = dict(reading.held()).get(HoldReason.HISTORY_LOST, 0)
     effects = []
     if withdrawals:
@@ -45,4 +48,9 @@ def _effects(settings: Settings) -> list[str]:
         effects.append("New work waits after a recovery, and Assure bills what the agent then starts.")
     if lost:
         effects.append(f"{count_of(lost, 'request')} of which Assure has no trace would be verified, and billed.")
+    if revisions.refused is not None and revisions.refused.reason.needs_approval:
+        acted = short(revisions.acted.commit) if revisions.acted is not None else "no other one"
+        effects.append(
+            f"The agent acts on revision {short(revisions.refused.revision)}, which does not descend from {acted}."
+        )
     return effects

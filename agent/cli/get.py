@@ -85,7 +85,7 @@ def get(
         with contextlib.suppress(KeyboardInterrupt):
             _watch(settings, query, printer, wide=chosen is ListFormat.WIDE)
     else:
-        _list(path, query, printer, wide=chosen is ListFormat.WIDE)
+        _list(settings, query, printer, wide=chosen is ListFormat.WIDE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,8 @@ class _Found:
 _MAX_NOTES = 3  # lost capture links that are listed one by one
 
 
-def _find(path: Path, query: _Query) -> _Found:
+def _find(settings: Settings, query: _Query) -> _Found:
+    path = settings.state_path
     if not path.exists():
         return _Found(records=[], refusals=[], notes=[], unknown=list(query.names))
     with ReadOnlyStore(path) as reading:
@@ -136,7 +137,8 @@ def _find(path: Path, query: _Query) -> _Found:
         if query.names:
             refusals = [refusal for refusal in refusals if refusal.name in query.names]
         unknown = list(_unknown(reading, query.names))
-        return _Found(records=accepted, refusals=refusals, notes=list(_notes(reading, accepted)), unknown=unknown)
+        notes = [*_source_notes(reading, settings.source_name), *_notes(reading, accepted)]
+        return _Found(records=accepted, refusals=refusals, notes=notes, unknown=unknown)
 
 
 def _named(reading: ReadOnlyStore, names: Sequence[str]) -> Iterator[Record]:
@@ -152,8 +154,8 @@ def _unknown(reading: ReadOnlyStore, names: Sequence[str]) -> Iterator[str]:
             yield name
 
 
-def _list(path: Path, query: _Query, printer: DocumentPrinter | None, wide: bool) -> None:
-    found = _find(path, query)
+def _list(settings: Settings, query: _Query, printer: DocumentPrinter | None, wide: bool) -> None:
+    path, found = settings.state_path, _find(settings, query)
     records = query.arrange(found.records)
     if not query.names or len(found.unknown) < len(query.names):
         if printer is None:
@@ -180,6 +182,14 @@ def _watch(settings: Settings, query: _Query, printer: DocumentPrinter | None, w
             raise unknown_request(path, unknown)
     shown = ChangedRows(wide) if printer is None else ChangedDocuments(printer)
     print_changes((path, sandbox_state(settings)), shown, query.accepts, query.arrange)
+
+
+def _source_notes(reading: ReadOnlyStore, source: str) -> Iterator[str]:
+    """Notes on a git source of which the agent does not act on the newest revision."""
+    from agent.views.revisions import troubles
+
+    for sentence, hint in troubles(reading.revision_state(source)):
+        yield f"{sentence[0].upper()}{sentence[1:]}. Try: {hint}."
 
 
 def _notes(reading: ReadOnlyStore, records: list[Record]) -> Iterator[str]:

@@ -28,9 +28,7 @@ class Progress:
         With `sandbox` and without `interactive`, the sandbox simulates the end users.
         """
         self._state = settings.state_path
-        self._locations = "\n".join(
-            (f"requests: {settings.specs_dir.absolute()}", f"state file: {self._state.absolute()}")
-        )
+        self._locations = "\n".join((f"requests: {_place(settings)}", f"state file: {self._state.absolute()}"))
         self._settings = settings
         self._sandbox, self._users_simulated = sandbox, sandbox and not interactive
         self._running = running
@@ -127,6 +125,14 @@ class Progress:
             self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:
             print(text, flush=True)
+
+
+def _place(settings: Settings) -> str:
+    """The folder of the request files, or the repository."""
+    if not settings.source_url:
+        return str(settings.specs_dir.absolute())
+    folder = f", folder {settings.source_path}" if settings.source_path else ""
+    return f"{settings.source_url}, branch {settings.source_branch}{folder}"
 
 
 def status_page(link: str | None, option: str) -> str:
