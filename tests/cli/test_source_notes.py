@@ -56,7 +56,7 @@ async def test_a_signature_cannot_be_approved(world: World, here: Here) -> None:
     assert said.out == "Nothing waits for an approval.\n"
 
 
-def test_run_names_the_repository(world: World, capsys: object) -> None:
+def test_run_names_the_repository() -> None:
     url = "https://git.example/team/requests.git"
     shown = Progress(Settings(source_url=url, source_path="specs"), running=True, sandbox=False, interactive=False)
     assert f"requests: {url}, branch main, folder specs\n" in f"{shown._locations}\n"
