@@ -24,7 +24,7 @@ def create_app(arguments: Sequence[str] = ()) -> typer.Typer:
         name="assure-agent",
         help="Reconcile identity verification requests in a folder with Signicat Assure (PictureID).\n\n"
         "Exit codes: 0 success, 1 error, 2 wrong use, 3 a request is held, 4 not settled at the timeout, "
-        "5 refused files.",
+        "5 refused files or revision.",
         cls=SectionedGroup,
         no_args_is_help=True,
         add_completion=False,
