@@ -53,8 +53,8 @@ def run(
     With --once, the agent ends when every request is settled. It waits for results and end users, but not for
     retention, suspension or the start budget.
 
-    Exit codes: 0 all settled, 1 error, 3 a held request or waiting withdrawals, 5 refused files, 4 not settled at the
-    timeout. If several apply, the first of 1, 3, 5, 4.
+    Exit codes: 0 all settled, 1 error, also of a fetch, 3 a held request or waiting withdrawals, 5 refused files or
+    revision, 4 not settled at the timeout. If several apply, the first of 1, 3, 5, 4.
 
     Example: assure-agent run --sandbox --once
     """
@@ -260,8 +260,9 @@ async def _run(remote: _Remote, options: _Options) -> int:
 
 
 def _exit_code(settings: Settings, finished: "OnceResult") -> int:
-    """The first of 3, 5, 4 that applies (design §9). Errors are raised as exceptions."""
+    """The first of 1, 3, 5, 4 that applies (design §9). Other errors are raised as exceptions."""
     from agent.store.readonly import ReadOnlyStore
+    from agent.views.revisions import troubles
 
     if finished.withdrawals and settings.log_format != "json":  # with json, only the log reports it
         typer.echo(
@@ -271,4 +272,11 @@ def _exit_code(settings: Settings, finished: "OnceResult") -> int:
         )
     with ReadOnlyStore(settings.state_path) as reading:
         held = bool(reading.held()) or finished.withdrawals > 0
-    return 3 if held else 5 if finished.refused else 4 if finished.unfinished else 0
+        revisions = reading.revision_state(settings.source_name)
+    if settings.log_format != "json":
+        for sentence, hint in troubles(revisions):
+            typer.echo(f"{sentence[0].upper()}{sentence[1:]}. Try: {hint}.", err=True)
+    if revisions.failure is not None:
+        return 1
+    refused = finished.refused or revisions.refused is not None
+    return 3 if held else 5 if refused else 4 if finished.unfinished else 0

@@ -155,8 +155,11 @@ class Settings(SourceSettings):
 
     @property
     def source_folder(self) -> Path:
-        """The folder next to the state file with the mirror and the exported revisions of SOURCE_URL."""
-        return self.state_path.with_suffix(".source")
+        """The folder next to the state file with the mirror and the exported revisions of SOURCE_URL.
+
+        It is absolute, because git runs in another working directory.
+        """
+        return self.state_path.absolute().with_suffix(".source")
 
     @property
     def requests_dir(self) -> Path:

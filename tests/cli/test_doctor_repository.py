@@ -105,7 +105,7 @@ def test_before_the_first_revision(here: Here) -> None:
     assert named(said, "git server") == [("ok", "not asked, because of --offline")]
     assert named(said, "revision") == [("ok", "the agent has not acted on a revision yet")]
     assert named(said, "source")[0][1].startswith("no revision is fetched yet")
-    assert named(said, "mirror")[0][1].startswith("state/agent.source does not exist yet")
+    assert named(said, "mirror")[0][1].startswith(f"{here.folder}/state/agent.source does not exist yet")
     assert named(said, "port of EVENTS_LISTEN")
     assert not {"watches", "authors", "source, writers"} & {one["check"] for one in said.json["checks"]}
     assert not (here.folder / "state").exists()
