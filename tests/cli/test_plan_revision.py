@@ -16,6 +16,7 @@ from agent.source.revisions.git_source import GitSource
 from agent.source.revisions.planned import planned_revision
 from agent.store.sqlite import SqliteStore
 from tests.cli.command_runner import CommandResult, Here, on_world
+from tests.support.bare_repository import BareRepository
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
 from tests.support.git import commit, git, repository
@@ -217,3 +218,21 @@ def test_diff_compares_the_revision_that_the_agent_read_last(here: Here, clone: 
     said = here("diff", "-o", "json")
     assert (said.code, [item["name"] for item in said.json["items"]]) == (2, ["a"])
     assert str(settings.requests_dir.readlink()) == git(clone, "rev-parse", "HEAD~1")
+
+
+@pytest.mark.parametrize("other", ["damaged", "sha256"])
+def test_a_mirror_that_cannot_be_borrowed_from_is_ignored(here: Here, clone: Path, tmp_path: Path, other: str) -> None:
+    settings = Settings(
+        source_url=here.env["SOURCE_URL"], source_path="specs", state_url=f"sqlite:///{here.folder}/state/agent.db"
+    )
+    assert GitSource.of(settings, settle=0).refresh(None, None).published
+    if other == "sha256":
+        bare = BareRepository(tmp_path / "sha256.git", form="sha256")
+        bare.commit({"specs/a.yaml": capture("a")})
+        here.env["SOURCE_URL"] = bare.url
+    else:
+        for pack in settings.source_folder.rglob("*.pack"):
+            pack.chmod(0o600)
+            pack.write_bytes(pack.read_bytes()[:40] + b"x" * 100)
+    said = here("plan", "-o", "json")
+    assert (said.code, changes(said)) == (2, [("a", "create")]), said

@@ -5,12 +5,13 @@ import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from agent.core.source_revision import RevisionRefusal
+from agent.core.source_revision import FetchFailure, RevisionRefusal
 from agent.platform.settings import Settings
 from agent.source.folder import Folder, Scan
 from agent.source.loader import Document
 from agent.source.ownership import Owners
 from agent.source.revisions.access import RepositoryAccess
+from agent.source.revisions.fetch_errors import FetchError
 from agent.source.revisions.git_source import Signing
 from agent.source.revisions.mirror import Mirror
 from agent.source.revisions.provenance import RevisionProvenance
@@ -21,10 +22,8 @@ from agent.source.revisions.verdict import refusal
 class PlannedRevision:
     """The source. Blocking: use it in a thread, one call at a time."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        """`folder` is empty. It receives the mirror and the exported revision."""
-        objects = settings.source_folder / "mirror.git/objects"
-        borrowed = objects if objects.is_dir() else None
+    def __init__(self, folder: Path, settings: Settings, borrowed: Path | None = None) -> None:
+        """`folder` receives the mirror and the exported revision. `borrowed` is as of `Mirror`."""
         self._mirror = Mirror(folder / "mirror.git", RepositoryAccess.of(settings), borrowed)
         self._folders = RevisionFolders(folder, settings.source_path)
         owners = Owners(exempt=True)  # this process wrote the files
@@ -71,7 +70,15 @@ def planned_revision(
 
     `acted` is the revision that the agent acts on, `approved` the one that the operator approved.
     """
+    objects = settings.source_folder / "mirror.git/objects"
+    borrowed = objects if objects.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="assure-agent-") as folder:
-        found = PlannedRevision(Path(folder), settings)
-        found.fetch(commit, acted, approved)
+        found = PlannedRevision(Path(folder, "borrowing"), settings, borrowed)
+        try:
+            found.fetch(commit, acted, approved)
+        except FetchError as error:
+            if borrowed is None or error.failure not in (FetchFailure.DAMAGED, FetchFailure.OTHER):
+                raise
+            found = PlannedRevision(Path(folder, "alone"), settings)  # the mirror is damaged, or of another repository
+            found.fetch(commit, acted, approved)
         yield found
