@@ -1,6 +1,10 @@
 """`doctor` and `plan` against real git servers by https and ssh: each cause is said, and no secret shows."""
 
+import base64
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -110,3 +114,36 @@ def test_a_repository_by_ssh(here: Here, bare: BareRepository, tmp_path: Path) -
         other = make_ssh_key(tmp_path / "other")
         said = here("doctor", "-o", "json", SOURCE_SSH_KEY_FILE=str(other))
         assert the_server(said)[1].startswith("the git server does not accept the credentials")
+
+
+def test_a_repository_by_http_on_loopback(here: Here, bare: BareRepository) -> None:
+    """The server is a plain one for files, with git's oldest protocol, and asks for a password."""
+    seen: list[str | None] = []
+
+    class Files(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("Authorization"))
+            if seen[-1] is None:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="git"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            else:
+                super().do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """Write no log."""
+
+    bare.git("update-server-info")
+    write(here.folder / "token", f"{TOKEN}\n").chmod(0o600)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(bare.folder.parent))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}/requests.git"
+            said = here("plan", "-o", "json", SOURCE_URL=url, SOURCE_PATH="specs", SOURCE_TOKEN_FILE="token")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert (said.code, said.json["revision"]["commit"]) == (2, bare.head())
+    assert f"Basic {base64.b64encode(f'git:{TOKEN}'.encode()).decode()}" in seen

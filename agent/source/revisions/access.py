@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from agent.core.errors import SettingsError
 from agent.platform.proxy import Proxy, is_direct
-from agent.platform.settings import PREFIX, Settings
+from agent.platform.settings import PREFIX, Settings, loopback
 
 _SCP = re.compile(r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9_.][A-Za-z0-9_.-]*:(?!:)[^:\s].*")  # git@host:path
 
@@ -53,7 +53,7 @@ class RepositoryAccess:
 
     @property
     def protocol(self) -> str:
-        """https, ssh or file."""
+        """https, ssh or file; or http, on loopback only."""
         return urlsplit(self.url).scheme if "://" in self.url else "ssh"
 
     @property
@@ -73,7 +73,7 @@ def _proxy(settings: Settings) -> Proxy | None:
 
 
 def _check(url: str) -> None:
-    """Raise SettingsError unless git would use one of the three protocols for this URL."""
+    """Raise SettingsError unless git would use one of these protocols for this URL."""
     setting = f"{PREFIX}SOURCE_URL"
     hint = "use https://HOST/PATH, ssh://git@HOST/PATH or file:///PATH"
     if not url.isprintable():
@@ -87,7 +87,8 @@ def _check(url: str) -> None:
         if not _SCP.fullmatch(url):
             raise SettingsError(f"{setting}: the value is not a URL of a repository.", hint)
         return
-    if parts.scheme not in ("https", "ssh", "file") or not url.startswith(f"{parts.scheme}://"):
+    local = parts.scheme == "http" and loopback(parts.hostname or "")
+    if not (local or parts.scheme in ("https", "ssh", "file")) or not url.startswith(f"{parts.scheme}://"):
         raise SettingsError(f"{setting}: the scheme must be https, ssh or file, not {url.partition('://')[0]!r}.", hint)
     if parts.password is not None:
         raise SettingsError(

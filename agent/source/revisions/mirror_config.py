@@ -57,10 +57,10 @@ def configuration(access: RepositoryAccess, form: str, authorities: Path | None)
         f'protocol "{access.protocol}"': {"allow": "always"},
         f'remote "{REMOTE}"': {"url": access.url, "tagOpt": "--no-tags"},
     }
-    if access.protocol == "https":
+    if access.protocol in ("https", "http"):
         sections["http"] = {**_FIXED["http"], **_certificates(access, authorities)}
         if access.token_file is not None:
-            host = f"https://{urlsplit(access.url).netloc.rpartition('@')[2]}"
+            host = f"{access.protocol}://{urlsplit(access.url).netloc.rpartition('@')[2]}"
             helper = _HELPER.format(file=shlex.quote(str(access.token_file.absolute())), user=shlex.quote(access.user))
             sections[f'credential "{_escaped(host)}"'] = {"helper": helper}
     lines = [
