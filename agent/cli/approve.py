@@ -14,7 +14,7 @@ from agent.views.revisions import short
 
 
 def approve(dry_run: DryRunOption = False, yes: YesOption = False, state_url: StateUrlOption = None) -> None:
-    """Approve mass withdrawals, new work after a recovery, or a replaced branch.
+    """Approve withdrawals, a recovery, or a replaced branch.
 
     Withdrawals wait for approval if many files were removed at once. After the store was lost or restored, requests
     wait if Assure has no trace of them. After the approval, the agent verifies them, and Assure bills them. With

@@ -53,8 +53,8 @@ def run(
     With --once, the agent ends when every request is settled. It waits for results and end users, but not for
     retention, suspension or the start budget.
 
-    Exit codes: 0 all settled, 1 error, also of a fetch, 3 a held request or waiting withdrawals, 5 refused files or
-    revision, 4 not settled at the timeout. If several apply, the first of 1, 3, 5, 4.
+    Exit codes: 0 all settled, 1 error, 3 a held request or waiting withdrawals, 5 refused files or revision, 4 not
+    settled at the timeout. If several apply, the first of 1, 3, 5, 4. A fetch that failed is an error.
 
     Example: assure-agent run --sandbox --once
     """
