@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import os
+import re
 import secrets
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -146,6 +148,23 @@ async def test_a_forged_hook_is_refused_and_counted_and_fetches_nothing(tmp_path
         assert await hook.post(BODY + b" ") == 401, "another body"
         assert not hook.fetched()
         assert await hook.counted() == {"forged": len(FORGED) + 1}
+
+
+async def test_the_command_in_the_documentation_sends_a_genuine_hook(tmp_path: Path) -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs/operations/source-hook.md").read_text()
+    (command,) = re.findall(r"```sh\n(.+?)```", document, re.DOTALL)
+    async with hooked(tmp_path) as hook:
+        script = command.replace("https://HOST", str(hook.hooks))
+        environment = {"PATH": os.environ["PATH"], "SECRET": SECRET}
+        sender = await asyncio.create_subprocess_exec("sh", "-c", script, env=environment)
+        assert await asyncio.wait_for(sender.wait(), PATIENT) == 0
+        assert hook.fetched() == 1
+        environment["SECRET"] = "another secret"
+        sender = await asyncio.create_subprocess_exec(
+            "sh", "-c", script, env=environment, stderr=asyncio.subprocess.DEVNULL
+        )
+        assert await asyncio.wait_for(sender.wait(), PATIENT) == 22, "curl -f: an answer of 4xx"
+        assert hook.fetched() == 0
 
 
 async def test_the_body_is_never_parsed(tmp_path: Path) -> None:
