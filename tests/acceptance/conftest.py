@@ -1,20 +1,41 @@
-"""The fixture of the acceptance tests."""
+"""The fixture of the acceptance tests, and the sources that they run with."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.installed_command import Office
+from tests.acceptance.sources import Folder, Repository
 from verification.processes import simulated
+
+SOURCES = {"folder": Folder, "git": Repository}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test with the mark `each_source` with each source. `SOURCE=git` runs all tests with a git source."""
+    chosen = os.environ.get("SOURCE", "folder")
+    if "source" in metafunc.fixturenames:
+        each = metafunc.definition.get_closest_marker("each_source") is not None
+        names = list(SOURCES) if each and chosen == "folder" else [chosen]
+        if names != ["folder"]:
+            metafunc.parametrize("source", names, indirect=True)
 
 
 @pytest.fixture
-def office(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Office]:
+def source(tmp_path: Path, request: pytest.FixtureRequest) -> Folder | Repository:
+    """The source of the office."""
+    return SOURCES[getattr(request, "param", "folder")](tmp_path)
+
+
+@pytest.fixture
+def office(tmp_path: Path, source: Folder | Repository, request: pytest.FixtureRequest) -> Iterator[Office]:
     """An office; its parameter, or the mark `sandbox(delay="1s")`, chooses the simulator's options."""
     marker = request.node.get_closest_marker("sandbox")
     options = getattr(request, "param", None) or (marker.kwargs if marker else {})
-    for name in ("specs", "images"):
-        (tmp_path / name).mkdir()
+    (tmp_path / "images").mkdir()
     with simulated(options) as url:
-        yield Office(tmp_path, url)
+        office = Office(tmp_path, url)
+        office.source = source
+        yield office

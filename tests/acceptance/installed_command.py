@@ -12,6 +12,8 @@ from typing import Any
 from agent.store.connection import open_reader
 from agent.store.readonly import ReadOnlyStore
 from agent.views.resource import request_json
+from tests.acceptance.sources import Folder, Repository, Source
+from tests.support.git import git
 from tests.support.stores import records
 from tests.support.timeouts import PATIENT, eventually
 from verification.builders.pictures import jpeg
@@ -24,21 +26,26 @@ NEVER = "10m"  # POLL_INTERVAL longer than a test: a request that was started wa
 
 @dataclass
 class Office:
-    """A folder of requests, a simulated Assure, and the command between them."""
+    """A source of requests, a simulated Assure, and the command between them."""
 
     folder: Path
     url: str
     output: str = ""  # the output of all commands so far
     settings: dict[str, str] = field(default_factory=dict)
+    source: Source = field(init=False)  # a folder, unless a test sets another one
+
+    def __post_init__(self) -> None:
+        self.source = Folder(self.folder)
 
     @property
     def environment(self) -> dict[str, str]:
-        return environment(self.folder, self.url, **PROMPT | {"LOG_LEVEL": "debug"} | self.settings)
+        given = PROMPT | {"LOG_LEVEL": "debug"} | self.source.settings | self.settings
+        return environment(self.folder, self.url, **given)
 
     def write(self, name: str, **spec: Any) -> Path:
         """Write one request file."""
         labels = spec.pop("labels", {})
-        return write(self.folder / "specs" / f"{name}.yaml", request_file(name, spec, labels=labels))
+        return write(self.source.specs / f"{name}.yaml", request_file(name, spec, labels=labels))
 
     def upload(self, name: str, outcome: str = "accepted", selfie: bool = False, **more: Any) -> Path:
         """Write an upload request whose image carries the outcome."""
@@ -50,7 +57,8 @@ class Office:
         return self.write(name, **upload_spec(images, **more))
 
     def run(self, *arguments: str, timeout: float = PATIENT) -> int:
-        """Run the command to its end; returns the exit code."""
+        """Publish the requests and run the command to its end; returns the exit code."""
+        self.source.publish()
         done = subprocess.run(
             [*COMMAND, *arguments], env=self.environment, capture_output=True, text=True, timeout=timeout
         )
@@ -73,10 +81,11 @@ class Office:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """The agent in the background; ended with SIGTERM.
+        """Publish the requests, and run the agent in the background; ended with SIGTERM.
 
         Its output goes to a file: a pipe without a reader is full after 64 KiB and would block the agent.
         """
+        self.source.publish()
         log = self.folder / "agent.platform.log"
         with (
             log.open("w") as file,
@@ -118,7 +127,13 @@ class Office:
             return reading.link(seen[name]["uid"]) is not None
 
     def scans(self, count: int = 4) -> None:
-        """Return after `count` more scans of the source."""
+        """Return after `count` more scans of the source. A git source is scanned again when it has a new commit."""
+        if isinstance(self.source, Repository) and "SOURCE_URL" in self.source.settings:
+            for _ in range(count):
+                git(self.source.desk, "commit", "-q", "--allow-empty", "-m", "Nothing")
+                self.source.push()
+                self.acts_on(self.source.head())
+            return
         seen = {self._scanned_at()}
 
         def scanned() -> bool:
@@ -126,6 +141,16 @@ class Office:
             return len(seen) > count
 
         eventually(scanned, lambda: "the agent does not scan")
+
+    def acts_on(self, commit: str) -> None:
+        """Return when the agent has scanned this revision."""
+        eventually(lambda: self.revision() == commit, lambda: f"{self.revision()} is not {commit}")
+
+    def revision(self) -> str | None:
+        """The revision that the agent acts on."""
+        with contextlib.closing(open_reader(self.state)) as connection:
+            row = connection.execute("SELECT revision FROM source_revisions").fetchone()
+        return None if row is None else row[0]
 
     def _scanned_at(self) -> float:
         with contextlib.closing(open_reader(self.state)) as connection:

@@ -53,6 +53,7 @@ def test_a_restore_drill(office: Office) -> None:
         assert office.run("restore", "--yes", str(office.folder / "kept.db")) == 1  # an agent runs
         assert f"pid {process.pid}" in office.output
         office.upload("since")
+        office.source.publish()
         until(office, lambda items: "since" in items and items["since"].phase == "result")
         process.kill()
         process.wait()
@@ -118,6 +119,7 @@ def test_an_agent_that_was_stopped_for_a_while_continues_and_starts_nothing_twic
     with office.running() as process:
         for name in names:
             office.upload(name)
+        office.source.publish()
         until(office, lambda items: len(items) >= 3)
         process.send_signal(signal.SIGSTOP)
         time.sleep(3)  # longer than the timeout, and than the verification takes

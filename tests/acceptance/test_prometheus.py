@@ -38,6 +38,7 @@ def test_every_panel_and_rule_has_an_answer_under_load_and_the_right_alerts_fire
         eventually(lambda: bool(prometheus.query("assure_agent_outcomes_total")))
         for number in range(60, 120):
             office.upload(f"person-{number}", "", selfie=number % 3 == 0)
+        office.source.publish()
         silent = set(QUERIES)
 
         def all_answered() -> bool:
@@ -54,11 +55,13 @@ def test_every_panel_and_rule_has_an_answer_under_load_and_the_right_alerts_fire
         office.upload("no-such-document", "").write_text(
             office.upload("no-such-document", "").read_text().replace("137", "9999")
         )
+        office.source.publish()
         eventually(lambda: "AssureAgentHeld" in prometheus.firing())  # Assure refuses it, and a person decides
 
         trouble(office.url, operation="*", kind="503", every=1, acts=False)
         for number in range(120, 140):
             office.upload(f"person-{number}", "")
+        office.source.publish()
         eventually(lambda: {"AssureAgentAssureFailing", "AssureAgentCircuitOpen"} <= prometheus.firing())
 
         agent.send_signal(signal.SIGTERM)

@@ -86,6 +86,7 @@ def test_twelve_kills_in_a_row_lose_nothing_and_start_nothing_twice(office: Offi
     assert office.run("audit", "verify") == 0
 
 
+@pytest.mark.each_source
 @pytest.mark.sandbox(delay="100ms")
 def test_20_waiting_requests_are_started_once_for_any_file_change(office: Office) -> None:
     """[I2] Files are removed, changed, broken and restored: 20 starts. A mass removal withdraws nothing."""
@@ -100,11 +101,13 @@ def test_20_waiting_requests_are_started_once_for_any_file_change(office: Office
             path.write_text(good[path].replace("137", "138"))
         for path in paths[6:]:
             path.unlink()
+        office.source.publish()
         eventually(lambda: sum(item["state"] == "held" for item in office.seen().values()) == 3)
         office.scans()  # the mass removal must have no effect in them
         assert not any(item["outcome"] == "withdrawn" for item in office.seen().values())
         for path in paths:
             path.write_text(good[path])
+        office.source.publish()
         eventually(lambda: not any(item["state"] == "held" for item in office.seen().values()))
     del office.settings["POLL_INTERVAL"]
     assert office.run("run", "--once") == 0
@@ -113,6 +116,7 @@ def test_20_waiting_requests_are_started_once_for_any_file_change(office: Office
     assert office.left_behind() == []
 
 
+@pytest.mark.each_source
 def test_a_refused_request_creates_nothing_and_the_others_continue(office: Office) -> None:
     """[I9] Malformed, duplicate and image faults, each with a place and what to try; exit code 5."""
     office.upload("good")
@@ -121,9 +125,9 @@ def test_a_refused_request_creates_nothing_and_the_others_continue(office: Offic
     office.write("no-picture", processType="document", upload={"documentId": 137, "images": {"front": "text.jpg"}})
     (office.folder / "images" / "link.jpg").symlink_to("/etc/hostname")
     office.write("outside", processType="document", upload={"documentId": 137, "images": {"front": "link.jpg"}})
-    (office.folder / "specs" / "deep.yaml").write_text("[" * 100_000)
-    (office.folder / "specs" / "broken.yaml").write_text("apiVersion: assure-agent/v1\nkind: [")
-    office.upload("twin").rename(office.folder / "specs" / "twin-1.yaml")
+    (office.source.specs / "deep.yaml").write_text("[" * 100_000)
+    (office.source.specs / "broken.yaml").write_text("apiVersion: assure-agent/v1\nkind: [")
+    office.upload("twin").rename(office.source.specs / "twin-1.yaml")
     office.upload("twin")
     assert office.run("run", "--once") == 5
     shown = office.json("get")

@@ -1,4 +1,4 @@
-"""Stories of a team that works with git: a bare repository, a clone as the source and the agent."""
+"""Stories of a team that works with git: a bare repository and the agent, which reads a clone or fetches itself."""
 
 import urllib.request
 from collections import Counter
@@ -9,48 +9,33 @@ import pytest
 
 from grafana.prometheus_server import free_port
 from tests.acceptance.installed_command import Office, picture
+from tests.acceptance.sources import Checkout, Folder, Repository
 from tests.support.git import git
 from tests.support.timeouts import eventually
 from verification.builders.request_files import upload, write
 
+pytestmark = pytest.mark.each_source
+
 
 class Team:
-    """Authors with their own clone, and a clone that the agent reads."""
+    """Authors with their own clone of a bare repository. The agent reads another clone, or fetches the repository."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, source: Folder | Repository) -> None:
         self.office = office
-        self.bare = office.folder / "bare.git"
-        self.desk = office.folder / "desk"
-        self.source = office.folder / "clone"
-        git(office.folder, "init", "-q", "--bare", "-b", "main", str(self.bare))
-        git(office.folder, "clone", "-q", str(self.bare), str(self.desk))
-        git(self.desk, "checkout", "-q", "-b", "main")
-        (self.desk / "specs").mkdir()
-        (self.desk / "README").write_text("requests\n")
-        self.publish("Begin")
-        git(office.folder, "clone", "-q", "-b", "main", str(self.bare), str(self.source))
-        (self.source / "specs").mkdir(exist_ok=True)
-        office.settings |= {"SPECS_DIR": str(self.source / "specs"), "SCAN_INTERVAL": "300ms"}
+        self.repository = office.source = source if isinstance(source, Repository) else Checkout(office.folder)
+        self.desk, self.publish = self.repository.desk, self.repository.publish
 
     def write(self, name: str, outcome: str = "accepted", **annotations: str) -> Path:
         images = {"front": picture(self.office.folder / "images", outcome)}
-        return write(self.desk / "specs" / f"{name}.yaml", upload(name, images, annotations=annotations))
-
-    def publish(self, message: str) -> None:
-        """Commit all, push, and pull into the source."""
-        git(self.desk, "add", "-A")
-        git(self.desk, "commit", "-q", "-m", message)
-        git(self.desk, "push", "-q", "origin", "main")
-        if self.source.exists():
-            git(self.source, "pull", "-q")
+        return write(self.repository.specs / f"{name}.yaml", upload(name, images, annotations=annotations))
 
     def until(self, condition: Callable[[dict[str, dict[str, object]]], bool]) -> None:
         eventually(lambda: condition(self.office.seen()), self.office.seen)
 
 
 @pytest.fixture
-def team(office: Office) -> Team:
-    return Team(office)
+def team(office: Office, source: Folder | Repository) -> Team:
+    return Team(office, source)
 
 
 def starts(office: Office) -> int:
@@ -67,8 +52,7 @@ def test_a_merge_of_three_a_revert_and_the_revert_of_the_revert(team: Team) -> N
         team.until(lambda items: len(items) == 3 and all(item["state"] == "done" for item in items.values()))
         git(team.desk, "revert", "--no-edit", "HEAD")
         git(team.desk, "revert", "--no-edit", "HEAD")
-        git(team.desk, "push", "-q", "origin", "main")
-        git(team.source, "pull", "-q")
+        team.repository.push()
         team.office.scans()
     assert {item["outcome"] for item in team.office.items().values()} == {"accepted"}
     assert starts(team.office) == 3
