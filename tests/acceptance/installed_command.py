@@ -13,7 +13,6 @@ from agent.store.connection import open_reader
 from agent.store.readonly import ReadOnlyStore
 from agent.views.resource import request_json
 from tests.acceptance.sources import Folder, Repository, Source
-from tests.support.git import git
 from tests.support.stores import records
 from tests.support.timeouts import PATIENT, eventually
 from verification.builders.pictures import jpeg
@@ -128,31 +127,36 @@ class Office:
 
     def scans(self, count: int = 4) -> None:
         """Return after `count` more scans of the source. A git source is scanned again when it has a new commit."""
-        if isinstance(self.source, Repository) and "SOURCE_URL" in self.source.settings:
+        if "SOURCE_URL" in self.source.settings:
+            assert isinstance(self.source, Repository)
             for _ in range(count):
-                git(self.source.desk, "commit", "-q", "--allow-empty", "-m", "Nothing")
+                self.source.commit("--allow-empty")
                 self.source.push()
                 self.acts_on(self.source.head())
             return
-        seen = {self._scanned_at()}
+        seen = {self.scanned_at()}
 
         def scanned() -> bool:
-            seen.add(self._scanned_at())
+            seen.add(self.scanned_at())
             return len(seen) > count
 
         eventually(scanned, lambda: "the agent does not scan")
 
     def acts_on(self, commit: str) -> None:
         """Return when the agent has scanned this revision."""
-        eventually(lambda: self.revision() == commit, lambda: f"{self.revision()} is not {commit}")
+        eventually(lambda: self.git_source().get("revision") == commit, lambda: f"{self.git_source()}, not {commit}")
 
-    def revision(self) -> str | None:
-        """The revision that the agent acts on."""
+    def git_source(self) -> dict[str, Any]:
+        """The row of the git source in the store; empty before its first refresh."""
+        if not self.state.exists():
+            return {}
         with contextlib.closing(open_reader(self.state)) as connection:
-            row = connection.execute("SELECT revision FROM source_revisions").fetchone()
-        return None if row is None else row[0]
+            cursor = connection.execute("SELECT * FROM source_revisions")
+            row = cursor.fetchone()
+            return {} if row is None else dict(zip((column[0] for column in cursor.description), row, strict=True))
 
-    def _scanned_at(self) -> float:
+    def scanned_at(self) -> float:
+        """When the last scan was recorded."""
         with contextlib.closing(open_reader(self.state)) as connection:
             (at,) = connection.execute("SELECT max(synced_at) FROM sources").fetchone()
         return float(at)

@@ -50,11 +50,20 @@ class Repository:
         git(self.desk, "add", "-A")
         if git(self.desk, "status", "--porcelain"):
             git(self.desk, "commit", "-q", "-m", message)
-        self.push()
+            self.push()
 
     def push(self, *options: str) -> None:
         """Push the commits of the desk."""
         git(self.desk, "push", "-q", *options, "origin", "main")
+
+    def commit(self, *options: str) -> None:
+        """Commit the changes of the desk without a push."""
+        git(self.desk, "add", "-A")
+        git(self.desk, "commit", "-q", "-m", "Change requests", *options)
+
+    def replace_head(self, commit: str) -> None:
+        """Let the branch of the bare repository be this commit, which it contains. No git command runs."""
+        (self.bare / "refs/heads/main").write_text(commit + "\n")
 
     def head(self) -> str:
         """The commit of the desk."""
