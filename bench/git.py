@@ -1,7 +1,7 @@
 """A repository of many request files as the source: a resync without a new commit, and a commit that changes one file.
 
-The baselines have the same changes: a folder in which the file is written, a checkout that is pulled, and a new
-checkout of each commit, as git-sync makes it. `git fast-import` writes the commits, which takes the place of a push.
+Three baselines have the same changes. One writes the file into a folder, one pulls a checkout, one makes a new
+checkout of each commit, as git-sync does. `git fast-import` writes the commits, which takes the place of a push.
 """
 
 import hmac

@@ -73,7 +73,7 @@ class OpenPgp:
         listed = self._gpg("--with-colons", "--list-keys", "revoked@example.test").decode()
         fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
         text = (self._home / "openpgp-revocs.d" / f"{fingerprint}.rev").read_text()
-        return text.replace(":-----BEGIN", "-----BEGIN").encode()  # gpg writes it so that nobody imports it by mistake
+        return text.replace(":-----BEGIN", "-----BEGIN").encode()  # gpg writes it against an import by mistake
 
     def _program(self, path: Path, kind: str) -> Path:
         time = f"--faked-system-time {_PAST}" if kind == "expired" else ""

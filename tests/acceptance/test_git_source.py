@@ -52,7 +52,7 @@ class Commands:
         """The commands so far: the process, and the arguments."""
         return self._log.read_text().splitlines() if self._log.exists() else []
 
-    def looks(self) -> int:
+    def polls(self) -> int:
         """The number of `ls-remote` so far."""
         return sum("ls-remote" in line for line in self.lines())
 
@@ -97,8 +97,8 @@ def test_three_pushed_files_are_verified_and_then_each_interval_costs_one_comman
         source.publish()
         done(office, "anna", "bert", "cleo")
         office.acts_on(source.head())
-        looks = commands.looks()
-        eventually(lambda: commands.looks() > looks + 2)  # what followed the scan is over
+        polls = commands.polls()
+        eventually(lambda: commands.polls() > polls + 2)  # what followed the scan is over
         scanned, seen = office.scanned_at(), len(commands.lines())
         eventually(lambda: len(commands.lines()) > seen + 4)
         assert office.scanned_at() == scanned
@@ -130,16 +130,16 @@ def test_hooks_make_the_agent_fetch_and_forged_ones_do_not(
         for number, form in enumerate(forms):
             office.upload(f"person-{number}")
             source.publish()
-            looks = commands.looks()
+            polls = commands.polls()
             (header,) = form
             assert post(office, body) == 401
             assert (
                 post(office, body + b" ", **{header: form[header].replace(mac, "0" * 64).replace("a-s", "b-s")}) == 401
             )
-            assert commands.looks() == looks
+            assert commands.polls() == polls
             assert post(office, body, **form) == 202
             office.acts_on(source.head())
-            assert commands.looks() == looks + 1
+            assert commands.polls() == polls + 1
         done(office, *(f"person-{number}" for number in range(4)))
     assert started(office) == 4
 

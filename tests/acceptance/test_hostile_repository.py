@@ -81,7 +81,7 @@ def fill(ground: Ground, source: Repository, secret: Path) -> None:
 def test_nothing_of_a_hostile_repository_runs_or_is_followed(
     office: Office, source: Repository, ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """[I9] The good request is verified; the others are refused one by one; no canary, no file of the outside."""
+    """[I9] The good request is verified, and the others are refused one by one. No canary, no file of the outside."""
     secret = write(office.folder / "outside/secret.yaml", "a: the-content-of-another-file\n")
     office.upload("anna")
     fill(ground, source, secret)
