@@ -1,4 +1,4 @@
-"""The fixture of the acceptance tests, and the sources that they run with."""
+"""The fixtures of the acceptance tests, and the sources that they run with."""
 
 import os
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.fetching import Commands
 from tests.acceptance.installed_command import Office
 from tests.acceptance.sources import Folder, Repository
 from verification.processes import simulated
@@ -16,7 +17,7 @@ SOURCES = {"folder": Folder, "git": Repository}
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test with the mark `each_source` with each source. `SOURCE=git` runs all tests with a git source."""
     chosen = os.environ.get("SOURCE", "folder")
-    if "source" in metafunc.fixturenames:
+    if "source" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("git_source"):
         each = metafunc.definition.get_closest_marker("each_source") is not None
         names = list(SOURCES) if each and chosen == "folder" else [chosen]
         if names != ["folder"]:
@@ -26,7 +27,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def source(tmp_path: Path, request: pytest.FixtureRequest) -> Folder | Repository:
     """The source of the office."""
-    return SOURCES[getattr(request, "param", "folder")](tmp_path)
+    alone = "git" if request.node.get_closest_marker("git_source") else "folder"
+    return SOURCES[getattr(request, "param", alone)](tmp_path)
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """The git commands of the agent."""
+    return Commands(tmp_path, monkeypatch)
 
 
 @pytest.fixture

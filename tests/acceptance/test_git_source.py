@@ -1,74 +1,24 @@
 """The installed command with a git repository as its source: pushes, hooks, force pushes, failures, kills."""
 
 import hmac
-import os
 import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from grafana.prometheus_server import free_port
+from tests.acceptance.fetching import Commands, done, shows, started
 from tests.acceptance.installed_command import NEVER, Office
 from tests.acceptance.sources import Repository
 from tests.support.git import git
 from tests.support.timeouts import PATIENT, eventually
 
+pytestmark = pytest.mark.git_source
+
 SECRET = "a-secret-of-the-hook-of-this-test"
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Repository:
-    return Repository(tmp_path)
-
-
-@pytest.fixture
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Commands":
-    return Commands(tmp_path, monkeypatch)
-
-
-class Commands:
-    """The git commands that the agent starts. `hang` lets the next fetch wait for ever."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._log, self.hang = folder / "git.log", folder / "hang"
-        program = folder / "programs/git"
-        program.parent.mkdir()
-        real = next(path for path in map(Path, os.get_exec_path()) if (path / "git").is_file()) / "git"
-        lines = (
-            "#!/bin/sh",
-            f'printf "%s\\n" "$$ $*" >> {self._log}',
-            f'case " $* " in *" fetch "*) test ! -e {self.hang} || exec sleep 100000;; esac',
-            f'exec {real} "$@"',
-        )
-        program.write_text("\n".join(lines) + "\n")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-
-    def lines(self) -> list[str]:
-        """The commands so far: the process, and the arguments."""
-        return self._log.read_text().splitlines() if self._log.exists() else []
-
-    def polls(self) -> int:
-        """The number of `ls-remote` so far."""
-        return sum("ls-remote" in line for line in self.lines())
-
-
-def done(office: Office, *names: str) -> None:
-    """Return when exactly these requests exist and are done."""
-
-    def states() -> dict[str, Any]:
-        return {name: item["state"] for name, item in office.seen().items()}
-
-    eventually(lambda: states() == dict.fromkeys(names, "done"), lambda: (states(), office.git_source()))
-
-
-def shows(office: Office, **expected: Any) -> None:
-    """Return when the git source has these columns in the store."""
-    eventually(lambda: office.git_source().items() >= expected.items(), office.git_source)
 
 
 def post(office: Office, body: bytes, **headers: str) -> int:
@@ -80,10 +30,6 @@ def post(office: Office, body: bytes, **headers: str) -> int:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
-
-
-def started(office: Office) -> int:
-    return sum(process["starts"] for process in office.processes())
 
 
 @pytest.mark.sandbox(delay="100ms")

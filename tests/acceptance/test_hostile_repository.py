@@ -9,22 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.fetching import done, shows
 from tests.acceptance.installed_command import Office
 from tests.acceptance.sources import Repository
-from tests.acceptance.test_git_source import done, shows
 from tests.acceptance.test_planted_git_config import ATTRIBUTES, HOOKS, Ground
 from tests.support.git import git
 from verification.builders.request_files import write
+
+pytestmark = pytest.mark.git_source
 
 VARIABLES = (
     "GIT_SSH_COMMAND", "GIT_SSH", "GIT_ASKPASS", "SSH_ASKPASS", "GIT_EXTERNAL_DIFF", "GIT_PROXY_COMMAND", "GIT_EDITOR",
     "GIT_PAGER", "GIT_SEQUENCE_EDITOR", "PAGER", "EDITOR",
 )  # fmt: skip
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Repository:
-    return Repository(tmp_path)
 
 
 @pytest.fixture

@@ -5,20 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.fetching import done, shows, started
 from tests.acceptance.installed_command import Office
 from tests.acceptance.signers import OpenPgp, Ssh
 from tests.acceptance.sources import Repository
-from tests.acceptance.test_git_source import done, shows, started
 from tests.support.git import git
 from tests.support.timeouts import eventually
 
+pytestmark = pytest.mark.git_source
+
 FORMS = {"ssh": Ssh, "gpg": OpenPgp}
 REFUSED = {"unknown": "unknown-signer", "expired": "expired-key", "revoked": "revoked-key", None: "unsigned"}
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Repository:
-    return Repository(tmp_path)
 
 
 @pytest.fixture(params=FORMS)
