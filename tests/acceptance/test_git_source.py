@@ -165,7 +165,7 @@ def test_a_missing_branch_folder_or_repository_withdraws_nothing(office: Office,
         source.publish()
         eventually(lambda: sum(item["phase"] == "result" for item in office.seen().values()) == 5)
         for cause, (begin, end) in troubles.items():
-            kept = office.git_source()["revision"]
+            office.acts_on(kept := source.head())
             begin()
             shows(office, failure=cause, revision=kept)
             end()
