@@ -90,7 +90,7 @@ def test_nothing_of_a_hostile_repository_runs_or_is_followed(
         done(office, "anna")
         office.acts_on(source.head())
         refused = {one["file"] for one in office.json("get")["refused"]}
-        assert {"out.yaml", "huge.yaml", "line\nbreak.yaml"} <= refused
+        assert {"out.yaml", "huge.yaml", r"line\nbreak.yaml"} <= refused
         kept = source.head()
         for path in (b".git/hooks/post-checkout", b"../../escaped.yaml", b"..", b"."):
             source.replace_head(with_entry(source.bare, kept, path))
