@@ -87,7 +87,7 @@ def test_the_signer_of_a_request_is_in_its_evidence_until_it_is_forgotten(
     with office.running():
         done(office, "anna")
         who = "allowed@example.test"
-        (asked,) = office.json("audit", "query", "who-asked", "name=anna")
+        (asked,) = office.json("audit", "query", "who-asked", "name=anna")["items"]
         assert commit in asked.values()
         assert any(who in str(value) for value in asked.values())
         (proof,) = office.json("audit", "certificate", "anna")["signed"]
@@ -102,7 +102,7 @@ def test_the_signer_of_a_request_is_in_its_evidence_until_it_is_forgotten(
         source.push()
         uid = office.seen()["anna"]["uid"]
         eventually(lambda: office.run("forget", "anna", "--yes") == 0)  # refused until two scans missed the file
-        (asked,) = office.json("audit", "query", "who-asked", f"name={uid}")
+        (asked,) = office.json("audit", "query", "who-asked", f"name={uid}")["items"]
         assert not any(who in str(value) for value in asked.values())
         assert office.json("audit", "certificate", uid)["signed"] == []
     assert office.run("audit", "verify") == 0
