@@ -49,6 +49,7 @@ class Transport:
 
     def mend(self) -> None:
         """Forget the refs whose commits are missing, so that these can arrive again."""
+        self._folder.remove_ref(_ARRIVED)
         for ref in (_FETCHED, KEPT):
             _, result = self._git.run(("rev-list", "--quiet", "--max-count=1", ref, "--"), self._bounds())
             if result.code != 0 and result.stopped is None:
@@ -66,22 +67,29 @@ class Transport:
     def fetch(self, commit: str | None) -> str:
         """Fetch a commit, or the branch."""
         command = (*_PROMISED, *_FETCH, "--force", REMOTE, f"+{commit or self._branch}:{_ARRIVED}")
-        self._folder.remove_ref(_ARRIVED)
-        with self._folder.arriving():
-            try:
-                self._exchange(command)
-            except FetchError as error:
-                if re.search(_WRONG_FORM, error.detail):
-                    self._folder.exchange_form()
-                    self._exchange(command)
-                elif commit is not None and re.search(_NOT_SENT, error.detail):
-                    detail = f"the server does not send the commit {commit}: it has none, or sends branches only"
-                    raise FetchError(FetchFailure.NOT_FOUND, detail) from None
-                else:
-                    raise
-            fetched = self._verified()
+        try:
+            with self._folder.arriving():
+                self._exchange_in_form(command)
+                fetched = self._verified()
+        except FetchError as error:
+            if commit is None or re.search(_NOT_SENT, error.detail) is None:
+                raise
+            detail = f"the server does not send the commit {commit}: it has none, or sends branches only"
+            raise FetchError(FetchFailure.NOT_FOUND, detail) from None
+        finally:
+            self._folder.remove_ref(_ARRIVED)
         self._tidy()
         return fetched
+
+    def _exchange_in_form(self, command: Sequence[str]) -> None:
+        """Run a command. If the server uses the other hash function, so does the mirror from then on."""
+        try:
+            self._exchange(command)
+        except FetchError as error:
+            if re.search(_WRONG_FORM, error.detail) is None:
+                raise
+            self._folder.exchange_form()
+            self._exchange(command)
 
     def _verified(self) -> str:
         """The commit that arrived, with a complete history. git itself accepts gaps, to be filled later."""
@@ -92,7 +100,6 @@ class Transport:
         if not arrived.failed:
             _, arrived = self._git.run(("update-ref", "--no-deref", _FETCHED, commit), self._bounds())
         if arrived.failed:
-            self._folder.remove_ref(_ARRIVED)
             error = failure_of(arrived, FetchFailure.DAMAGED)
             raise FetchError(FetchFailure.DAMAGED, _INCOMPLETE) if error.failure is FetchFailure.DAMAGED else error
         return commit

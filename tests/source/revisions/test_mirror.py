@@ -263,8 +263,10 @@ def test_a_pack_with_a_gap_is_not_taken_for_a_history(repository: BareRepository
     for path in (mirror.objects / "pack").glob("*.pack"):
         path.with_suffix(".promisor").touch()
     assert not mirror.has(third)
+    (tmp_path / "mirror.git/refs/assure/arrived").write_text(f"{third}\n")
     mirror = opened(tmp_path / "mirror.git", repository.url)
     if killed:
+        mirror.fetch_blobs([entry.blob for entry in mirror.entries(first, "")])
         assert mirror.fetch() == third
         assert len(mirror.commits_since(None, third, "")) == 3
     else:
