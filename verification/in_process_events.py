@@ -23,7 +23,9 @@ class InProcessEventEndpoint(httpx.AsyncBaseTransport):
         self._app: ASGIApp | None = None
 
     @contextlib.asynccontextmanager
-    async def serving(self, app: ASGIApp, host: str, port: int, name: str = "", **_: object) -> AsyncIterator[str]:
+    async def serving(
+        self, app: ASGIApp, host: str, port: int, name: str = "", *_: object, **__: object
+    ) -> AsyncIterator[str]:
         """Serve events, and none of the other applications."""
         if name != _NAME:
             yield ""
