@@ -42,7 +42,6 @@ class HttpsServer:
 
     root: Path
     ca_file: Path
-    client_file: Path  # certificate and key
     port: int = 0
     credentials: tuple[str, str] | None = None  # user and password of Basic authentication
     answer: int | None = None  # answers every request with this status
@@ -61,25 +60,15 @@ class HttpsServer:
 
 
 @contextlib.contextmanager
-def https_server(
-    root: Path, folder: Path, authority: trustme.CA | None = None, asks: bool = False
-) -> Iterator[HttpsServer]:
-    """Yields a running server on loopback. `folder` receives the files of its authority and of a client certificate.
-
-    `asks`: it serves only clients with that certificate.
-    """
+def https_server(root: Path, folder: Path, authority: trustme.CA | None = None) -> Iterator[HttpsServer]:
+    """Yields a running server on loopback. `folder` receives the certificate of its authority."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     authority = authority or trustme.CA()
-    served = HttpsServer(root, folder / "ca.pem", folder / "client.pem")
+    served = HttpsServer(root, folder / "ca.pem")
     authority.cert_pem.write_to_path(served.ca_file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", "127.0.0.1", "git.test").configure_cert(context)
-    authority.issue_cert(common_name="agent").private_key_and_cert_chain_pem.write_to_path(served.client_file)
-    served.client_file.chmod(0o600)
-    if asks:
-        context.load_verify_locations(served.ca_file)
-        context.verify_mode = ssl.CERT_REQUIRED
     listener = _Listener(("127.0.0.1", 0), type("Handler", (_Handler,), {"served": served}))
     listener.context = context
     served.port = listener.server_address[1]

@@ -1,5 +1,6 @@
 """Run git without its configuration, hooks and prompts, limited in time and size."""
 
+import atexit
 import contextlib
 import os
 import resource
@@ -20,6 +21,8 @@ _MEMORY = 2 << 30  # bytes of address space of each process
 _MOST_ERRORS = 256 << 10  # bytes on standard error
 _MOST_OUTPUT = 16 << 20  # bytes of an output that is read as a whole
 _CHECK_SECONDS = 0.1  # between two checks of the limits
+
+_running: set[int] = set()  # the groups of all commands that run now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +107,12 @@ class Git:
         except FileNotFoundError as error:
             missing = FetchFailure.NO_GIT if self._folder.is_dir() else FetchFailure.DISK
             raise FetchError(missing, "the program git is not in PATH") from error
+        _running.add(process.pid)
         with process:
             try:
                 yield process
             finally:
+                _running.discard(process.pid)
                 if process.returncode is None:
                     kill_group(process.pid)
                 if process.stdout is not None:
@@ -118,6 +123,13 @@ def kill_group(group: int) -> None:
     """Kill all processes of a group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
+
+
+@atexit.register
+def _kill_running() -> None:
+    """An agent that ends does not wait for its fetch, which may take minutes."""
+    for group in tuple(_running):
+        kill_group(group)
 
 
 def search_path() -> str:

@@ -85,6 +85,7 @@ class GitSource:
         self._opened = False
         self._revision: Revision | None = None  # `current` leads to it, and the agent may act on it
         self._scanned: Revision | None = None
+        self._query: RevisionProvenance | None = None  # the last one
         self._verdicts: dict[_Basis, Refusal | None] = {}
         self._unusable: tuple[str, FetchError] | None = None  # a commit that can never be exported
         self._last = Refreshed()
@@ -147,8 +148,11 @@ class GitSource:
         """A query for the provenance of files of the revision that was scanned last."""
         if self._scanned is None or not files:
             return None
-        each = self._signing.verify == "each"
-        return RevisionProvenance(self._mirror, self._signing.verifier, self._scanned.commit, self._path, each)
+        each, verifier = self._signing.verify == "each", self._signing.verifier
+        self._query = RevisionProvenance(
+            self._mirror, verifier, self._scanned.commit, self._path, each, earlier=self._query
+        )
+        return self._query
 
     def _open(self) -> None:
         if not self._opened:

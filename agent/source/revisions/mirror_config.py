@@ -58,7 +58,8 @@ def configuration(access: RepositoryAccess, form: str, authorities: Path | None)
         f'remote "{REMOTE}"': {"url": access.url, "tagOpt": "--no-tags"},
     }
     if access.protocol in ("https", "http"):
-        sections["http"] = {**_FIXED["http"], **_certificates(access, authorities)}
+        if authorities is not None:
+            sections["http"] = {**_FIXED["http"], "sslCAInfo": str(authorities.absolute())}
         if access.token_file is not None:
             host = f"{access.protocol}://{urlsplit(access.url).netloc.rpartition('@')[2]}"
             helper = _HELPER.format(file=shlex.quote(str(access.token_file.absolute())), user=shlex.quote(access.user))
@@ -110,15 +111,6 @@ def _credentials(proxy: Proxy) -> tuple[str, str]:
 def _of_folder(folder: str | None) -> bytes:
     files: Iterable[Path] = sorted(Path(folder).iterdir()) if folder else ()
     return b"\n".join(path.read_bytes() for path in files if path.is_file())
-
-
-def _certificates(access: RepositoryAccess, authorities: Path | None) -> dict[str, str]:
-    files = {
-        "sslCAInfo": authorities,
-        "sslCert": access.client_cert_file,
-        "sslKey": access.client_key_file or access.client_cert_file,
-    }
-    return {name: str(path.absolute()) for name, path in files.items() if path is not None}
 
 
 def _ssh(access: RepositoryAccess) -> str:

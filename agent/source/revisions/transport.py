@@ -1,6 +1,7 @@
 """Ask the server for the head of the branch, its history, and blobs."""
 
 import contextlib
+import math
 import re
 from base64 import b64encode
 from collections.abc import Collection, Sequence
@@ -15,6 +16,7 @@ from agent.source.revisions.mirror_config import REMOTE, proxy_secrets, proxy_va
 from agent.source.revisions.mirror_folder import MirrorFolder
 
 _OLDEST = (2, 34)  # the first git that verifies SSH signatures
+_HEAD_SECONDS = 30.0  # for the question for the head of the branch; the first calls to Assure wait for it
 _MANY_PACKS = 100
 _MANY_OBJECTS = 10_000  # of one exchange: the time that git needs grows with their square
 _FETCHED, _ARRIVED, KEPT = "refs/assure/fetched", "refs/assure/arrived", "refs/assure/kept"
@@ -57,7 +59,7 @@ class Transport:
 
     def head(self) -> str:
         """The commit of the branch on the server."""
-        output = self._exchange(("ls-remote", "--quiet", REMOTE, self._branch))
+        output = self._exchange(("ls-remote", "--quiet", REMOTE, self._branch), seconds=_HEAD_SECONDS)
         for line in output.decode("utf-8", "replace").splitlines():
             found = _HEAD.fullmatch(line)
             if found is not None and found[2] == self._branch:
@@ -113,7 +115,9 @@ class Transport:
             with self._folder.arriving():
                 self._exchange((*command, REMOTE), lines.encode(), before)
 
-    def _exchange(self, arguments: Sequence[str], stdin: bytes = b"", since: int | None = None) -> bytes:
+    def _exchange(
+        self, arguments: Sequence[str], stdin: bytes = b"", since: int | None = None, seconds: float = math.inf
+    ) -> bytes:
         """The output of a command that may use the network. Incomplete files are removed afterwards.
 
         `since` is the size of all packs before the first of several commands that are limited together.
@@ -122,7 +126,7 @@ class Transport:
         before = self._folder.pack_bytes() if since is None else since
         most = self._access.max_bytes
         bounds = Bounds(
-            seconds=self._access.timeout,
+            seconds=min(seconds, self._access.timeout),
             file_bytes=most,
             exceeded=lambda: self._folder.pack_bytes() - before > most,
         )

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import trustme
 
-from agent.core.errors import SettingsError
 from agent.core.source_revision import FetchFailure
 from agent.platform.proxy import Proxy
 from agent.platform.settings import Settings
@@ -155,12 +154,6 @@ def test_ca_file_is_trusted_in_addition_to_the_system(server: HttpsServer, tmp_p
     trusted = (tmp_path / "mirror.git/authorities.pem").read_text()
     assert server.ca_file.read_text().strip() in trusted
     assert trusted.count("BEGIN CERTIFICATE") > 10
-
-
-def test_a_client_certificate_is_presented(repository: BareRepository, tmp_path: Path) -> None:
-    with https_server(tmp_path / "root", tmp_path / "tls", asks=True) as server:
-        assert failure(mirror_of(server, tmp_path).fetch).failure in (FetchFailure.TLS, FetchFailure.NETWORK)
-        assert mirror_of(server, tmp_path, client_cert_file=server.client_file).fetch() == repository.head()
 
 
 def test_no_server_and_an_unknown_host(server: HttpsServer, tmp_path: Path) -> None:
@@ -378,43 +371,6 @@ def test_the_proxy_of_the_company(repository: BareRepository, server: HttpsServe
         error = failure(opened(tmp_path / "mirror.git", url, ca_file=server.ca_file, proxy=wrong).fetch)
         assert error.failure is FetchFailure.AUTHENTICATION
         assert "Canary" not in error.detail
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "--upload-pack=touch x",
-        "-x",
-        "ext::sh -c touch% x",
-        "fd::17",
-        "other::https://h/x",
-        "http://h/x",
-        "git://h/x",
-        "ftp://h/x",
-        "HTTPS://h/x",
-        "https://user:Password-Canary@h/x",
-        "https://h:99999/x",
-        "https://h",
-        "https:///x",
-        "https://h/x?y",
-        "ssh://-oProxyCommand=touch/x",
-        "-oProxyCommand=touch@h:x",
-        "git@-oProxyCommand=touch:x",
-        "file://host/x",
-        "file:///",
-        "/x",
-        "relative",
-        "https://h/x\n[core]",
-        "https://[::1/x",
-    ],
-)
-def test_addresses_that_the_agent_must_not_use(url: str) -> None:
-    with pytest.raises(SettingsError) as caught:
-        RepositoryAccess(url=url, branch="main")
-    assert "ASSURE_AGENT_SOURCE_URL" in str(caught.value)
-    assert caught.value.hint
-    assert "Canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -332,6 +332,31 @@ def test_a_killed_agent_leaves_a_mirror_that_is_mended(
     assert mirror.is_ancestor(first, second)
 
 
+_ENDING = """
+import sys, threading
+from pathlib import Path
+from tests.source.revisions.mirrors import opened
+mirror = opened(Path(sys.argv[1]), sys.argv[2], ca_file=Path(sys.argv[3]))
+threading.Thread(target=mirror.fetch, daemon=True).start()
+sys.stdin.read()
+"""
+
+
+def test_an_agent_that_ends_leaves_no_fetch_behind(
+    repository: BareRepository, server: HttpsServer, tmp_path: Path
+) -> None:
+    repository.commit({"a": "1"})
+    folder = tmp_path / "mirror.git"
+    server.hanging.set()
+    command = [sys.executable, "-c", _ENDING, str(folder), f"{server.url}/requests.git", str(server.ca_file)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE) as agent:
+        server.hung.wait()
+        assert processes_with(folder / "busy")
+        agent.communicate()
+    assert agent.returncode == 0
+    eventually(lambda: not processes_with(folder / "busy"))
+
+
 def test_a_fetch_ends_with_all_of_its_processes(
     repository: BareRepository, server: HttpsServer, tmp_path: Path
 ) -> None:
