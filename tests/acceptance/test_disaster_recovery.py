@@ -153,6 +153,7 @@ def test_a_full_disk_ends_the_agent_and_nothing_is_lost(office: Office) -> None:
     limited = ["prlimit", "--fsize=700000", *COMMAND, "run"]
     if shutil.which("prlimit") is None:
         pytest.skip("there is no prlimit")
+    office.source.publish()
     done = subprocess.run(limited, env=office.environment, capture_output=True, text=True, timeout=PATIENT)
     assert done.returncode == 1, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
