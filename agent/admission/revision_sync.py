@@ -4,8 +4,8 @@ A refresh runs every SOURCE_INTERVAL, give or take a tenth, and at once after a 
 another revision was published. It also follows if the last scan left something for the next one, such as a name that
 was absent once.
 
-Two scans prove an absence, and the agent asks the server again in between. Therefore a removal that is reverted within
-an interval withdraws nothing.
+Two scans prove an absence, and the agent asks the server again in between, after ten seconds. Therefore a removal that
+is reverted meanwhile withdraws nothing, and a long interval does not delay a withdrawal.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from agent.source.revisions.git_source import Refreshed
 
 _SPREAD = 0.1  # of the interval: agents that start together do not fetch together
+_CONFIRMATION = 10.0  # seconds until the refresh that confirms an absence
 _SHORTEST_PAUSE = 1.0  # seconds between the starts of two refreshes
 
 
@@ -140,7 +141,8 @@ class RevisionSync:
 
     async def _wait(self) -> None:
         """Wait for the interval, or until `fetch_now`; in any case until a second after the start of the last one."""
-        await self._clock.wait(self._asked, self._interval * (1 + _SPREAD * (2 * self._chance() - 1)))
+        interval = min(self._interval, _CONFIRMATION) if self._admission.doubts_absence else self._interval
+        await self._clock.wait(self._asked, interval * (1 + _SPREAD * (2 * self._chance() - 1)))
         since = self._clock.now() - self._began
         if 0.0 <= since < _SHORTEST_PAUSE:
             await self._clock.wait(asyncio.Event(), _SHORTEST_PAUSE - since)

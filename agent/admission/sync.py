@@ -87,6 +87,11 @@ class Admission:
         self._fetching = False  # it is locked by a fetch
         self._applying = asyncio.Lock()
 
+    @property
+    def doubts_absence(self) -> bool:
+        """True if the last scan did not find some names that it knows, and the next one decides about them."""
+        return bool(self._absent)
+
     async def scan(self, *, prune: bool = True, on_progress: Callable[[], None] | None = None) -> SyncResult:
         """Scan once, and admit, change, withdraw or refuse requests.
 

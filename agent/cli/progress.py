@@ -48,11 +48,12 @@ class Progress:
             self._bar.stop()
 
     @isolated
-    def listening(self, url: str, page_link: str | None) -> None:
+    def listening(self, url: str, page_link: str | None, events_url: str | None) -> None:
         """Print the addresses of the HTTP service. `page_link` opens the status page once. None: print no link."""
-        self._print(
-            f"metrics: {url}/metrics\n{status_page(page_link, state_option(self._settings))}\n{self._locations}"
-        )
+        self._print(f"metrics: {url}/metrics\n{status_page(page_link, state_option(self._settings))}")
+        if self._settings.source_hook_secret.get_secret_value():
+            self._print(f"hooks of the git server: {events_url}/hooks/source")
+        self._print(self._locations)
         with ReadOnlyStore(self._state) as reading:
             records = list(reading.all())
         if records and not any(record.progressing for record in records):

@@ -244,7 +244,7 @@ async def _run(remote: _Remote, options: _Options) -> int:
             # The link is a secret: a terminal or a demo may show it, but not the log of a service.
             link = agent.page_link() if options.sandbox or sys.stdout.isatty() else None
             if progress is not None:
-                progress.listening(url, link)
+                progress.listening(url, link, agent.events_url)
             elif link is not None and not options.quiet:
                 typer.echo(status_page(link, state_option(settings)))
 

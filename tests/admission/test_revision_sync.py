@@ -214,18 +214,19 @@ async def test_a_scan_that_fails_is_made_again(loop: Loop, monkeypatch: pytest.M
 # -- withdrawals -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_removed_file_is_withdrawn_by_the_scan_of_the_next_interval(loop: Loop) -> None:
+async def test_a_removed_file_is_withdrawn_after_the_server_confirmed_it(loop: Loop) -> None:
     loop.source.push(files("a"))
-    await loop.run(59.0)
+    await loop.run(39.0)
     assert loop.desk.outcomes("a", "b") == [None, None]
-    await loop.run(61.0)
+    await loop.run(41.0)
+    assert loop.fetched_at == [0.0, 30.0, 40.0]
     assert loop.desk.outcomes("a", "b") == [None, Outcome.WITHDRAWN]
     loop.source.scans = 0
     await loop.run(200.0)
     assert loop.source.scans == 0
 
 
-async def test_a_removal_that_is_reverted_within_an_interval_withdraws_nothing(loop: Loop) -> None:
+async def test_a_removal_that_is_reverted_within_seconds_withdraws_nothing(loop: Loop) -> None:
     loop.source.push(files("a"))
     await loop.run(100.0, {31.0: lambda: loop.source.push(files("a", "b"))})
     assert loop.desk.outcomes("a", "b") == [None, None]
