@@ -129,9 +129,9 @@ async def test_the_revision_and_its_troubles(world: World, here: Here) -> None:
     said = await asyncio.to_thread(here, "doctor", "--offline", "-o", "json")
     acts, failing, held = named(said, "revision")
     assert acts[0] == "ok"
-    assert acts[1].startswith("the agent acts on aaaaaaaaaaaa since 1970-01-01T00:01:40Z")
+    assert acts[1].startswith("the agent acts on aaaaaaaaaaaa since 1970-01-01T00:01:40.000Z")
     assert (failing[0], held[0]) == ("warning", "warning")
-    assert "the name of the git server is unknown, since 1970-01-01T00:05:00Z" in failing[1]
+    assert "the name of the git server is unknown, since 1970-01-01T00:05:00.000Z" in failing[1]
     assert "does not act on revision bbbbbbbbbbbb" in held[1]
     assert f"{folder} has 2.9 MiB" in named(said, "mirror")[0][1]
     assert named(said, "source")[0][1].endswith("1 file, 1 request")

@@ -397,11 +397,13 @@ def test_the_settings_of_a_repository(tmp_path: Path) -> None:
             source_branch="requests",
             source_max_bytes="1MiB",
             source_timeout="10s",
-            source_token_file=tmp_path / "token",
+            source_token_file=tmp_path / "token" if by_proxy else None,
+            source_ssh_key_file=tmp_path / "key" if url.startswith("git@") else None,
+            source_known_hosts_file=tmp_path / "hosts" if url.startswith("git@") else None,
             **known,
         )
         access = RepositoryAccess.of(settings)
         assert (access.proxy is not None) == by_proxy
         assert (access.url, access.branch, access.max_bytes, access.timeout) == (url, "requests", 1 << 20, 10.0)
-        assert access.token_file == tmp_path / "token"
+        assert access.token_file == (tmp_path / "token" if by_proxy else None)
         assert "secret" not in repr(access)

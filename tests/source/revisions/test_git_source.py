@@ -387,9 +387,9 @@ def test_a_scan_of_another_revision_has_no_result(tmp_path: Path, upstream: Upst
     assert last.revision is None
 
 
-def test_hard_links_are_not_reported_and_owners_do_not_apply(tmp_path: Path, upstream: Upstream) -> None:
+def test_hard_links_are_not_reported(tmp_path: Path, upstream: Upstream) -> None:
     upstream.push({b"a.yaml": request("a")})
-    one = source(tmp_path / "agent", upstream, source_owner=["12345"])
+    one = source(tmp_path / "agent", upstream)
     one.refresh(None, None)
     found = one.scan()
     assert names(found) == {"a"}
