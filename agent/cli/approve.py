@@ -26,17 +26,20 @@ def approve(dry_run: DryRunOption = False, yes: YesOption = False, state_url: St
     Example: assure-agent approve
     """
     settings = store_settings(state_url)
-    effects = _effects(settings)
+    effects, revision = _effects(settings)
     if dry_run:
         typer.echo("\n".join(effects) or "Nothing waits for an approval.")
         return
     if effects:
         confirm(f"{' '.join(effects)} Approve?", yes)
-    typer.echo(send_command(settings, "approve"))
+    typer.echo(send_command(settings, "approve", revision=revision))
 
 
-def _effects(settings: Settings) -> list[str]:
-    """One sentence for each thing that waits for the approval."""
+def _effects(settings: Settings) -> tuple[list[str], str]:
+    """One sentence for each thing that waits for the approval, and the revision that waits; empty if none does.
+
+    The agent compares the revision: another one may arrive before the operator answers.
+    """
     with ReadOnlyStore(require_state_file(settings.state_path)) as reading:
         recovery, withdrawals = reading.recovery(), reading.waiting_withdrawals()
         revisions = reading.revision_state(settings.source_name)
@@ -48,9 +51,9 @@ def _effects(settings: Settings) -> list[str]:
         effects.append("New work waits after a recovery, and Assure bills what the agent then starts.")
     if lost:
         effects.append(f"{count_of(lost, 'request')} of which Assure has no trace would be verified, and billed.")
+    revision = ""
     if revisions.refused is not None and revisions.refused.reason.needs_approval:
+        revision = revisions.refused.revision
         acted = short(revisions.acted.commit) if revisions.acted is not None else "no other one"
-        effects.append(
-            f"The agent acts on revision {short(revisions.refused.revision)}, which does not descend from {acted}."
-        )
-    return effects
+        effects.append(f"The agent acts on revision {short(revision)}, which does not descend from {acted}.")
+    return effects, revision

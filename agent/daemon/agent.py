@@ -268,6 +268,8 @@ class Agent:
         await self._health.reset()
         await self._work_gate.start()
         now = self._clock.now()
+        if self._revisions is None:  # a folder: forget the failure and the refusal of an earlier SOURCE_URL
+            await self._store.record_refresh(self._settings.source_name, now, False, None, None)
         await self.reconciler.deliver({uid: RetryRequested(at=now) for uid in self._store.awaiting_budget_or_images()})
 
     def _command_executed(self, command: Command) -> None:

@@ -174,9 +174,9 @@ class CommandHandler:
         await self._deliver_durably(record.uid, shown, lambda now: (now.shown_at or 0.0) >= shown.at)
         return "recorded in the audit log: personal values of this request were shown"
 
-    async def _approve(self, _: str | None, __: Mapping[str, Any]) -> str:
+    async def _approve(self, _: str | None, request: Mapping[str, Any]) -> str:
         now = self._clock.now()
-        revision = await self._approve_revision()
+        revision = await self._approve_revision(request.get("revision"))
         await self._store.remember(MetaKey.APPROVED, now)
         if self._store.recoveries.open() is None:
             answer = "approved: the agent withdraws the waiting requests, if any, at its next scan"
@@ -187,10 +187,20 @@ class CommandHandler:
             self._fetch_now()
         return answer + revision
 
-    async def _approve_revision(self) -> str:
-        """Approve the refused revision of the source. Returns what is said about it."""
+    async def _approve_revision(self, shown: object) -> str:
+        """Approve the refused revision of the source. Returns what is said about it.
+
+        `shown` is the one that the operator saw, empty without one. Raises AgentError if another one waits now.
+        """
         state = self._revision()
-        if state is None or (refused := state.refused) is None:
+        refused = state.refused if state is not None else None
+        waiting = refused.revision if refused is not None and refused.reason.needs_approval else ""
+        if shown not in (None, waiting):
+            raise AgentError(
+                f"Nothing was approved: {f'revision {short(waiting)}' if waiting else 'no revision'} waits now.",
+                "see what it changes with `assure-agent plan`, then approve again",
+            )
+        if state is None or refused is None:
             return ""
         if not refused.reason.needs_approval:
             return f"; but {refusal_sentence(refused)[0]}: a signature cannot be approved"

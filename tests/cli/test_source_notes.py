@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from agent.assure.account import account_of
 from agent.cli.progress import Progress
 from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionRefusal
@@ -48,6 +50,22 @@ async def test_approve_names_the_revision_that_it_would_approve(world: World, he
     await refused(world, RevisionRefusal.NOT_DESCENDED)
     said = on_world(here, world)("approve", "--dry-run")
     assert said.out == "The agent acts on revision bbbbbbbbbbbb, which does not descend from aaaaaaaaaaaa.\n"
+
+
+async def test_approve_sends_the_revision_that_it_named(
+    world: World, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[I2] Another one may arrive before the operator answers."""
+    await refused(world, RevisionRefusal.NOT_DESCENDED)
+    sent = list[dict[str, object]]()
+
+    def answered(_: object, verb: str, **given: object) -> str:
+        sent.append({"verb": verb, **given})
+        return "approved"
+
+    monkeypatch.setattr("agent.cli.approve.send_command", answered)
+    assert on_world(here, world)("approve", "--yes").code == 0
+    assert sent == [{"verb": "approve", "revision": "b" * 40}]
 
 
 async def test_a_signature_cannot_be_approved(world: World, here: Here) -> None:

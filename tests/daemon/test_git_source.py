@@ -191,6 +191,50 @@ async def test_an_approval_names_the_revision_and_the_agent_acts_on_it(
     assert (acted.commit, state(world).refused) == (second, None)
 
 
+@BOTH
+async def test_an_approval_is_for_the_revision_that_the_operator_saw(
+    world: World, fake: FakeGitSource, through: str
+) -> None:
+    """[I2] A force push between the question and the answer, or a branch that was restored, approves nothing."""
+    first, second = await forced(world, fake, RevisionRefusal.NOT_DESCENDED)
+    for number, seen in enumerate((first, "", "f" * 40)):
+        if through == "socket":
+            async with world.running():
+                answer = await ask(world, "approve", command_id=f"command-{number}", revision=seen)
+                await world.clock.advance(2.0)
+        else:
+            answer = await execute_offline(world, "approve", command_id=f"command-{number}", revision=seen)
+            await world.settle()
+        assert not answer["ok"]
+        assert f"revision {second[:12]} waits now" in answer["message"]
+    acted = state(world).acted
+    assert acted is not None
+    assert acted.commit == first
+    with world.reading() as reading:
+        assert reading.recall(MetaKey.REVISION_APPROVED) is None
+        assert reading.recall(MetaKey.APPROVED) is None
+    assert (await execute_offline(world, "approve", command_id="command-9", revision=second))["ok"]
+
+
+async def test_a_folder_instead_of_the_repository_has_no_failure_and_no_refusal(
+    world: World, fake: FakeGitSource
+) -> None:
+    """[I2] Its requests go on. The lineage is still known if the repository comes back."""
+    first, _ = await forced(world, fake, RevisionRefusal.NOT_DESCENDED)
+    fake.failure = FetchFailure.NETWORK
+    await world.settle()
+    before = state(world)
+    assert before.refused is not None and before.failure is FetchFailure.NETWORK
+    world.git = None
+    world.switches = {}
+    write(world.specs / "a.yaml", files("a")["a.yaml"])
+    await world.settle()
+    after = state(world)
+    assert (after.refused, after.failure, after.failing_since) == (None, None, None)
+    assert after.acted is not None and after.acted.commit == first
+    assert {name: record.outcome for name, record in world.records().items()} == {"a": None}
+
+
 async def test_an_approval_says_that_a_signature_cannot_be_approved(world: World, fake: FakeGitSource) -> None:
     _, second = await forced(world, fake, RevisionRefusal.UNKNOWN_SIGNER)
     answer = await execute_offline(world, "approve")
