@@ -33,7 +33,7 @@ class Result:
 
 # The first line that matches is the detail. A later cause is often the consequence of an earlier one.
 _CAUSES = (
-    (FetchFailure.OTHER, r"dubious ownership"),
+    (FetchFailure.OTHER, r"dubious ownership|died of signal (?:9|15)\b"),  # killed, perhaps by the system for memory
     (FetchFailure.DISK, r"No space left on device|Read-only file system|Disk quota exceeded|Input/output error"),
     (
         FetchFailure.DISK,
@@ -79,6 +79,8 @@ def failure_of(
         for line in own:
             if rule.search(line):
                 return FetchError(failure, _printable(line, secrets))
+    if result.code < 0:  # git had no time to say why, so nothing is known about the repository
+        return FetchError(FetchFailure.OTHER, f"git was ended by signal {-result.code}")
     important = [line for line in own if line.startswith(("fatal:", "error:"))]
     detail = (important or lines or [f"git ended with code {result.code}"])[0]
     return FetchError(otherwise, _printable(detail, secrets))

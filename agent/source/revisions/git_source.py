@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 from agent.core.source_revision import FetchFailure, Revision, RevisionRefusal
 from agent.platform.settings import Settings
@@ -24,6 +25,7 @@ Refusal = tuple[RevisionRefusal, str]  # why, and the commit that is the reason
 _Basis = tuple[str, str | None, str | None, tuple[object, ...]]  # what a verdict depends on
 
 _MANY_VERDICTS = 100
+_UNUSABLE_SECONDS = 60.0  # until a commit that could not be exported is tried again: perhaps the server was at fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,8 @@ class GitSource:
         self._scanned: Revision | None = None
         self._query: RevisionProvenance | None = None  # the last one
         self._verdicts: dict[_Basis, Refusal | None] = {}
-        self._unusable: tuple[str, FetchError] | None = None  # a commit that can never be exported
+        self._unusable: tuple[str, FetchError] | None = None  # a commit that could not be exported
+        self._tried = 0.0  # when, by `monotonic`
         self._last = Refreshed()
 
     @classmethod
@@ -184,20 +187,22 @@ class GitSource:
     def _publish(self, commit: str) -> None:
         if self._revision is not None and self._revision.commit == commit == self._folders.published():
             return
-        if self._unusable is not None and self._unusable[0] == commit:
-            raise self._unusable[1]
-        if not self._mirror.folder_exists(commit, self._path):
-            self._unusable = commit, FetchError(FetchFailure.NO_PATH)
+        if self._unusable is not None and self._unusable[0] == commit and monotonic() < self._tried + _UNUSABLE_SECONDS:
             raise self._unusable[1]
         try:
-            self._folders.publish(self._mirror, commit)
+            self._export(commit)
         except FetchError as error:
-            if error.failure is FetchFailure.DAMAGED:
-                self._unusable = commit, error
+            if error.failure in (FetchFailure.NO_PATH, FetchFailure.DAMAGED):
+                self._unusable, self._tried = (commit, error), monotonic()
             raise
         self._mirror.keep(commit)
         committed_at, signer = self._mirror.committed_at(commit), self._signing.signer(commit)
         self._revision = Revision(commit=commit, committed_at=committed_at, signer=signer)
+
+    def _export(self, commit: str) -> None:
+        if not self._mirror.folder_exists(commit, self._path):
+            raise FetchError(FetchFailure.NO_PATH)
+        self._folders.publish(self._mirror, commit)
 
     def _fall_back(self, result: Refreshed, acted: str | None, approved: str | None) -> Refreshed:
         """Publish the newest revision that the agent may act on, unless that is the current one already."""
@@ -211,7 +216,7 @@ class GitSource:
                     return result
             except Exception as error:
                 failed = _failed(error)
-                if result.failure is None:
+                if result.failure is None and failed.failure is not FetchFailure.NO_PATH:  # an older one lacks it
                     result = replace(result, failure=failed.failure, detail=failed.detail)
         self._revision = None
         return result

@@ -54,7 +54,7 @@ class Transport:
         self._folder.remove_ref(_ARRIVED)
         for ref in (_FETCHED, KEPT):
             _, result = self._git.run(("rev-list", "--quiet", "--max-count=1", ref, "--"), self._bounds())
-            if result.code != 0 and result.stopped is None:
+            if result.code > 0 and result.stopped is None:
                 self._folder.remove_ref(ref)
 
     def head(self) -> str:

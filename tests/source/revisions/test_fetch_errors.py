@@ -390,6 +390,7 @@ def test_addresses_that_the_agent_can_use(url: str, protocol: str) -> None:
 
 def test_the_settings_of_a_repository(tmp_path: Path) -> None:
     known = {"proxy_url": "http://me@proxy.example:3128", "proxy_password": "secret", "no_proxy": ["inside.example"]}
+    keys = {"source_ssh_key_file": tmp_path / "key", "source_known_hosts_file": tmp_path / "known_hosts"}
     urls = {"https://outside.example/x": True, "https://inside.example/x": False, "git@outside.example:x": False}
     for url, by_proxy in urls.items():
         settings = Settings(
@@ -397,13 +398,13 @@ def test_the_settings_of_a_repository(tmp_path: Path) -> None:
             source_branch="requests",
             source_max_bytes="1MiB",
             source_timeout="10s",
-            source_token_file=tmp_path / "token" if by_proxy else None,
-            source_ssh_key_file=tmp_path / "key" if url.startswith("git@") else None,
-            source_known_hosts_file=tmp_path / "hosts" if url.startswith("git@") else None,
+            **({"source_token_file": tmp_path / "token"} if url.startswith("https") else keys),
             **known,
         )
         access = RepositoryAccess.of(settings)
         assert (access.proxy is not None) == by_proxy
         assert (access.url, access.branch, access.max_bytes, access.timeout) == (url, "requests", 1 << 20, 10.0)
-        assert access.token_file == (tmp_path / "token" if by_proxy else None)
+        files = (access.token_file, access.ssh_key_file, access.known_hosts_file)
+        expected = (tmp_path / "token", None, None) if url.startswith("https") else (None, *keys.values())
+        assert files == expected
         assert "secret" not in repr(access)

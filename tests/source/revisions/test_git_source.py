@@ -13,9 +13,11 @@ from agent.core.source_revision import FetchFailure, RevisionRefusal
 from agent.platform.settings import Settings
 from agent.source.folder import Scan
 from agent.source.revisions import git_source, revision_folders
+from agent.source.revisions.fetch_errors import FetchError
 from agent.source.revisions.git_process import Git
 from agent.source.revisions.git_source import GitSource, Refreshed
 from agent.source.revisions.mirror import Mirror
+from agent.source.revisions.revision_folders import RevisionFolders
 from tests.source.revisions.repositories import Link, Upstream, contents
 from verification.builders.request_files import upload
 from verification.builders.settings import settings
@@ -407,6 +409,61 @@ def test_a_damaged_head_keeps_the_last_revision(tmp_path: Path, upstream: Upstre
 
     assert found.failure is FetchFailure.DAMAGED
     assert names(one.scan()) == {"a"}
+
+
+@pytest.mark.parametrize("command", ["ls-tree", "cat-file", "fetch", "rev-list", "merge-base"])
+def test_a_killed_git_says_nothing_about_the_repository(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """[I2] As the system does without memory. The next refresh tries again."""
+    first = upstream.push({b"a.yaml": request("a")})
+    one = source(tmp_path / "agent", upstream)
+    one.refresh(None, None)
+    second = upstream.push({b"b.yaml": request("b"), b"c.yaml": Link(b"b.yaml")})
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    real = shutil.which("git")
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        (programs / "git").write_text(
+            f'#!/bin/sh\ncase " $* " in *" {command} "*) kill -9 $$;; esac\nexec {real} "$@"\n'
+        )
+        (programs / "git").chmod(0o755)
+        found = one.refresh(first, None)
+        assert (found.failure, found.detail) == (FetchFailure.OTHER, "git was ended by signal 9")
+        assert names(one.scan()) == {"a"}
+    assert one.refresh(first, None) == Refreshed(head=second, published=True)
+
+
+def test_a_commit_that_could_not_be_exported_is_tried_again_after_a_minute(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that ends in the middle of an answer looks as a damaged repository does."""
+    now = 1000.0
+    monkeypatch.setattr(git_source, "monotonic", lambda: now)
+    first = upstream.push({b"a.yaml": request("a")})
+    one = source(tmp_path / "agent", upstream)
+    one.refresh(None, None)
+    second = upstream.push({b"b.yaml": request("b")})
+    with monkeypatch.context() as patched:
+        patched.setattr(RevisionFolders, "publish", refuse_to_publish)
+        assert one.refresh(first, None).failure is FetchFailure.DAMAGED
+    now += 59
+    assert one.refresh(first, None).failure is FetchFailure.DAMAGED
+    now += 2
+    assert one.refresh(first, None) == Refreshed(head=second, published=True)
+
+
+def refuse_to_publish(*_: object) -> None:
+    raise FetchError(FetchFailure.DAMAGED, "fatal: protocol error: bad pack header")
+
+
+def test_a_refused_head_has_the_path_though_an_older_revision_lacks_it(tmp_path: Path, upstream: Upstream) -> None:
+    first = upstream.push({b"new/a.yaml": request("a")})
+    source(tmp_path / "agent", upstream, source_path="new").refresh(None, None)
+    head = upstream.commit(upstream.tree([("40000", b"old", upstream.tree([]))]))
+    found = source(tmp_path / "agent", upstream, source_path="old").refresh(first, None)
+    assert (found.refused, found.failure) == ((head, RevisionRefusal.NOT_DESCENDED, head), None)
 
 
 def test_blobs_beside_the_folder_are_not_fetched(tmp_path: Path, upstream: Upstream) -> None:
