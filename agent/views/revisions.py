@@ -59,8 +59,8 @@ _FAILURES: Final = {
         "check the connection to the git server, or raise the limit",
     ),
     FetchFailure.DAMAGED: (
-        "the repository contains an invalid object or name",
-        "check the repository with `git fsck`",
+        "the repository contains an invalid object or name, or only a part of its history",
+        "check the repository on the server with `git fsck`; complete a shallow one with `git fetch --unshallow`",
     ),
     FetchFailure.NO_GIT: (
         "the program git, or ssh, is missing or too old",

@@ -15,6 +15,12 @@ def test_every_failure_has_a_sentence_and_a_hint(failure: FetchFailure) -> None:
     assert hint and not hint.endswith(".")
 
 
+def test_a_shallow_repository_has_a_hint_of_its_own() -> None:
+    """A server's `git fsck` finds nothing wrong with it."""
+    sentence, hint = failure_sentence(FetchFailure.DAMAGED)
+    assert "history" in sentence and "git fetch --unshallow" in hint
+
+
 @pytest.mark.parametrize("reason", RevisionRefusal)
 def test_a_refusal_names_the_revision_and_the_commit_that_is_the_reason(reason: RevisionRefusal) -> None:
     sentence, hint = refusal_sentence(RefusedRevision(revision=HEAD, reason=reason, commit=OLDER, since=0.0))
