@@ -1,17 +1,16 @@
 """Bare repositories whose commits are made of objects, without a work tree, so that they can contain any name."""
 
-import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.git import CLEAN_ENVIRONMENT
 
 Content = str | bytes | None
 """The content of a file; None removes it."""
 
-CLEAN_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | {
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
+_ENVIRONMENT = CLEAN_ENVIRONMENT | {
     "GIT_AUTHOR_NAME": "Somebody",
     "GIT_AUTHOR_EMAIL": "somebody@example.test",
     "GIT_COMMITTER_NAME": "Somebody",
@@ -53,7 +52,7 @@ class BareRepository:
             ["git", *arguments],
             cwd=self.folder,
             input=stdin,
-            env=CLEAN_ENVIRONMENT | {"GIT_DIR": str(self.folder)} | variables,
+            env=_ENVIRONMENT | {"GIT_DIR": str(self.folder)} | variables,
             capture_output=True,
         )
         assert done.returncode == 0, (arguments, done.stderr)
@@ -63,9 +62,9 @@ class BareRepository:
         """Write an object as it is, however wrong; its name."""
         return self.git("hash-object", "-w", "--literally", "-t", kind, "--stdin", stdin=content)
 
-    def tree(self, entries: Mapping[bytes, tuple[str, str]]) -> str:
-        """Write a tree of mode and object for each name, in this order; its name. Any name goes."""
-        packed = (mode.encode() + b" " + name + b"\0" + bytes.fromhex(of) for name, (mode, of) in entries.items())
+    def tree(self, entries: Iterable[tuple[str, bytes, str]]) -> str:
+        """Write a tree exactly as given: mode, name and object of each entry, perhaps invalid; its name."""
+        packed = (mode.encode() + b" " + name + b"\0" + bytes.fromhex(of) for mode, name, of in entries)
         return self.store(b"".join(packed), "tree")
 
     def head(self, branch: str = "main") -> str | None:

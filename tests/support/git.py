@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | {
+CLEAN_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
 }
@@ -14,7 +14,7 @@ def git(folder: Path, *arguments: str, by: str = "Somebody") -> str:
     """The output of a git command."""
     options = ("-c", f"user.name={by}", "-c", "user.email=somebody@example.test", "-c", "init.defaultBranch=main")
     done = subprocess.run(
-        ["git", *options, *arguments], cwd=folder, env=_ENVIRONMENT, check=True, capture_output=True, text=True
+        ["git", *options, *arguments], cwd=folder, env=CLEAN_ENVIRONMENT, check=True, capture_output=True, text=True
     )
     return done.stdout.strip()
 

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.support.bare_repository import CLEAN_ENVIRONMENT, BareRepository, Signing
+from tests.support.bare_repository import BareRepository, Signing
+from tests.support.git import CLEAN_ENVIRONMENT
 
 __all__ = [
     "SSHD",

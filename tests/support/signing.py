@@ -1,7 +1,6 @@
 """Keys that sign commits, made by the real programs, and repositories with signed commits."""
 
 import contextlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -12,12 +11,10 @@ from time import sleep
 
 from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.mirror import Mirror
+from tests.support.git import CLEAN_ENVIRONMENT
 from verification.builders.request_files import write
 
-_PLAIN = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "GNUPG", "SSH_"))} | {
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
-}
+_PLAIN = {name: value for name, value in CLEAN_ENVIRONMENT.items() if not name.startswith(("GNUPG", "SSH_"))}
 
 
 @dataclass(frozen=True, slots=True)

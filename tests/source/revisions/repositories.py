@@ -1,21 +1,12 @@
-"""Bare repositories whose trees are made entry by entry, so that they can contain what git itself would not commit."""
+"""Bare repositories whose commits contain any path, and the folders to which they are exported."""
 
 import os
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.mirror import Mirror
-
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | {
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_AUTHOR_NAME": "Somebody",
-    "GIT_AUTHOR_EMAIL": "somebody@example.test",
-    "GIT_COMMITTER_NAME": "Somebody",
-    "GIT_COMMITTER_EMAIL": "somebody@example.test",
-}
+from tests.support.bare_repository import BareRepository
 
 FILE, LINK, FOLDER, SUBMODULE = "100644", "120000", "40000", "160000"
 Link = type("Link", (bytes,), {})  # the target of a link
@@ -23,49 +14,8 @@ Submodule = type("Submodule", (bytes,), {})
 Files = Mapping[bytes, bytes]  # by path; a value is a content, a Link or a Submodule
 
 
-class Upstream:
-    """A bare repository, as a server has it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", path], check=True, env=ENVIRONMENT)
-        self.git("config", "uploadpack.allowFilter", "true")
-        self.git("config", "uploadpack.allowAnySHA1InWant", "true")
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return f"file://{self.path}"
-
-    def git(self, *arguments: str, stdin: bytes = b"") -> str:
-        """The output of a git command."""
-        done = subprocess.run(
-            ["git", *arguments], cwd=self.path, input=stdin, capture_output=True, check=True, env=ENVIRONMENT
-        )
-        return done.stdout.decode().strip()
-
-    def blob(self, content: bytes) -> str:
-        """Write a file."""
-        return self.git("hash-object", "-w", "--stdin", stdin=content)
-
-    def tree(self, entries: Sequence[tuple[str, bytes, str]]) -> str:
-        """Write a folder exactly as given: mode, name and object of each entry, perhaps invalid."""
-        raw = b"".join(mode.encode() + b" " + name + b"\0" + bytes.fromhex(blob) for mode, name, blob in entries)
-        return self.git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", stdin=raw)
-
-    def commit(self, tree: str, *parents: str) -> str:
-        """Commit a tree, and let the branch lead to it."""
-        options = [word for parent in parents for word in ("-p", parent)]
-        commit = self.git("commit-tree", tree, *options, "-m", "a change")
-        self.git("update-ref", "refs/heads/main", commit)
-        return commit
-
-    def head(self) -> str | None:
-        """The commit of the branch."""
-        done = subprocess.run(
-            ["git", "rev-parse", "-q", "--verify", "refs/heads/main"], cwd=self.path, capture_output=True, check=False
-        )
-        return done.stdout.decode().strip() or None
+class Upstream(BareRepository):
+    """A bare repository, as a server has it, whose commits contain exactly the files that a test names."""
 
     def push(self, files: Files, *, replace: bool = False) -> str:
         """Commit exactly these files after the head of the branch, or instead of all history."""

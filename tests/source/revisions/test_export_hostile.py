@@ -49,7 +49,7 @@ class Objects:
         return [(blob, content if len(content) <= limit else len(content)) for blob, content in found]
 
     def _raw(self, *arguments: str) -> bytes:
-        return subprocess.run(["git", *arguments], cwd=self._upstream.path, capture_output=True, check=True).stdout
+        return subprocess.run(["git", *arguments], cwd=self._upstream.folder, capture_output=True, check=True).stdout
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ Tree = list[tuple[str, bytes, str]]
 
 def damaged(upstream: Upstream) -> dict[str, Callable[[], Tree]]:
     """Trees that cannot be exported."""
-    content, evil = upstream.blob(b"evil"), upstream.blob(b"../..")
-    absolute = upstream.blob(os.fsencode(upstream.path.parent))
+    content, evil = upstream.store(b"evil"), upstream.store(b"../..")
+    absolute = upstream.store(os.fsencode(upstream.folder.parent))
     file = [(FILE, b"x.yaml", content)]
     inner = upstream.tree(file)
     return {
@@ -103,10 +103,10 @@ KINDS = [
 @pytest.mark.parametrize("first", [True, False], ids=["first", "second"])
 def test_a_damaged_tree_is_refused(upstream: Upstream, folders: RevisionFolders, kind: str, first: bool) -> None:
     mirror, place = Objects(upstream), folders.current.parent.parent
-    good = upstream.commit(upstream.tree([(FILE, b"ok.yaml", upstream.blob(b"ok"))]))
+    good = upstream.commit_tree(upstream.tree([(FILE, b"ok.yaml", upstream.store(b"ok"))]), [])
     if not first:
         folders.publish(mirror, good)  # type: ignore[arg-type]
-    bad = upstream.commit(upstream.tree([*damaged(upstream)[kind](), (FILE, b"z.yaml", upstream.blob(b"z"))]))
+    bad = upstream.commit_tree(upstream.tree([*damaged(upstream)[kind](), (FILE, b"z.yaml", upstream.store(b"z"))]), [])
 
     with pytest.raises(FetchError) as caught:
         folders.publish(mirror, bad)  # type: ignore[arg-type]
@@ -115,7 +115,7 @@ def test_a_damaged_tree_is_refused(upstream: Upstream, folders: RevisionFolders,
     assert folders.published() == (None if first else good)
     assert os.listdir(place) == ["home"]  # noqa: PTH208
     assert not any(name.startswith(".") or name == bad for name in os.listdir(place / "home"))  # noqa: PTH208
-    assert not (upstream.path.parent / "x.yaml").exists()
+    assert not (upstream.folder.parent / "x.yaml").exists()
     folders.publish(mirror, good)  # type: ignore[arg-type]
     assert contents(folders.current) == {b"ok.yaml": b"ok"}
 

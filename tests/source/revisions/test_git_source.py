@@ -35,7 +35,7 @@ def configured(folder: Path, upstream: Upstream, **others: Any) -> Settings:
 
 def source(folder: Path, upstream: Upstream, **others: Any) -> GitSource:
     """A source as a new process has it."""
-    return GitSource.of(configured(folder, upstream, **others), settle=0)
+    return GitSource.of(configured(folder, upstream, **others))
 
 
 def request(name: str) -> bytes:
@@ -154,7 +154,7 @@ def test_a_replaced_history_is_held_until_it_is_approved(
 def test_the_last_good_revision_is_published_if_the_server_is_away(tmp_path: Path, upstream: Upstream) -> None:
     head, folder = upstream.push({b"a.yaml": request("a")}), tmp_path / "agent"
     source(folder, upstream).refresh(None, None)
-    upstream.path.rename(tmp_path / "away")
+    upstream.folder.rename(tmp_path / "away")
 
     one = source(folder, upstream)  # restarted before the revision was scanned
     found = one.refresh(None, None)
@@ -162,7 +162,7 @@ def test_the_last_good_revision_is_published_if_the_server_is_away(tmp_path: Pat
     assert (found.head, found.published, found.failure is None) == (None, True, False)
     assert names(one.scan()) == {"a"}
     assert one.refresh(head, None).published is False
-    (tmp_path / "away").rename(upstream.path)
+    (tmp_path / "away").rename(upstream.folder)
     assert one.refresh(head, None) == Refreshed(head=head)
 
 
@@ -171,7 +171,7 @@ def test_a_new_boot_exports_again_from_the_mirror(
 ) -> None:
     head, folder = upstream.push({b"a.yaml": request("a")}), tmp_path / "agent"
     source(folder, upstream).refresh(None, None)
-    upstream.path.rename(tmp_path / "away")
+    upstream.folder.rename(tmp_path / "away")
     monkeypatch.setattr(revision_folders, "boot_id", lambda: "another")
 
     one = source(folder, upstream)
@@ -186,7 +186,7 @@ def test_an_approval_counts_while_the_server_is_away(tmp_path: Path, upstream: U
     one.refresh(None, None)
     forced = upstream.push({b"b.yaml": request("b")}, replace=True)
     one.refresh(first, None)
-    upstream.path.rename(tmp_path / "away")
+    upstream.folder.rename(tmp_path / "away")
     for again in (one, source(folder, upstream)):
         assert again.refresh(first, None).failure is not None
         assert names(again.scan()) == {"a"}
@@ -194,9 +194,9 @@ def test_an_approval_counts_while_the_server_is_away(tmp_path: Path, upstream: U
     again.refresh(first, forced)
     assert names(again.scan()) == {"a"}  # the content of a refused revision was not fetched
 
-    (tmp_path / "away").rename(upstream.path)
+    (tmp_path / "away").rename(upstream.folder)
     assert again.refresh(first, forced) == Refreshed(head=forced, published=True)
-    upstream.path.rename(tmp_path / "away")
+    upstream.folder.rename(tmp_path / "away")
     again = source(folder, upstream)
     assert again.refresh(first, forced).published
     assert names(again.scan()) == {"b"}
@@ -298,13 +298,13 @@ def test_another_repository_is_never_confused_with_the_one_before(tmp_path: Path
     source(tmp_path / "agent", upstream).refresh(None, None)
     other = Upstream(tmp_path / "other.git")
     head = other.push({b"b.yaml": request("b")})
-    other.path.rename(tmp_path / "away")
+    other.folder.rename(tmp_path / "away")
 
     one = source(tmp_path / "agent", other)
     assert one.refresh(None, None).failure is not None
     assert one.scan().error is not None
 
-    (tmp_path / "away").rename(other.path)
+    (tmp_path / "away").rename(other.folder)
     assert one.refresh(None, None) == Refreshed(head=head, published=True)
     assert names(one.scan()) == {"b"}
 
@@ -402,8 +402,8 @@ def test_a_damaged_head_keeps_the_last_revision(tmp_path: Path, upstream: Upstre
     first = upstream.push({b"a.yaml": request("a")})
     one = source(tmp_path / "agent", upstream)
     one.refresh(None, None)
-    inner = upstream.tree([("100644", b"x.yaml", upstream.blob(b"x"))])
-    upstream.commit(upstream.tree([("40000", b".git", inner)]), first)
+    inner = upstream.tree([("100644", b"x.yaml", upstream.store(b"x"))])
+    upstream.commit_tree(upstream.tree([("40000", b".git", inner)]), [first])
 
     found = one.refresh(first, None)
 

@@ -246,8 +246,8 @@ def test_a_forged_path_is_no_command_of_the_ssh_server(repository: BareRepositor
 def test_impossible_names_of_a_tree_arrive_unchanged(repository: BareRepository, tmp_path: Path) -> None:
     blob = repository.store(b"x")
     names = [b"..", b".git", b"a\nb", b"a/b", b"a\\b", b"\xff"]
-    tree = repository.tree(dict.fromkeys(sorted(names), ("100644", blob)))
-    commit = repository.commit_tree(repository.tree({b"specs": ("40000", tree)}), [])
+    tree = repository.tree(("100644", name, blob) for name in sorted(names))
+    commit = repository.commit_tree(repository.tree([("40000", b"specs", tree)]), [])
     mirror = opened(tmp_path / "mirror.git", repository.url)
     assert mirror.fetch() == commit
     assert sorted(entry.path for entry in mirror.entries(commit, "specs")) == sorted(names)
@@ -257,9 +257,9 @@ def test_a_tree_of_trees_without_end_is_bounded(
     repository: BareRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blob = repository.store(b"x")
-    tree = repository.tree({b"%d" % number: ("100644", blob) for number in range(10)})
+    tree = repository.tree(("100644", b"%d" % number, blob) for number in range(10))
     for _ in range(9):  # 10 ** 10 files
-        tree = repository.tree({b"%d" % number: ("40000", tree) for number in range(10)})
+        tree = repository.tree([("40000", b"%d" % number, tree) for number in range(10)])
     commit = repository.commit_tree(tree, [])
     monkeypatch.setattr("agent.source.revisions.mirror._MOST_ENTRIES", 10_000)
     mirror = opened(tmp_path / "mirror.git", repository.url)

@@ -66,7 +66,7 @@ def killed_at(step: int, configured: Settings, acted: str | None) -> bool:
     if child == 0:
         try:
             Killer(step).arm()
-            found = GitSource.of(configured, settle=0).refresh(acted, None)
+            found = GitSource.of(configured).refresh(acted, None)
             os._exit(0 if found.failure is None and found.published else 3)
         finally:
             os._exit(4)
@@ -104,7 +104,7 @@ def test_a_killed_refresh_is_repeated(tmp_path: Path, before: list[Files]) -> No
     acted = None
     (tmp_path / "saved/state").mkdir(parents=True)
     given = settings(tmp_path / "saved", "http://127.0.0.1:9", source_url=upstream.url)
-    source = GitSource.of(Settings(**given), settle=0)
+    source = GitSource.of(Settings(**given))
     for files in before:
         acted = upstream.push(files)
         wanted[acted] = exported(files)
@@ -141,7 +141,7 @@ def check(
     for folder in current.parent.glob("[0-9a-f]*"):
         if len(commit := folder.name.removesuffix(".spare")) == 40:
             assert contents(folder) == wanted[commit]  # no name of a revision is on a half written folder
-    source = GitSource.of(configured, settle=0)
+    source = GitSource.of(configured)
     assert source.scan().error is not None  # it is not verified yet
 
     refreshed = source.refresh(acted, None)

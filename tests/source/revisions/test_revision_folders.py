@@ -17,7 +17,8 @@ from agent.source.ownership import Owners
 from agent.source.revisions import revision_folders
 from agent.source.revisions.fetch_errors import FetchError
 from agent.source.revisions.revision_folders import RevisionFolders
-from tests.source.revisions.repositories import ENVIRONMENT, Files, Link, Submodule, Upstream, contents, mirror_of
+from tests.source.revisions.repositories import Files, Link, Submodule, Upstream, contents, mirror_of
+from tests.support.git import CLEAN_ENVIRONMENT
 from verification.builders.request_files import upload
 
 
@@ -337,10 +338,10 @@ def checkout(upstream: Upstream, place: Path) -> Path:
     """A plain checkout of the branch, in a folder without anything beside it."""
     work = place / "inner" / "work"
     work.mkdir(parents=True)
-    command = ["git", f"--git-dir={upstream.path}", f"--work-tree={work}", "checkout", "-q", "-f", "main", "--", "."]
+    command = ["git", f"--git-dir={upstream.folder}", f"--work-tree={work}", "checkout", "-q", "-f", "main", "--", "."]
     if upstream.git("ls-tree", "main"):
         (place / "index").unlink(missing_ok=True)
-        subprocess.run(command, cwd=work, check=True, env=ENVIRONMENT | {"GIT_INDEX_FILE": str(place / "index")})
+        subprocess.run(command, cwd=work, check=True, env=CLEAN_ENVIRONMENT | {"GIT_INDEX_FILE": str(place / "index")})
     return work
 
 
