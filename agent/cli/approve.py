@@ -9,8 +9,8 @@ from agent.cli.state_file import require_state_file, store_settings
 from agent.core.record import HoldReason
 from agent.platform.settings import Settings
 from agent.store.readonly import ReadOnlyStore
-from agent.views.phrases import count_of, count_withdrawals
-from agent.views.revisions import short
+from agent.views.phrases import capitalized, count_of, count_withdrawals
+from agent.views.revisions import approval_sentence
 
 
 def approve(dry_run: DryRunOption = False, yes: YesOption = False, state_url: StateUrlOption = None) -> None:
@@ -52,8 +52,8 @@ def _effects(settings: Settings) -> tuple[list[str], str]:
     if lost:
         effects.append(f"{count_of(lost, 'request')} of which Assure has no trace would be verified, and billed.")
     revision = ""
-    if revisions.refused is not None and revisions.refused.reason.needs_approval:
+    if (sentence := approval_sentence(revisions)) is not None:
+        assert revisions.refused is not None
         revision = revisions.refused.revision
-        acted = short(revisions.acted.commit) if revisions.acted is not None else "no other one"
-        effects.append(f"The agent acts on revision {short(revision)}, which does not descend from {acted}.")
+        effects.append(f"{capitalized(sentence)}.")
     return effects, revision

@@ -186,10 +186,10 @@ def _watch(settings: Settings, query: _Query, printer: DocumentPrinter | None, w
 
 def _source_notes(reading: ReadOnlyStore, source: str) -> Iterator[str]:
     """Notes on a git source of which the agent does not act on the newest revision."""
-    from agent.views.revisions import troubles
+    from agent.views.revisions import troubles, with_hint
 
     for sentence, hint in troubles(reading.revision_state(source)):
-        yield f"{sentence[0].upper()}{sentence[1:]}. Try: {hint}."
+        yield with_hint(sentence, hint)
 
 
 def _notes(reading: ReadOnlyStore, records: list[Record]) -> Iterator[str]:

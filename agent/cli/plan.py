@@ -21,7 +21,7 @@ from agent.platform.settings import Settings, load_settings, refuse_renamed
 from agent.source.diagnostics import format_location
 from agent.views.phrases import RECOVERY_CAUSES, count_of, describe_ignored_files
 from agent.views.plan import Action, Change, Plan, PlannedRevision, PlanRecovery
-from agent.views.revisions import refusal_sentence, short
+from agent.views.revisions import refusal_sentence, short, with_hint
 
 if TYPE_CHECKING:
     from agent.admission.request_source import RequestSource
@@ -220,7 +220,7 @@ def _describe_revision(revision: PlannedRevision) -> Iterator[str]:
     yield f"Revision {short(revision.commit)}{of_branch}."
     if revision.refused is not None:
         sentence, hint = _refusal(revision, revision.refused)
-        yield f"{sentence[0].upper()}{sentence[1:]}. Try: {hint}."
+        yield with_hint(sentence, hint)
 
 
 def _refusal(revision: PlannedRevision, refused: RefusedRevision) -> tuple[str, str]:

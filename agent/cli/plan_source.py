@@ -1,23 +1,21 @@
 """The source of a plan: the folder SPECS_DIR, the newest or a named revision of SOURCE_URL, or the current revision."""
 
 import contextlib
-import re
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from agent.core.errors import AgentError, WrongUse
-from agent.core.source_revision import RefusedRevision
+from agent.core.source_revision import RefusedRevision, is_object_id
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.store.readonly import ReadOnlyStore
+from agent.views.phrases import capitalized
 from agent.views.plan import PlannedRevision
 from agent.views.revisions import failure_sentence
 
 if TYPE_CHECKING:
     from agent.admission.request_source import RequestSource
-
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @contextlib.contextmanager
@@ -30,7 +28,7 @@ def newest_source(
     """
     from agent.source.choice import source_of
     from agent.source.revisions.fetch_errors import FetchError
-    from agent.source.revisions.planned import planned_revision
+    from agent.source.revisions.planned import planned_source
 
     _check(settings, commit)
     if not settings.source_url:
@@ -39,11 +37,10 @@ def newest_source(
     acted, approved = _stored(settings)
     with contextlib.ExitStack() as stack:
         try:
-            found = stack.enter_context(planned_revision(settings, commit, acted, approved))
+            found = stack.enter_context(planned_source(settings, commit, acted, approved))
         except FetchError as error:
-            sentence, hint = failure_sentence(error.failure)
-            detail = f" ({error.detail})" if error.detail else ""
-            raise AgentError(f"{sentence[0].upper()}{sentence[1:]}{detail}.", hint) from None
+            sentence, hint = failure_sentence(error.failure, error.detail)
+            raise AgentError(f"{capitalized(sentence)}.", hint) from None
         refused = None
         if found.refusal is not None:
             reason, cause = found.refusal
@@ -70,8 +67,10 @@ def _check(settings: Settings, commit: str | None) -> None:
         return
     if not settings.source_url:
         raise WrongUse("--revision needs a repository.", "--source-url URL, or set ASSURE_AGENT_SOURCE_URL")
-    if _COMMIT.fullmatch(commit) is None:
-        raise WrongUse("--revision needs all 40 or 64 digits of a commit.", "--revision $(git rev-parse HEAD)")
+    if not is_object_id(commit):
+        raise WrongUse(
+            f"--revision needs all 40 or 64 digits of a commit, not {commit!r}.", "--revision $(git rev-parse HEAD)"
+        )
 
 
 def _stored(settings: Settings) -> tuple[str | None, str | None]:

@@ -262,7 +262,7 @@ async def _run(remote: _Remote, options: _Options) -> int:
 def _exit_code(settings: Settings, finished: "OnceResult") -> int:
     """The first of 1, 3, 5, 4 that applies (design §9). Other errors are raised as exceptions."""
     from agent.store.readonly import ReadOnlyStore
-    from agent.views.revisions import troubles
+    from agent.views.revisions import troubles, with_hint
 
     if finished.withdrawals and settings.log_format != "json":  # with json, only the log reports it
         typer.echo(
@@ -275,7 +275,7 @@ def _exit_code(settings: Settings, finished: "OnceResult") -> int:
         revisions = reading.revision_state(settings.source_name)
     if settings.log_format != "json":
         for sentence, hint in troubles(revisions):
-            typer.echo(f"{sentence[0].upper()}{sentence[1:]}. Try: {hint}.", err=True)
+            typer.echo(with_hint(sentence, hint), err=True)
     if revisions.failure is not None:
         return 1
     refused = finished.refused or revisions.refused is not None

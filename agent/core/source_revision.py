@@ -3,8 +3,17 @@
 A commit is 40 or 64 hexadecimal digits. Times are in seconds since the epoch.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+_OBJECT_ID: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+
+def is_object_id(text: str) -> bool:
+    """True for the complete name of a commit, or of another object of git."""
+    return _OBJECT_ID.fullmatch(text) is not None
 
 
 class FetchFailure(StrEnum):

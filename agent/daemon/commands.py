@@ -23,7 +23,7 @@ from agent.core.observations import (
 from agent.core.record import HoldAnswer, Phase, Record
 from agent.core.source_revision import RevisionState
 from agent.ports import Clock, Command, CommandStore, Documents, MetaKey, RecordPort
-from agent.views.revisions import refusal_sentence, short
+from agent.views.revisions import approval_sentence, refusal_sentence
 
 _DURABLE_TIMEOUT = 30.0  # seconds until an observation must be durable
 _POLL_SECONDS = 0.05  # seconds between two checks that it is durable
@@ -202,11 +202,10 @@ class CommandHandler:
             )
         if state is None or refused is None:
             return ""
-        if not refused.reason.needs_approval:
+        if (sentence := approval_sentence(state)) is None:
             return f"; but {refusal_sentence(refused)[0]}: a signature cannot be approved"
         await self._store.remember(MetaKey.REVISION_APPROVED, refused.revision)
-        old = short(state.acted.commit) if state.acted is not None else "the earlier one"
-        return f"; it acts on revision {short(refused.revision)}, although it does not descend from {old}"
+        return f"; {sentence}"
 
     async def _pause(self, _: str | None, __: Mapping[str, Any]) -> str:
         if self._store.recall_time(MetaKey.PAUSED) is None:

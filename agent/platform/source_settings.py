@@ -26,7 +26,7 @@ from agent.platform.settings_types import (
 _SHORTEST_INTERVAL = 1.0  # seconds
 _SHORTEST_SECRET = 16  # characters of SOURCE_HOOK_SECRET: too long to be guessed
 _SIGNERS = ("source_allowed_signers_file", "source_revoked_signers_file", "source_gpg_keyring")
-_WITH_ARTICLE = {"ssh": "an ssh", "file": "a file"}
+_WITH_ARTICLE = {"https": "an https", "http": "an http", "ssh": "an ssh", "file": "a file"}
 _ONLY_WITH_A_REPOSITORY = (
     "source_branch", "source_path", "source_interval", "source_timeout", "source_max_bytes", "source_token_file",
     "source_ssh_key_file", "source_known_hosts_file", "source_verify", *_SIGNERS, "source_hook_secret",
@@ -151,7 +151,9 @@ class SourceSettings(AssureSettings):
             return f"SOURCE_TOKEN_FILE is for an https repository, and SOURCE_URL is {_WITH_ARTICLE[by]} one"
         if by != "ssh":
             names = [name for name in ("source_ssh_key_file", "source_known_hosts_file") if getattr(self, name)]
-            return f"{names[0].upper()} is for an ssh repository, and SOURCE_URL is a {by} one" if names else None
+            if not names:
+                return None
+            return f"{names[0].upper()} is for an ssh repository, and SOURCE_URL is {_WITH_ARTICLE[by]} one"
         if self.source_ssh_key_file is None:
             return "SOURCE_SSH_KEY_FILE is not set: an ssh repository needs it, and SOURCE_KNOWN_HOSTS_FILE"
         if self.source_known_hosts_file is None:

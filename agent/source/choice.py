@@ -20,6 +20,6 @@ def source_of(settings: Settings, settle: float = SETTLE_SECONDS, checkout: bool
     if settings.source_url:
         from agent.source.revisions.git_source import GitSource  # a folder does not need it
 
-        return GitSource.of(settings, settle=0)
+        return GitSource.of(settings)
     found = GitCheckout(settings.specs_dir) if checkout else None
     return FolderSource(Folder.of(settings, settle), found)

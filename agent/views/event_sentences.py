@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.core.effect import EffectKind
 from agent.core.record import Phase
-from agent.views.phrases import EFFECTS, PHASES
+from agent.views.phrases import EFFECTS, PHASES, capitalized
 
 # By the name of the observation.
 EVENTS = {
@@ -55,11 +55,7 @@ def event_sentence(kind: str, changes: Mapping[str, Any], status: int | None = N
     """The event and its consequences. `status` and `trouble` are of Assure's answer, if the event has one."""
     answer = ", ".join(filter(None, (f"HTTP {status}" if status is not None else None, trouble)))
     first = EVENTS.get(kind, spaced(kind).capitalize()) + (f" ({answer})" if answer else "")
-    return ". ".join([first, *map(_capitalized, _consequences(changes))]) + "."
-
-
-def _capitalized(text: str) -> str:
-    return text[0].upper() + text[1:]
+    return ". ".join([first, *map(capitalized, _consequences(changes))]) + "."
 
 
 def _consequences(changes: Mapping[str, Any]) -> Iterator[str]:

@@ -104,3 +104,8 @@ def describe_ignored_files(files: Sequence[str]) -> str:
     shown = ", ".join(files[:_MAX_FILES]) + (f" and {len(files) - _MAX_FILES} more" if len(files) > _MAX_FILES else "")
     what = "The agent ignores 1 file" if len(files) == 1 else f"The agent ignores {len(files)} files"
     return f"{what}: {shown}. Try: end the name in .yaml or .yml, or list it in .assureignore."
+
+
+def capitalized(text: str) -> str:
+    """The text with a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]

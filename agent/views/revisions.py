@@ -8,6 +8,7 @@ from typing import Final
 
 from agent.core.source_revision import FetchFailure, RefusedRevision, RevisionRefusal, RevisionState
 from agent.core.timestamps import format_timestamp
+from agent.views.phrases import capitalized
 
 _SHORT = 12  # digits of a commit in a sentence
 
@@ -107,9 +108,10 @@ def short(commit: str) -> str:
     return commit[:_SHORT]
 
 
-def failure_sentence(failure: FetchFailure) -> tuple[str, str]:
-    """Why the last fetch failed, and a hint."""
-    return _FAILURES[failure]
+def failure_sentence(failure: FetchFailure, detail: str = "") -> tuple[str, str]:
+    """Why the last fetch failed, with the detail of git if there is one; a hint."""
+    sentence, hint = _FAILURES[failure]
+    return f"{sentence} ({detail})" if detail else sentence, hint
 
 
 def refusal_sentence(refused: RefusedRevision) -> tuple[str, str]:
@@ -117,6 +119,20 @@ def refusal_sentence(refused: RefusedRevision) -> tuple[str, str]:
     cause, hint = _REFUSALS[refused.reason]
     cause = cause.format(commit=short(refused.commit))
     return f"the agent does not act on revision {short(refused.revision)}, because {cause}", hint
+
+
+def approval_sentence(state: RevisionState) -> str | None:
+    """The effect of an approval on the refused revision; None if no approval helps."""
+    refused, acted = state.refused, state.acted
+    if refused is None or not refused.reason.needs_approval:
+        return None
+    old = short(acted.commit) if acted is not None else "the last one"
+    return f"the agent acts on revision {short(refused.revision)}, which does not descend from {old}"
+
+
+def with_hint(sentence: str, hint: str) -> str:
+    """A line for people: the sentence, and the remedy."""
+    return f"{capitalized(sentence)}. Try: {hint}."
 
 
 def unsigned_document(refusal: RevisionRefusal, commit: str | None) -> tuple[str, str]:

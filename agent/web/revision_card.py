@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.core.source_revision import RevisionState
+from agent.views.phrases import capitalized
 from agent.views.revisions import failure_sentence, refusal_sentence, short
 from agent.web.summaries import short_duration, with_full_stop
 
@@ -47,9 +48,5 @@ def revision_alarms(state: RevisionState, now: float) -> Iterator[dict[str, str]
 
 def _alarm(sentence: str, hint: str, since: float | None, now: float, command: str) -> dict[str, str]:
     age = "" if since is None else f" This began {short_duration(max(0.0, now - since))} ago."
-    says = f"{_capitalized(with_full_stop(sentence))}{age} {_capitalized(with_full_stop(hint))}"
+    says = f"{capitalized(with_full_stop(sentence))}{age} {capitalized(with_full_stop(hint))}"
     return {"says": says, "command": command}
-
-
-def _capitalized(text: str) -> str:
-    return text[:1].upper() + text[1:]

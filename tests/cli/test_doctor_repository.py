@@ -38,10 +38,10 @@ def script(folder: Path, name: str, text: str) -> Path:
     [
         ("git version 2.39.5 (Apple Git-154)", State.OK, "git 2.39.5 is installed"),
         ("git version 2.34.0", State.OK, "git 2.34.0 is installed"),
-        ("git version 2.33.9", State.PROBLEM, "git 2.33.9 is installed: the agent needs 2.34"),
-        ("git version 2.9.1", State.PROBLEM, "git 2.9.1 is installed: the agent needs 2.34"),
+        ("git version 2.33.9", State.PROBLEM, "git 2.34 or newer is needed, found: git version 2.33.9"),
+        ("git version 2.9.1", State.PROBLEM, "git 2.34 or newer is needed, found: git version 2.9.1"),
         ("git version 3.0.0", State.OK, "git 3.0.0 is installed"),
-        ("hello", State.PROBLEM, "git of an unknown version is installed"),
+        ("hello", State.PROBLEM, "git 2.34 or newer is needed, found: hello"),
     ],
 )
 def test_the_version_of_git(
@@ -54,6 +54,16 @@ def test_the_version_of_git(
     monkeypatch.setenv("PATH", str(script(tmp_path, "git", f"echo '{printed}'")), prepend=":")
     found = git_version()
     assert (found.state, part in found.message) == (state, True), found
+
+
+def test_a_program_in_a_relative_folder_of_the_path_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(tmp_path, "git", f"touch {tmp_path}/started")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", ".", prepend=":")
+    assert git_version().state is State.OK
+    assert not (tmp_path / "started").exists()
 
 
 def test_programs_that_are_missing(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +80,7 @@ def test_programs_that_are_missing(here: Here, tmp_path: Path, monkeypatch: pyte
     assert named(said, "git server") == []  # without the programs, it cannot be asked
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     ((state, message),) = named(here("doctor", "-o", "json", CLIENT_ID="", SOURCE_URL="file:///r"), "git")
-    assert (state, message) == ("problem", "the program git is missing: SOURCE_URL needs it")
+    assert (state, message) == ("problem", "the program git is not in PATH")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from agent.core.source_revision import Revision
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.source.revisions.git_source import GitSource
-from agent.source.revisions.planned import planned_revision
+from agent.source.revisions.planned import planned_source
 from agent.store.sqlite import SqliteStore
 from tests.cli.command_runner import CommandResult, Here, on_world
 from tests.support.bare_repository import BareRepository
@@ -184,13 +184,13 @@ def test_the_objects_of_the_agents_mirror_are_borrowed_and_it_stays_as_it_is(clo
     commit(clone)
     state = here.folder / "state"
     settings = Settings(source_url=here.env["SOURCE_URL"], source_path="specs", state_url=f"sqlite:///{state}/agent.db")
-    source = GitSource.of(settings, settle=0)
+    source = GitSource.of(settings)
     refreshed = source.refresh(None, None)
     assert refreshed.published, refreshed
     write(clone / "specs/b.yaml", capture("b"))
     head = commit(clone)
     before = tree(state)
-    with planned_revision(settings, None, refreshed.head, None) as planned:
+    with planned_source(settings, None, refreshed.head, None) as planned:
         assert (planned.commit, planned.refusal) == (head, None)
         assert "b" in planned.scan().documents
         objects = [one for pack in Path(tempfile.gettempdir()).rglob("*.idx") for one in indexed(pack)]
@@ -212,7 +212,7 @@ def test_diff_compares_the_revision_that_the_agent_read_last(here: Here, clone: 
         source_path="specs",
         state_url=f"sqlite:///{here.folder}/state/agent.db",
     )
-    GitSource.of(settings, settle=0).refresh(None, None)
+    GitSource.of(settings).refresh(None, None)
     write(clone / "specs/b.yaml", capture("b"))
     commit(clone)
     said = here("diff", "-o", "json")
@@ -225,7 +225,7 @@ def test_a_mirror_that_cannot_be_borrowed_from_is_ignored(here: Here, clone: Pat
     settings = Settings(
         source_url=here.env["SOURCE_URL"], source_path="specs", state_url=f"sqlite:///{here.folder}/state/agent.db"
     )
-    assert GitSource.of(settings, settle=0).refresh(None, None).published
+    assert GitSource.of(settings).refresh(None, None).published
     if other == "sha256":
         bare = BareRepository(tmp_path / "sha256.git", form="sha256")
         bare.commit({"specs/a.yaml": capture("a")})

@@ -38,7 +38,10 @@ MISTAKES = [
     ({"SOURCE_URL": URL, "SOURCE_OWNER": "root"}, ("SOURCE_OWNER is for SPECS_DIR", "SOURCE_VERIFY")),
     ({"SOURCE_URL": "file:///r", "SOURCE_TOKEN_FILE": "t"}, ("SOURCE_TOKEN_FILE is for an https", "is a file one")),
     ({"SOURCE_URL": SSH, **KEYS, "SOURCE_TOKEN_FILE": "t"}, ("SOURCE_TOKEN_FILE is for an https", "is an ssh one")),
-    ({"SOURCE_URL": URL, "SOURCE_SSH_KEY_FILE": "k"}, ("SOURCE_SSH_KEY_FILE is for an ssh repository", "a https one")),
+    (
+        {"SOURCE_URL": URL, "SOURCE_SSH_KEY_FILE": "k"},
+        ("SOURCE_SSH_KEY_FILE is for an ssh repository", "is an https one"),
+    ),
     ({"SOURCE_URL": "file:///r", **KEYS}, ("SOURCE_SSH_KEY_FILE is for an ssh repository", "is a file one")),
     ({"SOURCE_URL": SSH}, ("SOURCE_SSH_KEY_FILE is not set",)),
     ({"SOURCE_URL": SSH, "SOURCE_SSH_KEY_FILE": "k"}, ("SOURCE_KNOWN_HOSTS_FILE is not set", "ssh-keyscan")),

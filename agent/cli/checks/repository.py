@@ -1,9 +1,7 @@
 """Checks of a git source: programs, files of keys, the server, the revision that the agent acts on, and the mirror."""
 
 import os
-import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,11 +17,11 @@ from agent.platform.settings import PREFIX, Settings
 from agent.platform.trusted_files import read_trusted
 from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.fetch_errors import FetchError
+from agent.source.revisions.git_process import OLDEST, Bounds, Git, search_path
 from agent.source.revisions.mirror import Mirror
 from agent.store.readonly import ReadOnlyStore
 from agent.views.revisions import failure_sentence, short, troubles
 
-_OLDEST = (2, 34)  # version of git: the first one that verifies SSH signatures
 _PATIENCE = 20.0  # seconds for the server's answer
 _SECRET = ("source_token_file", "source_ssh_key_file")
 _FILES = (
@@ -64,27 +62,21 @@ def _programs(settings: Settings) -> Iterator[Check]:
         ("ssh-keygen", signed_by_ssh, "SOURCE_ALLOWED_SIGNERS_FILE"),
         ("gpg", settings.source_gpg_keyring is not None, "SOURCE_GPG_KEYRING"),
     ):
-        if needed and shutil.which(program) is None:
-            package = "gnupg" if program == "gpg" else "openssh-client"
+        if needed and shutil.which(program, path=search_path()) is None:
+            package = "gpg" if program == "gpg" else "openssh-client"
             yield problem(program, f"the program {program} is missing: {purpose} needs it", f"install {package}")
         elif needed:
             yield Check(name=program, message=f"the program {program} is installed")
 
 
 def git_version() -> Check:
-    """The version of git."""
-    wanted = ".".join(map(str, _OLDEST))
-    try:  # the first git of PATH is also the one that the agent starts
-        done = subprocess.run(["git", "--version"], capture_output=True, text=True, timeout=_PATIENCE, check=True)  # noqa: S607
-    except (OSError, subprocess.SubprocessError):
-        return problem("git", "the program git is missing: SOURCE_URL needs it", f"install git {wanted} or later")
-    found = re.search(r"(\d+)\.(\d+)[.\d]*", done.stdout)
-    if found is None or (int(found[1]), int(found[2])) < _OLDEST:
-        message = (
-            f"git {found[0] if found is not None else 'of an unknown version'} is installed: the agent needs {wanted}"
-        )
-        return problem("git", message, f"install git {wanted} or later")
-    return Check(name="git", message=f"git {found[0]} is installed")
+    """The version of git, which runs here as the agent runs it: a git in a relative folder of PATH is not started."""
+    with tempfile.TemporaryDirectory(prefix="assure-agent-") as folder:
+        try:
+            version = Git(Path(folder)).version(Bounds(seconds=_PATIENCE))
+        except FetchError as error:
+            return problem("git", error.detail, f"install git {OLDEST} or newer: SOURCE_URL needs it")
+    return Check(name="git", message=f"git {version} is installed")
 
 
 def _files(settings: Settings) -> Iterator[Check]:
@@ -122,8 +114,7 @@ def _server(settings: Settings, state: RevisionState) -> Check:
             mirror.open()
             head = mirror.remote_head()
         except FetchError as error:
-            sentence, hint = failure_sentence(error.failure)
-            return problem(name, f"{sentence} ({error.detail})" if error.detail else sentence, hint)
+            return problem(name, *failure_sentence(error.failure, error.detail))
     message = f"branch {settings.source_branch} of {settings.source_url} is at {short(head)}"
     if state.acted is not None and state.acted.commit == head:
         message += ", the revision that the agent acts on"

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
-from agent.core.source_revision import FetchFailure
-from agent.source.revisions.fetch_errors import FetchError
 from agent.source.revisions.mirror import Mirror
 from agent.source.revisions.selection import LONGEST_TARGET, Changes, Kind
 from agent.source.yaml_reader import Limits
@@ -17,19 +15,6 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGEST = 1 << 40  # bytes of a file without content
-
-# Errors of the system if two entries of a tree exclude each other, or if it cannot have a file of this name.
-_IMPOSSIBLE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ)
-
-
-@contextlib.contextmanager
-def as_fetch_errors(impossible: FetchFailure = FetchFailure.DISK) -> Iterator[None]:
-    """Raise FetchError with DISK for an OSError; with `impossible` if the system cannot have such an entry."""
-    try:
-        yield
-    except OSError as error:
-        failure = impossible if error.errno in _IMPOSSIBLE else FetchFailure.DISK
-        raise FetchError(failure, (error.strerror or type(error).__name__).lower()) from error
 
 
 class ExportedFolder:

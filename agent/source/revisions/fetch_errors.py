@@ -1,12 +1,18 @@
-"""The cause of a failed git command, from its output in the C locale."""
+"""The causes of a failed fetch: from the output of git in the C locale, and from errors of the system."""
 
+import contextlib
+import errno
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from agent.core.source_revision import FetchFailure
 
 _LONGEST = 240  # characters of a detail
+
+# Errors of the system if two entries of a tree exclude each other, or if it cannot have a file of this name.
+_IMPOSSIBLE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ)
 
 
 class FetchError(Exception):
@@ -15,6 +21,19 @@ class FetchError(Exception):
     def __init__(self, failure: FetchFailure, detail: str = "") -> None:
         super().__init__(f"{failure}: {detail}" if detail else failure)
         self.failure, self.detail = failure, detail
+
+
+@contextlib.contextmanager
+def as_fetch_errors(folder: Path, impossible: FetchFailure = FetchFailure.DISK) -> Iterator[None]:
+    """Raise FetchError with DISK for an OSError; with `impossible` if the system cannot have such an entry.
+
+    The detail names the folder, and no file in it: the names of request files are personal data.
+    """
+    try:
+        yield
+    except OSError as error:
+        failure = impossible if error.errno in _IMPOSSIBLE else FetchFailure.DISK
+        raise FetchError(failure, f"{folder}: {error.strerror or type(error).__name__}") from error
 
 
 @dataclass(slots=True)

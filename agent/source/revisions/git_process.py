@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from typing import IO
 from agent.core.source_revision import FetchFailure
 from agent.source.revisions.fetch_errors import FetchError, Result
 
+OLDEST = "2.34"  # version of git: the first one that verifies SSH signatures
 _MEMORY = 2 << 30  # bytes of address space of each process
 _MOST_ERRORS = 256 << 10  # bytes on standard error
 _MOST_OUTPUT = 16 << 20  # bytes of an output that is read as a whole
@@ -47,6 +49,15 @@ class Git:
             if len(found) > _MOST_OUTPUT:
                 raise FetchError(FetchFailure.TOO_LARGE, f"git {arguments[0]} wrote more than {_MOST_OUTPUT} bytes")
         return found, result
+
+    def version(self, bounds: Bounds) -> str:
+        """The version of git, such as 2.39.5. Raises FetchError with NO_GIT if git is missing or too old."""
+        output, _ = self.run(("version",), bounds)
+        text = output.decode("utf-8", "replace").strip()[:100]
+        found = re.search(r"(\d+)\.(\d+)[.\d]*", text)
+        if found is None or [int(found[1]), int(found[2])] < [*map(int, OLDEST.split("."))]:
+            raise FetchError(FetchFailure.NO_GIT, f"git {OLDEST} or newer is needed, found: {text}")
+        return found[0].rstrip(".")
 
     @contextlib.contextmanager
     def start(

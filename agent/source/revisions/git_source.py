@@ -8,7 +8,7 @@ from time import monotonic
 from agent.core.source_revision import FetchFailure, Revision, RevisionRefusal
 from agent.platform.settings import Settings
 from agent.source.diagnostics import SOURCE_FOLDER, Fault
-from agent.source.folder import SETTLE_SECONDS, Folder, Scan
+from agent.source.folder import Folder, Scan
 from agent.source.loader import Document
 from agent.source.ownership import Owners
 from agent.source.revisions.access import RepositoryAccess
@@ -94,13 +94,13 @@ class GitSource:
         self._last = Refreshed()
 
     @classmethod
-    def of(cls, settings: Settings, settle: float = SETTLE_SECONDS) -> "GitSource":
+    def of(cls, settings: Settings) -> "GitSource":
         """The source as the settings say. It reads and writes nothing before its first use."""
         home, path = settings.source_folder, settings.source_path.strip("/")
         access = RepositoryAccess.of(settings)
         mirror, folders = Mirror(home / "mirror.git", access), RevisionFolders(home, path)
-        # The agent wrote the files, into a folder of its own: no other user can change them.
-        folder = Folder(folders.current, settle=settle, foreign=settings.ignores_others, owners=Owners(exempt=True))
+        # The agent wrote the files, into a folder of its own. They are complete, and no other user can change them.
+        folder = Folder(folders.current, settle=0, foreign=settings.ignores_others, owners=Owners(exempt=True))
         signing = Signing.of(settings, mirror, home / "gpg")
         return cls(mirror, folders, folder, FetchedHead(home / "fetched", access), path, signing)
 

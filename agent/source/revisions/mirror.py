@@ -1,20 +1,18 @@
 """The bare mirror of the repository, next to the state file. Only its own process uses it, one thread at a time."""
 
 import contextlib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from agent.core.source_revision import FetchFailure
+from agent.core.source_revision import FetchFailure, is_object_id
 from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.fetch_errors import FetchError, failure_of
 from agent.source.revisions.git_process import Bounds, Git
 from agent.source.revisions.mirror_folder import MirrorFolder
 from agent.source.revisions.transport import KEPT, VERIFIED, Transport
 
-_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _EMPTY_TREE = {
     40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
@@ -53,7 +51,7 @@ class Mirror:
 
     def fetch(self, commit: str | None = None) -> str:
         """Fetch the branch, or this commit, without blobs where the server allows it. Returns the commit."""
-        if commit is not None and _ID.fullmatch(commit) is None:
+        if commit is not None and not is_object_id(commit):
             raise FetchError(FetchFailure.NOT_FOUND, f"{commit!r} is not the full name of a commit")
         return self._transport.fetch(commit)
 
@@ -164,9 +162,7 @@ class Mirror:
         codes: Sequence[int] = (0,),
     ) -> bytes:
         """The output of a git command that uses no network and ends with one of these codes. At most 16 MiB."""
-        output, result = self._git.run(arguments, self._bounds, stdin=stdin, variables=variables)
-        if result.stopped is not None or result.code not in codes:
-            raise failure_of(result, FetchFailure.DAMAGED)
+        output, _ = self._read(*arguments, stdin=stdin, variables=variables, codes=codes)
         return output
 
     def _tree(self, commit: str, path: str) -> str | None:
@@ -186,7 +182,7 @@ class Mirror:
         with self._reading(["cat-file", "--batch-check", "--buffer"], _lines(names)) as output:
             answers = [line.decode("utf-8", "replace").rsplit(" ", 2) for line in output]
         found = zip(asked, answers, strict=True)
-        return {commit: answer[0] for commit, answer in found if _ID.fullmatch(answer[0]) is not None}
+        return {commit: answer[0] for commit, answer in found if is_object_id(answer[0])}
 
     def _sizes(self, blobs: Sequence[str]) -> Iterator[tuple[str, int | None]]:
         """The size of each blob in bytes; None if the mirror lacks it."""
@@ -199,9 +195,15 @@ class Mirror:
                     raise FetchError(FetchFailure.DAMAGED, f"{blob} is not the content of a file")
                 yield blob, int(answer[2]) if len(answer) == 3 else None
 
-    def _read(self, *arguments: str, codes: Sequence[int] = (0,)) -> tuple[bytes, int]:
-        """The output and the exit code of a command that uses no network."""
-        output, result = self._git.run(arguments, self._bounds)
+    def _read(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        variables: Mapping[str, str] | None = None,
+        codes: Sequence[int] = (0,),
+    ) -> tuple[bytes, int]:
+        """The output and the exit code of a command that uses no network. Another code is an error."""
+        output, result = self._git.run(arguments, self._bounds, stdin=stdin, variables=variables)
         if result.stopped is not None or result.code not in codes:
             raise failure_of(result, FetchFailure.DAMAGED)
         return output, result.code
@@ -217,7 +219,7 @@ class Mirror:
 
 def _named(commit: str) -> str:
     """The name of an object. Raises FetchError for anything else, such as an option."""
-    if _ID.fullmatch(commit) is None:
+    if not is_object_id(commit):
         raise FetchError(FetchFailure.DAMAGED, f"{commit!r} is not the name of a commit")
     return commit
 

@@ -13,7 +13,7 @@ from agent.core.source_revision import FetchFailure
 from agent.platform.files import write_atomically
 from agent.platform.trusted_files import read_trusted
 from agent.source.revisions.access import RepositoryAccess
-from agent.source.revisions.fetch_errors import FetchError
+from agent.source.revisions.fetch_errors import FetchError, as_fetch_errors
 from agent.source.revisions.git_process import kill_group
 from agent.source.revisions.mirror_config import authorities, configuration
 
@@ -23,7 +23,7 @@ _LEFT_OVER = ("tmp_", ".tmp-")  # how git begins the names of files that it has 
 
 
 class MirrorFolder:
-    """The folder. Raises FetchError with DISK."""
+    """The folder. Raises FetchError."""
 
     def __init__(self, path: Path, access: RepositoryAccess, borrowed: Path | None) -> None:
         self.path, self.objects = path, path / "objects"
@@ -33,7 +33,7 @@ class MirrorFolder:
 
     def open(self) -> None:
         """Create the folder, or mend it. Writes the configuration again."""
-        with _disk_errors(self.path):
+        with as_fetch_errors(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
             with self.busy():
@@ -45,7 +45,7 @@ class MirrorFolder:
 
     def exchange_form(self) -> None:
         """Forget all objects, because the repository uses the other hash function."""
-        with _disk_errors(self.path):
+        with as_fetch_errors(self.path):
             form = "sha256" if self._form.read_text() == "sha1" else "sha1"
             for name in ("objects", "refs"):
                 shutil.rmtree(self.path / name, ignore_errors=True)
@@ -53,7 +53,7 @@ class MirrorFolder:
 
     def remove_ref(self, name: str) -> None:
         """Remove a ref, if it exists."""
-        with _disk_errors(self.path):
+        with as_fetch_errors(self.path):
             (self.path / name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -62,7 +62,7 @@ class MirrorFolder:
 
         A git that runs on from an earlier process is killed.
         """
-        with _disk_errors(self.path):
+        with as_fetch_errors(self.path):
             lock = os.open(self.path / "busy", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             until = monotonic() + _PATIENCE
@@ -103,18 +103,18 @@ class MirrorFolder:
     @contextlib.contextmanager
     def arriving(self) -> Iterator[None]:
         """Keep the packs that arrive meanwhile only if nothing fails. After a kill, the next `open` removes them."""
-        with _disk_errors(self.path):
+        with as_fetch_errors(self.path):
             write_atomically(self._known, "\n".join(self.packs()).encode())
         try:
             yield
         except BaseException:
             self._remove_arrived()
             raise
-        with _disk_errors(self.path):
+        with as_fetch_errors(self.path):
             self._known.unlink()
 
     def _remove_arrived(self) -> None:
-        with _disk_errors(self.path):
+        with as_fetch_errors(self.path):
             known = set(self._known.read_text().split("\n"))
             for name in self.packs() - known:
                 for path in (self.objects / "pack").glob(f"{name}.*"):
@@ -156,14 +156,6 @@ class MirrorFolder:
         if content:
             write_atomically(path, content)
         return path if content else None
-
-
-@contextlib.contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise FetchError(FetchFailure.DISK, f"{error.filename or folder}: {error.strerror}") from error
 
 
 def _scanned(folder: Path) -> list[os.DirEntry[str]]:

@@ -19,7 +19,7 @@ from agent.source.revisions.revision_folders import RevisionFolders
 from agent.source.revisions.verdict import refusal
 
 
-class PlannedRevision:
+class PlannedSource:
     """The source. Blocking: use it in a thread, one call at a time."""
 
     def __init__(self, folder: Path, settings: Settings, borrowed: Path | None = None) -> None:
@@ -63,9 +63,9 @@ class PlannedRevision:
 
 
 @contextlib.contextmanager
-def planned_revision(
+def planned_source(
     settings: Settings, commit: str | None, acted: str | None, approved: str | None
-) -> Iterator[PlannedRevision]:
+) -> Iterator[PlannedSource]:
     """A commit of SOURCE_URL, or the head of its branch, fetched and judged. Raises FetchError.
 
     `acted` is the revision that the agent acts on, `approved` the one that the operator approved.
@@ -73,12 +73,12 @@ def planned_revision(
     objects = settings.source_folder / "mirror.git/objects"
     borrowed = objects if objects.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="assure-agent-") as folder:
-        found = PlannedRevision(Path(folder, "borrowing"), settings, borrowed)
+        found = PlannedSource(Path(folder, "borrowing"), settings, borrowed)
         try:
             found.fetch(commit, acted, approved)
         except FetchError as error:
             if borrowed is None or error.failure not in (FetchFailure.DAMAGED, FetchFailure.OTHER):
                 raise
-            found = PlannedRevision(Path(folder, "alone"), settings)  # the mirror is damaged, or of another repository
+            found = PlannedSource(Path(folder, "alone"), settings)  # the mirror is damaged, or of another repository
             found.fetch(commit, acted, approved)
         yield found

@@ -14,14 +14,13 @@ from agent.source.git_last_commit import Gap, Lineage
 from agent.source.git_objects import Entry, Missing, Objects, TooLong
 from agent.source.git_provenance import TIMEOUT_SECONDS, Provenance
 from agent.source.revisions.mirror import Mirror
+from agent.source.revisions.selection import LONGEST_TARGET, MOST_LINKS
 from agent.source.revisions.signatures import UNVERIFIED, Signature, SignatureVerifier
 
 PROOF_SECONDS = 60.0  # for all files of one scan, if each of them needs a signer
 
 _FEW = 100  # up to so many files have walks of their own; more of them share one walk for all files of the revision
 _FOLDER = 0o040000
-_MOST_LINKS = 16  # on the way to a file
-_LONGEST_LINK = 4096  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ class RevisionProvenance:
             if stat.S_ISLNK(entry[0]):
                 found.append("/".join(at))
                 target = posixpath.normpath("/".join([*at[:-1], self._target(entry[1]), *rest]))
-                if target.startswith(("/", "../")) or len(found) > _MOST_LINKS:
+                if target.startswith(("/", "../")) or len(found) > MOST_LINKS:
                     return ()
                 rest, at, entries = target.split("/"), [], entries[:1]
             elif entry[0] == _FOLDER:
@@ -149,7 +148,7 @@ class RevisionProvenance:
 
     def _target(self, blob: bytes) -> str:
         """The target of a link. A long or missing one leads out of the revision."""
-        for _, content in self._mirror.contents([blob.decode()], _LONGEST_LINK):
+        for _, content in self._mirror.contents([blob.decode()], LONGEST_TARGET):
             if isinstance(content, bytes):
                 return os.fsdecode(content)
         return "/"

@@ -21,8 +21,8 @@ from pathlib import Path
 from agent.core.source_revision import FetchFailure
 from agent.platform.clock import boot_id
 from agent.platform.files import write_atomically
-from agent.source.revisions.export import apply, as_fetch_errors, clone, contains_link
-from agent.source.revisions.fetch_errors import FetchError
+from agent.source.revisions.export import apply, clone, contains_link
+from agent.source.revisions.fetch_errors import FetchError, as_fetch_errors
 from agent.source.revisions.mirror import Mirror
 from agent.source.revisions.selection import compare, select_all, select_changes
 
@@ -47,7 +47,7 @@ class RevisionFolders:
 
         The same applies to folders of another SOURCE_PATH, and of another version of the agent.
         """
-        with as_fetch_errors():
+        with as_fetch_errors(self._folder):
             self._folder.mkdir(0o700, parents=True, exist_ok=True)
             self._folder.chmod(0o700)
             self._remove(self._writing)
@@ -74,7 +74,7 @@ class RevisionFolders:
         if before != commit:
             if not (self._folder / commit).is_dir():
                 self._export(mirror, commit)
-            with as_fetch_errors():
+            with as_fetch_errors(self._folder):
                 new = self._folder / _NEW_LINK
                 new.unlink(missing_ok=True)
                 new.symlink_to(commit)
@@ -99,7 +99,7 @@ class RevisionFolders:
     def _update(self, mirror: Mirror, base: str, commit: str) -> None:
         """Make the folder of a commit from that of an older one."""
         old, changes = base.removesuffix(_SPARE), None
-        with as_fetch_errors():
+        with as_fetch_errors(self._folder):
             has_links = contains_link(str(self._folder / base))
         if not has_links:
             changes = select_changes(mirror, old, commit, self._path)
@@ -114,11 +114,11 @@ class RevisionFolders:
     def _new_folder(self, commit: str) -> Iterator[None]:
         """Give the folder that is written in this context its name, or remove it after a failure."""
         try:
-            with as_fetch_errors(impossible=FetchFailure.DAMAGED):
+            with as_fetch_errors(self._folder, impossible=FetchFailure.DAMAGED):
                 yield
                 self._writing.rename(self._folder / commit)
         finally:
-            with as_fetch_errors():
+            with as_fetch_errors(self._folder):
                 self._remove(self._writing)
 
     def _spare(self) -> str | None:
@@ -134,7 +134,7 @@ class RevisionFolders:
             clone(self._folder / current, self._writing)
             self._writing.rename(self._folder / spare)
         except OSError:  # the file system has no hard links, or no space
-            with as_fetch_errors():
+            with as_fetch_errors(self._folder):
                 self._remove(self._writing)
             return None
         return spare

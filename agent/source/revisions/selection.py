@@ -18,11 +18,11 @@ from agent.source.revisions.fetch_errors import FetchError
 from agent.source.revisions.mirror import Mirror, TreeEntry
 
 LONGEST_TARGET = 4095  # bytes of a link, as in Linux
+MOST_LINKS = 40  # links that one link leads through, as in Linux
 _LONGEST_PATH = 2048  # bytes; the path of the exported folder comes before it
 _DEEPEST = 100  # folders; each is an open file while its content is written
 _MOST_ENTRIES = 1_000_000
 _MOST_STEPS = 1_000_000  # parts of the paths of all links of a revision
-_MOST_LINKS = 40  # links that one link leads through, as in Linux
 
 _TWICE = "two entries of a folder have the same name"
 _FORBIDDEN = re.compile(rb"(?:^|/)(?:\.{0,2}|\.git)(?:/|$)", re.IGNORECASE)
@@ -186,7 +186,7 @@ class _Tree:
             target = self._links.get(path)
             if target is not None:
                 followed += 1
-                if followed > _MOST_LINKS or not target or target.startswith(b"/"):
+                if followed > MOST_LINKS or not target or target.startswith(b"/"):
                     return None
                 parts += reversed(target.split(b"/"))
             elif path in self.folders:

@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Collection, Sequence
 
 from agent.core.errors import AgentError
-from agent.core.source_revision import FetchFailure
+from agent.core.source_revision import FetchFailure, is_object_id
 from agent.platform.trusted_files import read_trusted
 from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.fetch_errors import FetchError, failure_of
@@ -15,7 +15,6 @@ from agent.source.revisions.git_process import Bounds, Git
 from agent.source.revisions.mirror_config import REMOTE, proxy_secrets, proxy_variables
 from agent.source.revisions.mirror_folder import MirrorFolder
 
-_OLDEST = (2, 34)  # the first git that verifies SSH signatures
 _HEAD_SECONDS = 30.0  # for the question for the head of the branch; the first calls to Assure wait for it
 _MANY_PACKS = 100
 _MANY_OBJECTS = 10_000  # of one exchange: the time that git needs grows with their square
@@ -27,7 +26,6 @@ _FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurs
 _WRONG_FORM = r"mismatched algorithms"
 _INCOMPLETE = "this is not a commit with a complete history; perhaps the repository on the server is shallow"
 _NOT_SENT = r"not our ref|unadvertised object"
-_HEAD = re.compile(r"([0-9a-f]{40}(?:[0-9a-f]{24})?)\t(.+)")
 
 
 class Transport:
@@ -40,11 +38,7 @@ class Transport:
 
     def check(self) -> None:
         """Raise FetchError if git is missing or too old, or if the branch has an impossible name."""
-        output, _ = self._git.run(("version",), self._bounds())
-        found = re.search(rb"(\d+)\.(\d+)", output)
-        if found is None or (int(found[1]), int(found[2])) < _OLDEST:
-            oldest = ".".join(map(str, _OLDEST))
-            raise FetchError(FetchFailure.NO_GIT, f"git {oldest} or newer is needed, found: {_shown(output)}")
+        self._git.version(self._bounds())
         _, result = self._git.run(("check-ref-format", self._branch), self._bounds())
         if result.code != 0:
             raise FetchError(FetchFailure.NO_BRANCH, f"{self._access.branch!r} cannot be the name of a branch")
@@ -61,9 +55,9 @@ class Transport:
         """The commit of the branch on the server."""
         output = self._exchange(("ls-remote", "--quiet", REMOTE, self._branch), seconds=_HEAD_SECONDS)
         for line in output.decode("utf-8", "replace").splitlines():
-            found = _HEAD.fullmatch(line)
-            if found is not None and found[2] == self._branch:
-                return found[1]
+            commit, _, ref = line.partition("\t")
+            if ref == self._branch and is_object_id(commit):
+                return commit
         raise FetchError(FetchFailure.NO_BRANCH, self._without_branch())
 
     def fetch(self, commit: str | None) -> str:
