@@ -23,7 +23,7 @@ from agent.core.observations import (
 from agent.core.record import HoldAnswer, Phase, Record
 from agent.core.source_revision import RevisionState
 from agent.ports import Clock, Command, CommandStore, Documents, MetaKey, RecordPort
-from agent.views.revisions import approval_sentence, refusal_sentence
+from agent.views.revisions import approval_sentence, refusal_sentence, short
 
 _DURABLE_TIMEOUT = 30.0  # seconds until an observation must be durable
 _POLL_SECONDS = 0.05  # seconds between two checks that it is durable
