@@ -3,9 +3,11 @@
 import contextlib
 import errno
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TextIO
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 if TYPE_CHECKING:
     from agent.core.errors import AgentError
@@ -21,8 +23,17 @@ _CLOSED_PIPE = 128 + 13  # the exit code that a shell reports after SIGPIPE
 def main() -> None:
     """The entry point `assure-agent`. It prints errors, never a traceback."""
     _open_standard_streams()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # under `nohup`, SIGHUP remains ignored
+            signal.signal(number, _end)
     code = _run()
     sys.exit(_flush_output() or code)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """End as after Ctrl-C: temporary folders are removed, and no git goes on. A second signal ends at once."""
+    signal.signal(number, signal.SIG_DFL)
+    raise SystemExit(128 + number)
 
 
 def _run() -> int:

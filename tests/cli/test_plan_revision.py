@@ -1,6 +1,9 @@
 """`plan` with a git source: the head of the branch or a named commit, judged as the agent does, without a change."""
 
 import asyncio
+import os
+import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +23,9 @@ from tests.support.bare_repository import BareRepository
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
 from tests.support.git import commit, git, repository
+from tests.support.timeouts import PATIENT, eventually
 from verification.builders.request_files import capture, write
+from verification.processes import COMMAND
 
 __all__ = ["begin", "world"]
 
@@ -236,3 +241,33 @@ def test_a_mirror_that_cannot_be_borrowed_from_is_ignored(here: Here, clone: Pat
             pack.write_bytes(pack.read_bytes()[:40] + b"x" * 100)
     said = here("plan", "-o", "json")
     assert (said.code, changes(said)) == (2, [("a", "create")]), said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_fetch_and_removes_the_temporary_folder(
+    here: Here, clone: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """A pipeline that is cancelled sends SIGTERM."""
+    program, fetching = tmp_path / "programs/git", tmp_path / "fetching"
+    os.mkfifo(fetching)
+    program.parent.mkdir()
+    hangs = f'echo "$$" > {fetching}; exec sleep 100000'
+    program.write_text(f'#!/bin/sh\ncase " $* " in *" fetch "*) {hangs};; esac\nexec {shutil.which("git")} "$@"\n')
+    program.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSURE_AGENT_")}
+    environment |= {"PATH": f"{program.parent}:{os.environ['PATH']}", "TMPDIR": str(tempfile.gettempdir())}
+    command = [*COMMAND, "plan", "--source-url", here.env["SOURCE_URL"], "--path", "specs"]
+    with subprocess.Popen(command, cwd=here.folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        git_process = int(fetching.read_text())
+        process.send_signal(number)
+        said = process.communicate(timeout=PATIENT)[1]
+    assert (process.returncode, said) == (128 + number, "")
+    eventually(lambda: not alive(git_process))
+
+
+def alive(process: int) -> bool:
+    """True if the process runs: one that ended and was not yet collected does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
