@@ -77,14 +77,23 @@ _FAILURES: Final = {
     ),
 }
 
-_SIGNED: Final = "sign it with an allowed key, then push again: `git commit --amend -S`, or a signed merge commit"
+_AMEND: Final = "git commit --amend --no-edit -S"
+_SIGN_HEAD: Final = (
+    f"sign it with an allowed key: `{_AMEND}`, then `git push --force-with-lease`; with "
+    "ASSURE_AGENT_SOURCE_VERIFY=head, a signed commit on top of it is enough"
+)
+_SIGN_OLDER: Final = (
+    f"sign it and all later commits with allowed keys: `git rebase --exec '{_AMEND}' {{commit}}~1`, then "
+    "`git push --force-with-lease`"
+)
+_SIGN_DOCUMENT: Final = "push a commit that changes the file, if only a comment, and is signed with an allowed key"
 
 _REFUSALS: Final = {
     RevisionRefusal.NOT_DESCENDED: (
         "it does not descend from the revision that the agent acts on",
         "compare both, then push a descendant, or run `assure-agent approve`",
     ),
-    RevisionRefusal.UNSIGNED: ("commit {commit} has no signature", _SIGNED),
+    RevisionRefusal.UNSIGNED: ("commit {commit} has no signature", _SIGN_HEAD),
     RevisionRefusal.BAD_SIGNATURE: (
         "the signature of commit {commit} does not match its content",
         "find out who changed the commit; do not sign it before you do",
@@ -94,8 +103,11 @@ _REFUSALS: Final = {
         "if you know the signer, add the key to ASSURE_AGENT_SOURCE_ALLOWED_SIGNERS_FILE or "
         "ASSURE_AGENT_SOURCE_GPG_KEYRING",
     ),
-    RevisionRefusal.EXPIRED_KEY: ("commit {commit} is signed by an expired key", _SIGNED),
-    RevisionRefusal.REVOKED_KEY: ("commit {commit} is signed by a revoked key", _SIGNED),
+    RevisionRefusal.EXPIRED_KEY: (
+        "commit {commit} is signed by a key that has expired, or was not valid yet",
+        _SIGN_HEAD,
+    ),
+    RevisionRefusal.REVOKED_KEY: ("commit {commit} is signed by a revoked key", _SIGN_HEAD),
     RevisionRefusal.UNVERIFIED: (
         "the signature of commit {commit} cannot be checked",
         "see the cause with `assure-agent doctor`: usually gpg or ssh-keygen, or a file of keys, is missing",
@@ -117,6 +129,8 @@ def failure_sentence(failure: FetchFailure, detail: str = "") -> tuple[str, str]
 def refusal_sentence(refused: RefusedRevision) -> tuple[str, str]:
     """Why the agent does not act on a fetched revision, and a hint."""
     cause, hint = _REFUSALS[refused.reason]
+    if hint == _SIGN_HEAD and refused.commit != refused.revision:  # nothing on top of it helps
+        hint = _SIGN_OLDER.format(commit=short(refused.commit))
     cause = cause.format(commit=short(refused.commit))
     return f"the agent does not act on revision {short(refused.revision)}, because {cause}", hint
 
@@ -138,6 +152,8 @@ def with_hint(sentence: str, hint: str) -> str:
 def unsigned_document(refusal: RevisionRefusal, commit: str | None) -> tuple[str, str]:
     """Why admission refuses a document whose last change does not have the signature of an allowed signer; a hint."""
     cause, hint = _REFUSALS[refusal]
+    if hint == _SIGN_HEAD:  # the agent may act on that commit already, so that a force push would be held
+        hint = _SIGN_DOCUMENT
     return f"its last change counts only with a good signature: {cause.format(commit=short(commit or '?'))}", hint
 
 

@@ -30,6 +30,22 @@ def test_a_refusal_names_the_revision_and_the_commit_that_is_the_reason(reason: 
     assert "{" not in sentence + hint
 
 
+SIGN_AGAIN = (RevisionRefusal.UNSIGNED, RevisionRefusal.EXPIRED_KEY, RevisionRefusal.REVOKED_KEY)
+
+
+@pytest.mark.parametrize("reason", SIGN_AGAIN)
+def test_the_hint_to_sign_again_works_for_the_head_an_older_commit_and_a_document(reason: RevisionRefusal) -> None:
+    """A signed commit on top of an older one does not help; a force push of an admitted revision is held."""
+    head, older = (
+        refusal_sentence(RefusedRevision(revision=HEAD, reason=reason, commit=commit, since=0.0))[1]
+        for commit in (HEAD, OLDER)
+    )
+    assert "`git commit --amend --no-edit -S`, then `git push --force-with-lease`" in head
+    assert "git rebase --exec 'git commit --amend --no-edit -S' bbbbbbbbbbbb~1" in older and "on top" not in older
+    document = unsigned_document(reason, OLDER)[1]
+    assert "changes the file" in document and "force" not in document
+
+
 def test_a_refused_document_names_its_last_commit() -> None:
     assert "commit bbbbbbbbbbbb has no signature" in unsigned_document(RevisionRefusal.UNSIGNED, OLDER)[0]
 
