@@ -1,6 +1,7 @@
 """`doctor` with a git source: programs, files of keys, the server, the revision, and the mirror."""
 
 import asyncio
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from verification.builders.request_files import capture, write
 
 __all__ = ["begin", "world"]
 
+SIGNER = "anna@example.test ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMJ8vCMaGmgzlJoYYzCmYRFKJt6CtpRDuTFL8tGlI9Xa"
 HTTPS = "https://git.example/team/requests.git"
 
 
@@ -101,6 +103,39 @@ def test_the_file_of_the_token(here: Here, mode: int | None, content: str, state
     assert found[0] == state
     assert part in found[1]
     assert "token\n" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "state", "part"),
+    [
+        ("signers", f"{SIGNER}\n", "ok", "the files of signers can be used"),
+        ("signers", f"{SIGNER}\nbob\n", "warning", "line 2 of signers has no public key, so it allows no signer"),
+        (
+            "signers",
+            f"# x\nbob\n{SIGNER}x\ncleo\n",
+            "warning",
+            "line 2 of signers has no public key",
+        ),
+        ("signers", "bob\ncleo\ndora\n", "warning", "; 2 other lines as well"),
+        ("revoked", "garbage\n", "problem", "no signature can be checked: Line 1 of revoked is not a public key"),
+        ("ring", "garbage\n", "problem", "no signature can be checked: ring contains no OpenPGP public key"),
+    ],
+)
+def test_the_files_of_signers(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str, state: str, part: str
+) -> None:
+    """A refusal as `unverified` refers to doctor for the cause."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    files = {"signers": f"{SIGNER}\n", "revoked": ""} | {name: content}
+    for file, text in files.items():
+        write(here.folder / file, text).chmod(0o600)
+    given = {"SOURCE_ALLOWED_SIGNERS_FILE": "signers", "SOURCE_REVOKED_SIGNERS_FILE": "revoked"}
+    given |= {"SOURCE_GPG_KEYRING": "ring"} if name == "ring" else {}
+    said = here("doctor", "--offline", "-o", "json", SOURCE_URL=HTTPS, SOURCE_VERIFY="each", **given)
+    ((found, message),) = named(said, "signers")
+    assert (found, part in message) == (state, True), message
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_without_a_repository_nothing_of_it_is_checked(here: Here) -> None:

@@ -19,7 +19,9 @@ from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.fetch_errors import FetchError
 from agent.source.revisions.git_process import OLDEST, Bounds, Git, search_path
 from agent.source.revisions.mirror import Mirror
+from agent.source.revisions.signers import CannotVerify, Signers
 from agent.store.readonly import ReadOnlyStore
+from agent.views.phrases import count_of
 from agent.views.revisions import failure_sentence, short, troubles
 
 _PATIENCE = 20.0  # seconds for the server's answer
@@ -43,7 +45,12 @@ def checks(settings: Settings, offline: bool) -> Iterator[Check]:
     for check in _programs(settings):
         usable = usable and not check.hint
         yield check
-    yield from _files(settings)
+    readable = True
+    for check in _files(settings):
+        readable = readable and not check.hint
+        yield check
+    if usable and readable and settings.source_verify != "off":
+        yield from _signers(settings)
     state = _state(settings)
     if offline:
         yield Check(name="git server", message="not asked, because of --offline")
@@ -102,6 +109,24 @@ def _files(settings: Settings) -> Iterator[Check]:
     if good:
         message = f"this user can read {', '.join(good)}, and no other user can change them"
         yield Check(name="source files", message=message)
+
+
+def _signers(settings: Settings) -> Iterator[Check]:
+    """The agent can verify signatures with the files of signers, and each line that should allow a key has one."""
+    name, allowed = "signers", settings.source_allowed_signers_file
+    with tempfile.TemporaryDirectory(prefix="assure-agent-") as folder:
+        signers = Signers(allowed, settings.source_revoked_signers_file, settings.source_gpg_keyring, Path(folder))
+        try:
+            signers.refresh()
+        except CannotVerify as error:
+            yield problem(name, f"no signature can be checked: {str(error).rstrip('.')}", error.hint)
+            return
+    if lines := signers.lines_without_key:
+        found = f"line {lines[0]} of {allowed} has no public key, so it allows no signer"
+        more = f"; {count_of(len(lines) - 1, 'other line')} as well" if lines[1:] else ""
+        yield warning(name, found + more, "write the name, the options, the type of the key, and the key")
+    else:
+        yield Check(name=name, message="the files of signers can be used")
 
 
 def _server(settings: Settings, state: RevisionState) -> Check:

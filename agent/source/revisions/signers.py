@@ -10,7 +10,7 @@ import hashlib
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -50,6 +50,7 @@ class Signers:
         self._read: list[bytes | None] | None = None  # the contents that the copies have
         self._limited = frozenset[str]()
         self._revoked_keys = frozenset[str]()
+        self._without_key = list[int]()
         self._programs = dict[str, str]()
 
     def refresh(self) -> bool:
@@ -106,6 +107,11 @@ class Signers:
         """True if the key is in the allowed-signers file for a limited time."""
         return fingerprint in self._limited
 
+    @property
+    def lines_without_key(self) -> Sequence[int]:
+        """The numbers of the lines of the allowed-signers file that have no public key. ssh-keygen passes over them."""
+        return self._without_key
+
     def is_revoked(self, fingerprint: str) -> bool:
         """True if the key is a line of the file of revoked keys. A binary list (KRL) cannot be searched for it."""
         return fingerprint in self._revoked_keys
@@ -137,7 +143,8 @@ class Signers:
             (self._folder / name).touch(mode=0o600)
             (self._folder / name).write_bytes(content or b"")
         _refuse_other_than_keys(self._revoked, revoked or b"")
-        lines = _lines((allowed or b"").decode(errors="replace"))
+        lines = list(_lines((allowed or b"").decode(errors="replace")))
+        self._without_key = [number for number, line in lines if next(_keys(line), None) is None]
         self._limited = frozenset(key for _, line in lines if _limited(line) for key in _keys(line))
         self._revoked_keys = frozenset(_keys((revoked or b"").decode(errors="replace")))
         home = self._folder / "gnupg"
