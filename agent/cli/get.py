@@ -234,7 +234,10 @@ def _print_tables(records: list[Record], found: _Found, wide: bool, selective: b
     if selective and not records and not found.refusals:
         typer.echo("No request matches.", err=True)
     elif not records and not found.refusals:
-        typer.echo("No requests yet. Try: write request files to the specs folder, and start `assure-agent run`.")
+        typer.echo(
+            "No requests yet. Try: write request files to the folder SPECS_DIR, or push them to SOURCE_URL, and start "
+            "`assure-agent run`."
+        )
 
 
 def _print_link(path: Path, name: str, printer: DocumentPrinter | None) -> None:

@@ -47,7 +47,9 @@ def state(world: World, here: Here) -> Here:
 async def test_get_without_a_store_lists_no_requests(here: Here) -> None:
     said = here("get", "-o", "json")
     assert (said.code, said.json) == (0, {"items": [], "refused": []})
-    assert "No requests yet. Try: " in here("get").out
+    said = here("get").out
+    assert "No requests yet. Try: " in said
+    assert "SPECS_DIR" in said and "SOURCE_URL" in said  # whichever the agent reads
 
 
 async def test_a_finished_request_as_json(world: World, here: Here, folder: Path) -> None:
