@@ -40,6 +40,8 @@ def newest_source(
             found = stack.enter_context(planned_source(settings, commit, acted, approved))
         except FetchError as error:
             sentence, hint = failure_sentence(error.failure, error.detail)
+            if commit is not None and commit in error.detail:
+                sentence, hint = error.detail, "push the commit to a branch of that repository, and plan it by --branch"
             raise AgentError(f"{capitalized(sentence)}.", hint) from None
         refused = None
         if found.refusal is not None:

@@ -141,7 +141,8 @@ def approval_sentence(state: RevisionState) -> str | None:
     if refused is None or not refused.reason.needs_approval:
         return None
     old = short(acted.commit) if acted is not None else "the last one"
-    return f"the agent acts on revision {short(refused.revision)}, which does not descend from {old}"
+    acts = f"the agent acts on revision {short(refused.revision)}, which does not descend from {old}"
+    return f"{acts}, if its signatures are as SOURCE_VERIFY requires"
 
 
 def with_hint(sentence: str, hint: str) -> str:

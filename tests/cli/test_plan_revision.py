@@ -170,6 +170,9 @@ def test_signatures(here: Here, clone: Path, tmp_path: Path) -> None:
 
 def test_mistakes(here: Here, clone: Path, tmp_path: Path) -> None:
     here("plan", "--revision", "abc123").is_one_clear_error("--revision needs all 40 or 64 digits", code=2)
+    here("plan", "--revision", "b" * 40).is_one_clear_error(
+        f"The server does not send the commit {'b' * 40}", "--branch"
+    )
     here("plan", "--revision", "HEAD").is_one_clear_error("--revision needs all 40 or 64 digits", code=2)
     here("plan", "--specs", "specs").is_one_clear_error("SPECS_DIR (or --specs) is set, and SOURCE_URL as well")
     here("plan", "--branch", "gone").is_one_clear_error("The repository does not have the branch")

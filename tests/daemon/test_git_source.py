@@ -176,7 +176,7 @@ async def test_an_approval_names_the_revision_and_the_agent_acts_on_it(
     world: World, fake: FakeGitSource, through: str
 ) -> None:
     first, second = await forced(world, fake, RevisionRefusal.NOT_DESCENDED)
-    expected = f"the agent acts on revision {second[:12]}, which does not descend from {first[:12]}"
+    expected = f"the agent acts on revision {second[:12]}, which does not descend from {first[:12]}, if its signatures"
     if through == "socket":
         async with world.running():
             answer = await ask(world, "approve")
