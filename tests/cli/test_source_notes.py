@@ -49,7 +49,10 @@ async def test_get_names_the_refused_revision_and_the_failed_fetch(world: World,
 async def test_approve_names_the_revision_that_it_would_approve(world: World, here: Here) -> None:
     await refused(world, RevisionRefusal.NOT_DESCENDED)
     said = on_world(here, world)("approve", "--dry-run")
-    assert said.out == "The agent acts on revision bbbbbbbbbbbb, which does not descend from aaaaaaaaaaaa.\n"
+    assert said.out == (
+        "The agent acts on revision bbbbbbbbbbbb, which does not descend from aaaaaaaaaaaa, "
+        "if its signatures are as SOURCE_VERIFY requires.\n"
+    )
 
 
 async def test_approve_sends_the_revision_that_it_named(
