@@ -23,9 +23,10 @@ _CLOSED_PIPE = 128 + 13  # the exit code that a shell reports after SIGPIPE
 def main() -> None:
     """The entry point `assure-agent`. It prints errors, never a traceback."""
     _open_standard_streams()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # under `nohup`, SIGHUP remains ignored
-            signal.signal(number, _end)
+    with contextlib.suppress(ValueError):  # only the main thread may handle signals
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:  # under `nohup`, SIGHUP remains ignored
+                signal.signal(number, _end)
     code = _run()
     sys.exit(_flush_output() or code)
 

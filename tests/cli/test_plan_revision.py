@@ -262,6 +262,7 @@ def test_a_signal_ends_the_fetch_and_removes_the_temporary_folder(
     command = [*COMMAND, "plan", "--source-url", here.env["SOURCE_URL"], "--path", "specs"]
     with subprocess.Popen(command, cwd=here.folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
         git_process = int(fetching.read_text())
+        eventually(lambda: len(list(Path(f"/proc/{process.pid}/task").iterdir())) > 1)  # the agent watches git
         process.send_signal(number)
         said = process.communicate(timeout=PATIENT)[1]
     assert (process.returncode, said) == (128 + number, "")
