@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.programs import need
+
 KINDS = ("allowed", "unknown", "expired", "revoked")
 _PAST = "20200101T000000"
 
@@ -31,7 +33,7 @@ class Ssh:
 
     def _key(self, kind: str) -> str:
         path = self._folder / kind
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", kind, "-f", str(path)], check=True)
+        subprocess.run([need("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", kind, "-f", str(path)], check=True)
         return path.with_suffix(".pub").read_text()
 
     def _write(self, name: str, text: str) -> Path:
@@ -48,6 +50,7 @@ class OpenPgp:
     """Keys of OpenPGP, and the keyring with their public halves. Its folder is short, because it contains sockets."""
 
     def __init__(self, folder: Path) -> None:
+        need("gpg")
         self._home = Path(tempfile.mkdtemp(prefix="pgp", dir="/tmp"))
         (self._home / "public").mkdir(mode=0o700)
         self._programs = {kind: self._program(folder / f"gpg-{kind}", kind) for kind in KINDS}

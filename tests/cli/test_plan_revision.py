@@ -23,6 +23,7 @@ from tests.support.bare_repository import BareRepository
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
 from tests.support.git import commit, git, repository
+from tests.support.git_servers import make_ssh_key
 from tests.support.timeouts import PATIENT, eventually
 from verification.builders.request_files import capture, write
 from verification.processes import COMMAND
@@ -144,8 +145,7 @@ async def test_a_branch_without_the_revision_that_the_agent_acts_on(
 
 
 def test_signatures(here: Here, clone: Path, tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    key = make_ssh_key(tmp_path / "key")
     write(here.folder / "signers", f"alice@example.com {key.with_suffix('.pub').read_text()}").chmod(0o600)
     unsigned = git(clone, "rev-parse", "HEAD")
     here.env["SOURCE_ALLOWED_SIGNERS_FILE"] = str(here.folder / "signers")

@@ -20,6 +20,7 @@ import trustme
 
 from tests.support.bare_repository import BareRepository, Signing
 from tests.support.git import CLEAN_ENVIRONMENT
+from tests.support.programs import need
 
 __all__ = [
     "SSHD",
@@ -231,7 +232,7 @@ def ssh_server(folder: Path, accepts_protocol: bool = True) -> Iterator[SshServe
 def make_ssh_key(path: Path, kind: str = "ed25519") -> Path:
     """Make a private key without a passphrase, and its public key next to it."""
     path.unlink(missing_ok=True)
-    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "", "-f", str(path)], check=True)
+    subprocess.run([need("ssh-keygen"), "-q", "-t", kind, "-N", "", "-C", "", "-f", str(path)], check=True)
     return path
 
 

@@ -12,6 +12,7 @@ from time import sleep
 from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.mirror import Mirror
 from tests.support.git import CLEAN_ENVIRONMENT
+from tests.support.programs import need
 from verification.builders.request_files import write
 
 _PLAIN = {name: value for name, value in CLEAN_ENVIRONMENT.items() if not name.startswith(("GNUPG", "SSH_"))}
@@ -29,7 +30,7 @@ class Key:
 
 def ssh_key(folder: Path, name: str) -> Key:
     """A new ssh key."""
-    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name))
+    run(need("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name))
     return _ssh(folder / f"{name}.pub", folder / name)
 
 
@@ -52,6 +53,7 @@ def _ssh(public: Path, signing: Path) -> Key:
 @contextlib.contextmanager
 def gpg_home() -> Iterator[Path]:
     """A folder for OpenPGP keys. Its path is short, because sockets are made in it."""
+    need("gpg")
     home = Path(tempfile.mkdtemp(prefix="gpg-"))
     try:
         yield home

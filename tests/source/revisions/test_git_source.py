@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from agent.source.revisions.git_source import GitSource, Refreshed
 from agent.source.revisions.mirror import Mirror
 from agent.source.revisions.revision_folders import RevisionFolders
 from tests.source.revisions.repositories import Link, Upstream, contents
+from tests.support.git_servers import make_ssh_key
 from verification.builders.request_files import upload
 from verification.builders.settings import settings
 
@@ -230,8 +230,7 @@ def test_a_refused_revision_is_not_scanned_after_a_restart(tmp_path: Path, upstr
 def test_a_changed_file_of_signers_lets_the_head_be_judged_again(
     tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key, signers = tmp_path / "key", tmp_path / "signers"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    key, signers = make_ssh_key(tmp_path / "key"), tmp_path / "signers"
     signers.write_text("")
     upstream.push({b"a.yaml": request("a")})
     signed = upstream.git(
@@ -461,7 +460,7 @@ def refuse_to_publish(*_: object) -> None:
 def test_a_refused_head_has_the_path_though_an_older_revision_lacks_it(tmp_path: Path, upstream: Upstream) -> None:
     first = upstream.push({b"new/a.yaml": request("a")})
     source(tmp_path / "agent", upstream, source_path="new").refresh(None, None)
-    head = upstream.commit(upstream.tree([("40000", b"old", upstream.tree([]))]))
+    head = upstream.commit_tree(upstream.tree([("40000", b"old", upstream.tree([]))]), [])
     found = source(tmp_path / "agent", upstream, source_path="old").refresh(first, None)
     assert (found.refused, found.failure) == ((head, RevisionRefusal.NOT_DESCENDED, head), None)
 
