@@ -260,7 +260,14 @@ def test_a_signal_ends_the_fetch_and_removes_the_temporary_folder(
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSURE_AGENT_")}
     environment |= {"PATH": f"{program.parent}:{os.environ['PATH']}", "TMPDIR": str(tempfile.gettempdir())}
     command = [*COMMAND, "plan", "--source-url", here.env["SOURCE_URL"], "--path", "specs"]
-    with subprocess.Popen(command, cwd=here.folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+
+    def unignored() -> None:
+        """A run under `nohup`, or in the background, ignores some of these signals, and so would the agent."""
+        signal.signal(number, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command, cwd=here.folder, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=unignored
+    ) as process:
         git_process = int(fetching.read_text())
         eventually(lambda: len(list(Path(f"/proc/{process.pid}/task").iterdir())) > 1)  # the agent watches git
         process.send_signal(number)

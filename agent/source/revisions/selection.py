@@ -168,7 +168,10 @@ class _Tree:
                 self.folders.add(path)
 
     def destination(self, link: bytes) -> bytes | None:
-        """The path of the file or folder that a link leads to; None if it leads out of the tree, or nowhere."""
+        """The path of the file or folder that a link leads to; None if it leads out of the tree, or nowhere.
+
+        As for `os.path.realpath`, with which a scan follows links, `.` and `..` may also come after a file.
+        """
         here, parts, followed = link.rpartition(b"/")[0], [link.rpartition(b"/")[2]], 0
         while parts:
             self._steps += 1
@@ -189,8 +192,8 @@ class _Tree:
                 if followed > MOST_LINKS or not target or target.startswith(b"/"):
                     return None
                 parts += reversed(target.split(b"/"))
-            elif path in self.folders:
+            elif path in self.folders or path in self._files:
                 here = path
             else:
-                return path if path in self._files and not parts else None
+                return None
         return here

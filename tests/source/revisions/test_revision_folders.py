@@ -311,6 +311,10 @@ _HISTORIES = st.lists(_TREES, min_size=2, max_size=5)
 @example([{b"a.yaml/a.yaml": b"1"}, {b"a.yaml": b"1"}, {b"a.yaml": Link(b"e.txt"), b"e.txt": b"1"}, {b"a.yaml": b"1"}])
 @example([{b"b": Link(b"e.txt"), b"e.txt/b": b"1"}] * 2 + [{b"e.txt/b": b"1"}, {b"e.txt/a.yaml": b"1"}, {}])
 @example([{b"a.yaml": Link(b"d.yml~"), b"d.yml~": b"1"}, {b"d.yml~": b"1"}, {b"d.yml~": b"2"}])
+@example(
+    [{}, {b"b/e.txt": b"1", b"d.yml~": Link(b"b/e.txt/.")}, {b"b/e.txt": b"1", b"d.yml~": Link(b"b/e.txt/../e.txt")}]
+)
+@example([{b"b/e.txt": b"1", b"a.yaml": Link(b"b/e.txt/."), b"c.yaml": Link(b"b/e.txt/../e.txt")}, {}])
 def test_an_incremental_export_equals_a_fresh_one(
     tmp_path_factory: pytest.TempPathFactory, history: list[Files]
 ) -> None:
