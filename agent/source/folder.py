@@ -120,9 +120,16 @@ class Folder:
 
     @classmethod
     def of(cls, settings: Settings, settle: float = SETTLE_SECONDS) -> "Folder":
-        """The folder of the request files, read as the settings say."""
+        """The folder of the request files, SPECS_DIR or the current revision of SOURCE_URL, as the settings say."""
+        if settings.source_url:
+            return cls.exported(settings.requests_dir, settings)
         owners = Owners.of(settings.source_owner)
         return cls(settings.requests_dir, settle=settle, foreign=settings.ignores_others, owners=owners)
+
+    @classmethod
+    def exported(cls, path: Path, settings: Settings) -> "Folder":
+        """A folder that the agent exported: its files are complete, and no other user can change them."""
+        return cls(path, settle=0, foreign=settings.ignores_others, owners=Owners(exempt=True))
 
     def scan(self) -> Scan:
         """Scan the whole folder. Never raises an OSError."""

@@ -10,7 +10,6 @@ from agent.platform.settings import Settings
 from agent.source.diagnostics import SOURCE_FOLDER, Fault
 from agent.source.folder import Folder, Scan
 from agent.source.loader import Document
-from agent.source.ownership import Owners
 from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.fetch_errors import FetchError
 from agent.source.revisions.fetched_head import FetchedHead
@@ -99,8 +98,7 @@ class GitSource:
         home, path = settings.source_folder, settings.source_path.strip("/")
         access = RepositoryAccess.of(settings)
         mirror, folders = Mirror(home / "mirror.git", access), RevisionFolders(home, path)
-        # The agent wrote the files, into a folder of its own. They are complete, and no other user can change them.
-        folder = Folder(folders.current, settle=0, foreign=settings.ignores_others, owners=Owners(exempt=True))
+        folder = Folder.exported(folders.current, settings)
         signing = Signing.of(settings, mirror, home / "gpg")
         return cls(mirror, folders, folder, FetchedHead(home / "fetched", access), path, signing)
 

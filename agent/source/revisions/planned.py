@@ -9,7 +9,6 @@ from agent.core.source_revision import FetchFailure, RevisionRefusal
 from agent.platform.settings import Settings
 from agent.source.folder import Folder, Scan
 from agent.source.loader import Document
-from agent.source.ownership import Owners
 from agent.source.revisions.access import RepositoryAccess
 from agent.source.revisions.fetch_errors import FetchError
 from agent.source.revisions.git_source import Signing
@@ -26,8 +25,7 @@ class PlannedSource:
         """`folder` receives the mirror and the exported revision. `borrowed` is as of `Mirror`."""
         self._mirror = Mirror(folder / "mirror.git", RepositoryAccess.of(settings), borrowed)
         self._folders = RevisionFolders(folder, settings.source_path)
-        owners = Owners(exempt=True)  # this process wrote the files
-        self._folder = Folder(self._folders.current, settle=0, foreign=settings.ignores_others, owners=owners)
+        self._folder = Folder.exported(self._folders.current, settings)
         self._signing = Signing.of(settings, self._mirror, folder / "gpg")
         self._path = settings.source_path
         self.commit = ""
