@@ -61,7 +61,7 @@ def parse_format(text: str) -> tuple[ListFormat, str]:
     if name not in set(ListFormat) or bool(equals) is not (name == ListFormat.JSONPATH):
         known = [one.value for one in ListFormat]
         raise WrongUse(
-            f"There is no output format {text!r}.{did_you_mean(name, known)}",
+            f"Unknown output format {text!r}.{did_you_mean(name, known)}",
             f"-o {', '.join(known)}=TEMPLATE".replace(", jsonpath", " or jsonpath"),
         )
     return ListFormat(name), template

@@ -286,6 +286,7 @@ class Agent:
     async def _follow_source(self) -> None:
         if self._revisions is not None:
             await self._revisions.run()
+            return
         with watching(self._settings.specs_dir, self._telemetry.watch_failed) as changed:
             await scan_after_events(self._admission, changed, self._shutdown.fail)
 

@@ -11,7 +11,7 @@ from agent.controller.recovery import RecoveryReport
 from agent.core.answer import CallResult
 from agent.core.errors import AgentError
 from agent.core.record import Phase
-from agent.core.source_revision import FetchFailure, RevisionState
+from agent.core.source_revision import FetchFailure, Revision, RevisionState
 from agent.core.step import Step
 from agent.core.timestamps import format_timestamp
 from agent.platform.callbacks import isolated
@@ -114,10 +114,7 @@ class Telemetry:
         self._metrics.sync_finished(
             scan.files, len(synced.refusals), synced.waiting, len(scan.passed_over), scan.complete
         )
-        if scan.revision is not None:
-            self._metrics.revision_acted(scan.revision.committed_at)
-            if before is None or before.scan.revision != scan.revision:
-                self._log.info("acts on a revision", revision=short(scan.revision.commit))
+        self._revision_scanned(before.scan.revision if before is not None else None, scan.revision)
         if scan.passed_over and (before is None or before.scan.passed_over != scan.passed_over):
             self._log.warning(
                 "the agent ignores files of the source whose names do not end in .yaml or .yml",
@@ -148,6 +145,12 @@ class Telemetry:
                 waiting=synced.waiting,
                 hint="restore the files, or run `assure-agent approve`; `assure-agent plan` lists them",
             )
+
+    def _revision_scanned(self, before: Revision | None, revision: Revision | None) -> None:
+        if revision is not None:
+            self._metrics.revision_acted(revision.committed_at)
+            if revision != before:
+                self._log.info("acts on a revision", revision=short(revision.commit))
 
     @isolated
     def refreshed(self, found: "Refreshed", state: RevisionState, seconds: float) -> None:
