@@ -21,7 +21,7 @@ from agent.core.observations import Observation, Resumed, TimerFired, Verificati
 from agent.core.record import Outcome, Phase, Record
 from agent.core.rules import failures, phases, transitions
 from agent.core.step import Step
-from agent.store import step_writer
+from agent.store import changes
 
 Patch = tuple[object, str, Any]
 
@@ -140,7 +140,7 @@ def _history_with_a_hole() -> list[Patch]:
 
 def _torn_commit() -> list[Patch]:
     """The store writes the record without its attempt."""
-    return [(step_writer, "_add_attempts", lambda rows, step: None)]
+    return [(changes, "_add_attempts", lambda rows, step: None)]
 
 
 def _broken_counts_as_unsent() -> list[Patch]:

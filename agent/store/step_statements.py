@@ -1,5 +1,6 @@
-"""The SQL of steps, except for the rows of `requests`, and the order in which a transaction writes the rows."""
+"""The SQL of steps, except for the rows of `requests`."""
 
+from agent.store.changes import Write
 from agent.store.repository import EVENT
 
 # An answer as documented has no trouble, no shape, no digest and no words of an error.
@@ -47,7 +48,23 @@ REQUEST_COUNT = """
 INSERT INTO request_counts (phase, state, reason, dossier, requests) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET requests = requests + excluded.requests
 """
-ORDER = (
-    EVENT, ANSWERED, TROUBLED, INTENDED, START, RESERVED, PROVENANCE, WITHDRAWN, UNLABELED, LABEL, DELIVERY, LINK,
-    UNLINKED, CLAIMS, DISCARD, KEEP, SUPERSEDED, ORPHAN,
-)  # fmt: skip
+OF = {
+    Write.EVENT: EVENT,
+    Write.ANSWERED: ANSWERED,
+    Write.TROUBLED: TROUBLED,
+    Write.INTENDED: INTENDED,
+    Write.START: START,
+    Write.RESERVED: RESERVED,
+    Write.PROVENANCE: PROVENANCE,
+    Write.WITHDRAWN: WITHDRAWN,
+    Write.UNLABELED: UNLABELED,
+    Write.LABEL: LABEL,
+    Write.DELIVERY: DELIVERY,
+    Write.LINK: LINK,
+    Write.UNLINKED: UNLINKED,
+    Write.CLAIMS: CLAIMS,
+    Write.DISCARD: DISCARD,
+    Write.KEEP: KEEP,
+    Write.SUPERSEDED: SUPERSEDED,
+    Write.ORPHAN: ORPHAN,
+}
