@@ -512,3 +512,13 @@ CREATE VIEW operator_commands AS
 SELECT iso(commands.at) AS time, commands.verb AS command,
     requests.name, commands.uid, commands.sender
 FROM commands LEFT JOIN requests ON requests.uid = commands.uid;
+
+-- ---- The agent that owns the store ---------------------------------------------------------------------------------
+
+-- agents: the life of an agent that may write. Every commit holds its row; a row whose time is over may be removed.
+CREATE TABLE agents (
+    epoch uuid PRIMARY KEY,
+    name  text NOT NULL,
+    since timestamptz NOT NULL,
+    until timestamptz NOT NULL
+) WITH (fillfactor = 50);
