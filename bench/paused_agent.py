@@ -14,7 +14,7 @@ from agent.daemon.agent import Agent
 from agent.platform.log import configure
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 from bench.plain_calls import CONCURRENCY
 from bench.request_files import FRONT, request
 from verification.builders.pictures import noise

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from agent.store.connection import sqlite3
+from agent.store.sqlite.connection import sqlite3
 from bench.command import Workspace
 from bench.plain_calls import CONCURRENCY
 from bench.postgres import Postgres, postgres

@@ -10,8 +10,8 @@ import uvloop
 
 from agent.core.record import Phase
 from agent.core.step import Step
-from agent.store.audit.verify import verify
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.store import SqliteStore
 from bench.process import child, cpu, median, report
 from bench.report import Ratio, Scale, Section
 from verification.builders.lives import Life

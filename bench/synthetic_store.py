@@ -22,11 +22,11 @@ from agent.core.observations import DocumentRemoved, EffectRefused, TimerFired
 from agent.core.record import Phase
 from agent.core.request import essence
 from agent.source.loader import load
-from agent.store.connection import sqlite3
 from agent.store.digests import LABELS, NAME, RequestDigests
 from agent.store.identity_key import Keys
 from agent.store.repository import event_hash
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.connection import sqlite3
+from agent.store.sqlite.store import SqliteStore
 from verification.builders.lives import Life
 from verification.builders.records import upload
 

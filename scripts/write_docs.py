@@ -19,10 +19,10 @@ from agent.core.record import HoldReason, Outcome, Phase
 from agent.core.request_schema import schema_text
 from agent.platform.metrics import Metrics
 from agent.platform.settings import PREFIX, Settings
-from agent.store.audit.datasette import metadata
-from agent.store.audit.named_queries import library, view_columns
-from agent.store.connection import open_writer
-from agent.store.migrations import migrate
+from agent.store.sqlite.audit.datasette import metadata
+from agent.store.sqlite.audit.named_queries import library, view_columns
+from agent.store.sqlite.connection import open_writer
+from agent.store.sqlite.migrations import migrate
 from agent.web.openapi import openapi
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,7 +170,7 @@ def _sentence(source: str, value: str) -> str:
 def views() -> str:
     """The views of the store: the meaning of a row, from the comment in the schema, and the columns."""
     said = {}
-    for path in sorted((ROOT / "agent/store/schema").glob("*.sql")):
+    for path in sorted((ROOT / "agent/store/sqlite/schema").glob("*.sql")):
         said |= dict(re.findall(r"^-- ([a-z_]+): (.+)$", path.read_text(), re.MULTILINE))
     lines = ["| view | what a row is | columns |", "|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:

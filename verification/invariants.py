@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.sandbox import CANARIES
-from agent.store.audit.verify import verify
-from agent.store.connection import Connection, open_reader
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.connection import Connection, open_reader
 
 Json = dict[str, Any]
 

@@ -11,9 +11,9 @@ from types import TracebackType
 from agent.core.audit import Event
 from agent.core.record import Record
 from agent.core.step import Step
-from agent.store.connection import sqlite3
-from agent.store.sqlite import SqliteStore
-from agent.store.step_writer import StepWriter
+from agent.store.sqlite.connection import sqlite3
+from agent.store.sqlite.step_writer import StepWriter
+from agent.store.sqlite.store import SqliteStore
 from verification.state_identity import state_hash
 
 _BATCH = 2000

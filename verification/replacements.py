@@ -6,9 +6,9 @@ from typing import Any
 
 from agent.core.errors import StoreError
 from agent.core.step import Step
-from agent.store.connection import Connection
-from agent.store.group_commit import Work, Writer, _Ticket
-from agent.store.step_writer import StepWriter
+from agent.store.sqlite.connection import Connection
+from agent.store.sqlite.group_commit import Work, Writer, _Ticket
+from agent.store.sqlite.step_writer import StepWriter
 from verification.crash_points import CrashPoints
 
 _NO_BOUNDARY = "record_scan"  # the note of a completed scan, which the next scan repeats

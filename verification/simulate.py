@@ -17,7 +17,7 @@ from agent.core.record import Record
 from agent.platform.clock import DRIFT
 from agent.sandbox import SandboxConfig
 from agent.sandbox.faults.rules import Kind
-from agent.store.connection import open_reader
+from agent.store.sqlite.connection import open_reader
 from verification.builders.request_files import (
     IDENTITY_CARD,
     capture_spec,

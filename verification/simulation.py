@@ -35,9 +35,9 @@ from agent.sandbox.faults.rules import Faults
 from agent.sandbox.tokens import Tokens
 from agent.sandbox.world import World
 from agent.source.choice import source_of
-from agent.store import sqlite as store_module
-from agent.store.connection import open_reader
 from agent.store.repository import load
+from agent.store.sqlite import store as store_module
+from agent.store.sqlite.connection import open_reader
 from agent.web import service
 from verification import in_process_events
 from verification.builders.settings import settings

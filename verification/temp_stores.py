@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 
 _SHM = Path("/dev/shm")  # a folder in memory, because an fsync on a disk takes longer than the rest of a run
 _KEY = "5a" * 32

@@ -8,7 +8,7 @@ from agent.cli.options import StateUrlOption
 from agent.cli.state_file import require_state_file, store_settings
 from agent.core.record import HoldReason
 from agent.platform.settings import Settings
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.phrases import capitalized, count_of, count_withdrawals
 from agent.views.revisions import approval_sentence
 

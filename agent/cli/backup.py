@@ -27,7 +27,7 @@ def backup(
 
     Example: assure-agent backup /var/backups/assure-agent
     """
-    from agent.store.backup import back_up
+    from agent.store.sqlite.backup import back_up
 
     if path.endswith("/") and not Path(path).is_dir():  # Path drops the slash: it would become a file
         raise AgentError(f"There is no folder {path}.", "create it first, or name a file")

@@ -14,7 +14,7 @@ from agent.core.errors import AgentError, WrongUse
 from agent.core.record import Record
 from agent.platform.settings import Settings
 from agent.store.nearest_names import unknown_request
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 
 AllOption = Annotated[bool, typer.Option("--all", help="All requests, or all that match the other options.")]
 

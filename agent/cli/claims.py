@@ -16,7 +16,7 @@ from agent.core.timestamps import format_optional_timestamp
 from agent.platform.settings import Settings
 from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.nearest_names import unknown_request
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.store.stored_claims import StoredClaims
 
 

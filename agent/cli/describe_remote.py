@@ -11,7 +11,7 @@ from agent.core.errors import AgentError, RemoteError, StoreForeign
 from agent.core.record import Record
 from agent.platform.settings import Settings
 from agent.store.nearest_names import unknown_request
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.document_diff import MASK
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ import typer
 
 from agent.cli.output import Format, print_json
 from agent.core.timestamps import format_timestamp
-from agent.store.audit.request_log import AuditEntry, EventReader, Subject, subjects
-from agent.store.connection import Connection, reader
+from agent.store.audit.request_log import AuditEntry, Subject
 from agent.store.identity_key import Keys
 from agent.store.nearest_names import unknown_request
+from agent.store.sqlite.audit.request_log import EventReader, subjects
+from agent.store.sqlite.connection import Connection, reader
 from agent.views.event_sentences import event_sentence
 from agent.views.resource import answer_json
 

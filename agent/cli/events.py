@@ -11,8 +11,8 @@ from agent.cli.request_names import complete_request_name
 from agent.cli.selectors import OutcomeOption, PhaseOption, ReasonOption, Selection, SelectorOption, StateOption
 from agent.cli.state_file import state_file
 from agent.platform.clock import SystemClock
-from agent.store.audit.request_log import EventReader
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.audit.request_log import EventReader
+from agent.store.sqlite.readonly import ReadOnlyStore
 
 
 def events(

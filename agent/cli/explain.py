@@ -15,10 +15,10 @@ from agent.core.retry import holds_new_work
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.ports.store import Attempt
-from agent.store.lock import holder
 from agent.store.nearest_names import unknown_request
-from agent.store.readonly import ReadOnlyStore
-from agent.store.request_queries import HistoryEntry, Refusal
+from agent.store.read_results import HistoryEntry, Refusal
+from agent.store.sqlite.lock import holder
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.explain import RequestContext, describe_attempt
 from agent.views.explain_json import explanation_json
 from agent.views.origin import origin_json, origin_sentence

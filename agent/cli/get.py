@@ -29,8 +29,8 @@ from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.source.diagnostics import format_location
 from agent.store.nearest_names import unknown_request
-from agent.store.readonly import ReadOnlyStore
-from agent.store.request_queries import Refusal
+from agent.store.read_results import Refusal
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.resource import FIELDS, fault_json, request_json
 
 

@@ -10,7 +10,7 @@ from agent.cli.options import AuditedName, OutputOption, StateUrlOption
 from agent.cli.output import Format
 from agent.cli.state_file import state_file
 from agent.core.record import Phase
-from agent.store.audit.request_log import EventReader
+from agent.store.sqlite.audit.request_log import EventReader
 
 
 def logs(

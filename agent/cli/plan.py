@@ -100,8 +100,8 @@ async def make_plan(settings: Settings, source: "RequestSource") -> Plan:
     from agent.daemon.dry_run import DryRun
     from agent.platform.clock import SystemClock
     from agent.store.identity_key import Keys
-    from agent.store.readonly import ReadOnlyStore
-    from agent.store.rollback_detection import detect_rollback
+    from agent.store.sqlite.readonly import ReadOnlyStore
+    from agent.store.sqlite.rollback_detection import detect_rollback
 
     path = settings.state_path
     keys = Keys.existing(path)

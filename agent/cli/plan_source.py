@@ -9,7 +9,7 @@ from agent.core.errors import AgentError, WrongUse
 from agent.core.source_revision import RefusedRevision, is_object_id
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.phrases import capitalized
 from agent.views.plan import PlannedRevision
 from agent.views.revisions import failure_sentence

@@ -14,7 +14,7 @@ from agent.core.record import Record
 from agent.core.step import Step
 from agent.platform.callbacks import isolated
 from agent.platform.settings import Settings
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 
 _MAX_LINES = 50  # lines and table rows: more would not be read
 

@@ -14,7 +14,7 @@ def complete_request_name(context: typer.Context, incomplete: str) -> list[str]:
     `print_completions` prints nothing if the store cannot be read.
     """
     from agent.cli.state_file import store_settings
-    from agent.store.readonly import ReadOnlyStore
+    from agent.store.sqlite.readonly import ReadOnlyStore
 
     given = context.params.get("names") or ()
     with contextlib.redirect_stderr(io.StringIO()):  # a note would destroy the line that the user is writing

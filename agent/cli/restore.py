@@ -29,7 +29,7 @@ def restore(
 
     Example: assure-agent restore /var/backups/assure-agent/agent-20261123T190000Z.db
     """
-    from agent.store import backup, replaced_files
+    from agent.store.sqlite import backup, replaced_files
 
     settings = load_settings(state_url=state_url)
     if dry_run or (settings.state_path.exists() and not yes):

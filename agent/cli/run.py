@@ -175,7 +175,7 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
     from agent.cli.state_file import sandbox_state
     from agent.sandbox import SandboxConfig
     from agent.store.account_binding import SANDBOX
-    from agent.store.sandbox_reset import WORLD
+    from agent.store.sqlite.sandbox_reset import WORLD
 
     state = sandbox_state(settings)
     state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -261,7 +261,7 @@ async def _run(remote: _Remote, options: _Options) -> int:
 
 def _exit_code(settings: Settings, finished: "OnceResult") -> int:
     """The first of 1, 3, 5, 4 that applies (design §9). Other errors are raised as exceptions."""
-    from agent.store.readonly import ReadOnlyStore
+    from agent.store.sqlite.readonly import ReadOnlyStore
     from agent.views.revisions import troubles, with_hint
 
     if finished.withdrawals and settings.log_format != "json":  # with json, only the log reports it

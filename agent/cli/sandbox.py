@@ -31,7 +31,7 @@ def reset(state_url: StateUrlOption = None) -> None:
     """
     from agent.cli.state_file import sandbox_state
     from agent.platform.settings import load_settings
-    from agent.store.sandbox_reset import reset as remove
+    from agent.store.sqlite.sandbox_reset import reset as remove
 
     path = sandbox_state(load_settings(state_url=state_url))
     remove(path)

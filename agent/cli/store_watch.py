@@ -6,7 +6,7 @@ from pathlib import Path
 from time import sleep
 
 from agent.core.record import Record
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 
 _POLL_SECONDS = 0.25  # between two reads of the version of the file
 

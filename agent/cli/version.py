@@ -11,8 +11,8 @@ from agent.cli.options import OutputOption, StateUrlOption
 from agent.cli.output import Format, print_json, print_table
 from agent.cli.state_file import store_settings
 from agent.core.errors import StoreError
-from agent.store.connection import sqlite3
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.connection import sqlite3
+from agent.store.sqlite.readonly import ReadOnlyStore
 
 
 def version(output: OutputOption = Format.TABLE, state_url: StateUrlOption = None) -> None:

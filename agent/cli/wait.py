@@ -14,7 +14,7 @@ from agent.cli.options import StateUrlOption, duration_option
 from agent.cli.request_names import complete_request_name
 from agent.cli.state_file import store_settings
 from agent.store.nearest_names import unknown_request
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 
 _POLL_SECONDS = 0.5  # seconds between two reads of the store
 

@@ -18,8 +18,8 @@ from agent.core.record import Record
 from agent.platform.log import logger
 from agent.ports import Clock, RecordPort
 from agent.source.images import discard, protected
-from agent.store.image_deletions import ImageDeletion
-from agent.store.sqlite import SqliteStore
+from agent.store.read_results import ImageDeletion
+from agent.store.sqlite.store import SqliteStore
 
 _WRITE_HINT = "give the agent write access to the images folder. It tries again with backoff, and at each start"
 _GONE_RESULTS = ("deleted", "missing")  # results for a file that does not exist

@@ -38,8 +38,8 @@ from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings, refuse_renamed
 from agent.ports import Clock, Command, MetaKey
 from agent.source.watch import watching
-from agent.store.readonly import ReadOnlyStore
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store.sqlite.store import SqliteStore
 
 _DRAIN_TIMEOUT = 10.0  # seconds to wait for open calls after `stop`
 _RECOVERY_INTERVAL = 5.0  # seconds between two searches for changes that a recovering store may lack

@@ -6,7 +6,7 @@ from pathlib import Path
 from agent.core.errors import AgentError, SettingsError
 from agent.platform.log import logger
 from agent.ports import Clock, KeyValue, MetaKey
-from agent.store.backup import Backup, back_up, last_in, prune
+from agent.store.sqlite.backup import Backup, back_up, last_in, prune
 
 
 def need_backup_folder(folder: Path | None) -> None:

@@ -35,7 +35,7 @@ from agent.platform.shutdown import Shutdown
 from agent.ports import Clock, Command, Remote
 from agent.source.choice import source_of
 from agent.source.folder_source import FolderSource
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 from agent.web.agent_status import AgentStatus
 from agent.web.recent_calls import RecentCalls
 from agent.web.service import HttpService, sink_ids

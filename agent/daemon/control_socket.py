@@ -10,7 +10,7 @@ import orjson
 
 from agent.daemon.commands import CommandHandler
 from agent.daemon.peer_credentials import peer_account
-from agent.store.connection import folder_error
+from agent.store.sqlite.connection import folder_error
 
 _MAX_COMMAND_BYTES = 64 * 1024
 _MAX_IDLE_CONNECTIONS = 32  # connections without a complete command; a new one closes the oldest

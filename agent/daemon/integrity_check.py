@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from agent.core.errors import AgentError
 from agent.platform.shutdown import Shutdown
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 
 
 class IntegrityCheck:

@@ -18,7 +18,7 @@ from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.source.choice import source_of
 from agent.source.folder_source import FolderSource
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 
 _READS_DOCUMENTS = ("resolve", "rerun")  # commands that need a revision of a git source
 

@@ -9,7 +9,7 @@ from agent.platform.log import logger
 from agent.platform.settings import Settings
 from agent.platform.shutdown import Shutdown
 from agent.ports import Clock
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 
 MAX_ATTEMPTS = 5  # attempts to reach Assure before `run --once` gives up
 

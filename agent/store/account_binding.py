@@ -5,9 +5,6 @@ every account, also with `--rebind`. Its certificates and exports say SIMULATED.
 """
 
 from agent.core.errors import StoreForeign
-from agent.ports import MetaKey
-from agent.ports.key_value import REMEMBERED
-from agent.store.connection import Connection
 
 SANDBOX = "the built-in sandbox"  # the account of `run --sandbox`
 SIMULATED = "SIMULATED: every answer is from the sandbox, none from Signicat Assure."  # in certificates and exports
@@ -19,33 +16,25 @@ def simulated(account: str | None) -> bool:
     return account == SANDBOX
 
 
-def account_of(connection: Connection) -> str | None:
-    """The account of the file; None before the first start."""
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.ACCOUNT,)).fetchone()
-    return None if row is None else str(row[0])
+def may_bind(bound: str | None, account: str, used: bool, rebind: bool) -> bool:
+    """True if the store must be bound to this account; False if it already is.
 
-
-def bind(connection: Connection, account: str, rebind: bool) -> None:
-    """Bind the file to the account. Raises StoreForeign if it belongs to another account.
-
-    Before the first call to Assure, any account may take the file. `rebind` moves it from another account, but never
-    from or to the sandbox.
+    `bound` is its account, `used`: it has called Assure. Before the first call, any account may take the store.
+    `rebind` moves it from another account, but never from or to the sandbox. Raises StoreForeign if it belongs to
+    another account.
     """
-    bound = account_of(connection)
     if bound is not None and bound != account and SANDBOX in (bound, account):
         raise _mixed(bound, account)
     if bound is not None and bound.startswith(_STANDALONE_SANDBOX) and " at https://" in account:
         raise _mixed(bound, account)
-    used = connection.execute("SELECT 1 FROM attempts LIMIT 1").fetchone() is not None
     if bound is None or not used or rebind:
-        if bound is not None and bound != account:
-            connection.execute("DELETE FROM meta WHERE key GLOB ?", (REMEMBERED + "*",))
-        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (MetaKey.ACCOUNT, account))
-    elif bound != account:
+        return True
+    if bound != account:
         raise StoreForeign(
             f"The state file belongs to another Assure account ({bound}), not to {account}.",
             "set STATE_URL to a file of its own for this account, or take this one along with `run --rebind`",
         )
+    return False
 
 
 def _mixed(bound: str, account: str) -> StoreForeign:

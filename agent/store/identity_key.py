@@ -9,14 +9,6 @@ import orjson
 
 from agent.core.errors import StoreDamaged
 from agent.platform.files import write_atomically
-from agent.ports import MetaKey
-from agent.store.connection import Connection
-
-
-def carried_key(connection: Connection) -> str | None:
-    """The key inside a backup, in hex."""
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.BACKUP_KEY,)).fetchone()
-    return None if row is None else str(row[0])
 
 
 class Keys:

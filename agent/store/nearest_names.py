@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 from agent.core.errors import StoreError, UnknownRequest
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 
 _NEIGHBOURS = 500  # names on each side that are compared, at about 60 us each
 

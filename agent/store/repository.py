@@ -11,11 +11,7 @@ from agent.core.audit import Event
 from agent.core.fast_replace import replace
 from agent.core.personal_data import without_origins
 from agent.core.record import Desired, Record
-from agent.store.connection import Connection
 
-# The requests that are not done, by two ranges of the index. `<>` would scan all of it.
-OPEN = "requests INDEXED BY requests_by_phase WHERE (phase < 'done' OR phase > 'done')"
-EVENT = "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES (?, ?, ?, ?, ?, ?)"
 # The columns of `requests` that copy a field of the record, in the order of `mirrored`.
 MIRRORED = (
     "uid", "name", "source", "version", "generation", "mode", "process_type", "phase", "state", "outcome",
@@ -40,20 +36,9 @@ def event_hash(previous: str, uid: str, seq: int, at: float, kind: str, changes:
 
 
 def chained(event: Event, previous: str, uid: str, seq: int) -> tuple[Any, ...]:
-    """The values of `EVENT`. The last one is the hash, which covers the hash of the previous event."""
+    """The row of an event: uid, seq, at, type, changes, hash. The hash covers the hash of the previous event."""
     changes = orjson.dumps(event.changes, option=orjson.OPT_SORT_KEYS).decode()
     return uid, seq, event.at, event.type, changes, event_hash(previous, uid, seq, event.at, event.type, changes)
-
-
-def append_event(connection: Connection, uid: str, event: Event) -> None:
-    """Add an event to the history of a request without a change of its record. The caller holds the transaction.
-
-    A `StepWriter` that may remember the request has to forget it.
-    """
-    seq, head = connection.execute("SELECT seq, head FROM requests WHERE uid = ?", (uid,)).fetchone()
-    row = chained(event, head, uid, seq + 1)
-    connection.execute(EVENT, row)
-    connection.execute("UPDATE requests SET seq = ?, head = ? WHERE uid = ?", (seq + 1, row[-1], uid))
 
 
 def columns(record: Record) -> dict[str, Any]:

@@ -1,25 +1,21 @@
-"""The state of a git source, in its row: the revision that the agent acts on, and why it acts on no newer one."""
+"""The state of a git source, as a row: the revision that the agent acts on, and why it acts on no newer one."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionRefusal, RevisionState
-from agent.store.connection import Connection
 
-_COLUMNS = (
-    "revision, committed_at, signer, acted_at, fetched_at, refused, refused_reason, refused_commit, refused_since, "
-    "failure, failing_since"
-)
-REVISION_STATE = f"SELECT {_COLUMNS} FROM source_revisions WHERE source = ?"  # noqa: S608 - constant
-_WRITE = f"""
-INSERT OR REPLACE INTO source_revisions (source, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""  # noqa: S608 - constant
+# The columns of a state, in the order of `revision_values`.
+COLUMNS = (
+    "revision", "committed_at", "signer", "acted_at", "fetched_at", "refused", "refused_reason", "refused_commit",
+    "refused_since", "failure", "failing_since",
+)  # fmt: skip
 _EXACTNESS = 60.0  # seconds, of `fetched_at` while nothing else changes
 
 
 def revision_state(row: Sequence[Any] | None) -> RevisionState:
-    """The state in a row of `REVISION_STATE`; empty without a row. Raises ValueError for an unknown code."""
+    """The state in a row of `COLUMNS`; empty without a row. Raises ValueError for an unknown code."""
     if row is None:
         return RevisionState()
     commit, committed_at, signer, acted_at, fetched_at, refused, reason, cause, refused_since, failure, since = row
@@ -60,39 +56,19 @@ def after_refresh(
     return after
 
 
-def write_refresh(
-    connection: Connection,
-    source: str,
-    at: float,
-    fetched: bool,
-    refused: RefusedRevision | None,
-    failure: FetchFailure | None,
-) -> None:
-    """Record a refresh. The caller holds the transaction."""
-    _write(connection, source, after_refresh(_read(connection, source), at, fetched, refused, failure))
-
-
-def write_acted(connection: Connection, source: str, at: float, revision: Revision) -> None:
-    """Record the revision of a scan. It is refused no longer. The caller holds the transaction."""
-    before = _read(connection, source)
+def after_scan(before: RevisionState, at: float, revision: Revision) -> RevisionState:
+    """The state after a scan of this revision. It is refused no longer."""
     same = before.acted is not None and before.acted.commit == revision.commit
     refused = before.refused
     if refused is not None and refused.revision == revision.commit:
         refused = None
-    _write(
-        connection,
-        source,
-        replace(before, acted=revision, acted_at=before.acted_at if same else at, refused=refused),
-    )
+    return replace(before, acted=revision, acted_at=before.acted_at if same else at, refused=refused)
 
 
-def _read(connection: Connection, source: str) -> RevisionState:
-    return revision_state(connection.execute(REVISION_STATE, (source,)).fetchone())
-
-
-def _write(connection: Connection, source: str, state: RevisionState) -> None:
+def revision_values(state: RevisionState) -> tuple[Any, ...]:
+    """The values of `COLUMNS`."""
     acted, refused = state.acted, state.refused
-    values = (
+    return (
         *((None, None, None) if acted is None else (acted.commit, acted.committed_at, acted.signer)),
         state.acted_at,
         state.fetched_at,
@@ -104,4 +80,3 @@ def _write(connection: Connection, source: str, state: RevisionState) -> None:
         None if state.failure is None else str(state.failure),
         state.failing_since,
     )
-    connection.execute(_WRITE, (source, *values))

@@ -15,8 +15,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from agent.core.errors import StoreError
-from agent.store.readonly import ReadOnlyStore
-from agent.store.request_lists import Page
+from agent.store.read_results import Page
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.resource import request_status_json
 from agent.web.auth import has_token
 from agent.web.filters import InvalidQueryError, read_filter, refuse_unknown

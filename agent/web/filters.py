@@ -6,7 +6,7 @@ from typing import Any
 from starlette.datastructures import QueryParams
 
 from agent.core.record import HoldReason, Outcome, Phase
-from agent.store.request_lists import Filter
+from agent.store.read_results import Filter
 
 STATES = {
     "held": "held for an operator",

@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
 
-from agent.store.readonly import ReadOnlyStore
-from agent.store.request_lists import Filter
+from agent.store.read_results import Filter
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.web.agent_status import StatusSnapshot
 from agent.web.filters import STATES, VALUES, InvalidQueryError, read_filter, refuse_unknown
 from agent.web.summaries import summary_line

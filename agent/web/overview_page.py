@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.phrases import system_error
 from agent.web.agent_status import StatusSnapshot
 from agent.web.filters import STATES

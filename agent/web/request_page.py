@@ -8,8 +8,8 @@ from typing import Any
 from agent.core.effect import EffectKind
 from agent.core.record import Mode, Origin, Phase, Record, Result
 from agent.ports.store import Attempt
-from agent.store.readonly import ReadOnlyStore
-from agent.store.request_queries import HistoryEntry
+from agent.store.read_results import HistoryEntry
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.explain import RequestContext, describe_state, next_step
 from agent.views.phrases import EFFECTS
 from agent.web.agent_status import StatusSnapshot

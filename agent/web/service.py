@@ -23,7 +23,7 @@ from agent.platform.settings_types import signing_keys
 from agent.platform.tls import tls_context
 from agent.ports import Clock, DeliverEvent
 from agent.ports.sink import sink_id
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 from agent.web import assure_events, source_hook
 from agent.web.agent_status import AgentStatus
 from agent.web.api import Api

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.store.connection import open_reader
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.connection import open_reader
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.resource import request_json
 from tests.acceptance.sources import Folder, Repository, Source
 from tests.support.stores import records

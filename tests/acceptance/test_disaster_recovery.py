@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent.core.record import Record
-from agent.store.connection import sqlite3
+from agent.store.sqlite.connection import sqlite3
 from tests.acceptance.installed_command import NEVER, Office
 from tests.support.stores import records
 from tests.support.timeouts import PATIENT, eventually

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.source import scan as scan_module
-from agent.store.audit.verify import verify
+from agent.store.sqlite.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from verification.builders.request_files import capture, write
 

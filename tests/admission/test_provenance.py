@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from agent.store.audit.verify import verify
+from agent.store.sqlite.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.store.support import rows
 from tests.support.git import commit, git, repository

@@ -19,7 +19,7 @@ from agent.ports import MetaKey
 from agent.source.git_provenance import Provenance
 from agent.source.images import ImageFolder
 from agent.source.revisions.git_source import Refreshed
-from agent.store.audit.verify import verify
+from agent.store.sqlite.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.clock import START, patiently
 from tests.support.revisions import FakeGitSource

@@ -14,7 +14,7 @@ from agent.core.source_revision import RevisionRefusal
 from agent.source.folder import Folder
 from agent.source.folder_source import FolderSource
 from agent.source.git_provenance import Provenance
-from agent.store.audit.verify import verify
+from agent.store.sqlite.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.store.support import rows
 from verification.builders.lives import Life

@@ -8,7 +8,7 @@ import pytest
 
 from agent.core.assure_types import DocumentKey, DocumentType
 from agent.core.record import Outcome, Phase
-from agent.store.audit.verify import verify
+from agent.store.sqlite.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from verification.builders.pictures import jpeg
 from verification.builders.request_files import capture, upload, write

@@ -14,7 +14,7 @@ from agent.admission.triggers import scan_after_events
 from agent.core.record import Outcome
 from agent.source.folder import SETTLE_SECONDS, Folder, Scan
 from agent.source.safe_read import Content, FolderReader, ReadFailure
-from agent.store.audit.verify import verify
+from agent.store.sqlite.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.clock import until
 from tests.support.environment import World

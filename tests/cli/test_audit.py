@@ -11,8 +11,8 @@ import pytest
 
 from agent.core.record import Phase
 from agent.store.audit.checkpoints import checkpoint_path
-from agent.store.connection import sqlite3
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.connection import sqlite3
+from agent.store.sqlite.store import SqliteStore
 from tests.cli.command_runner import Here
 from tests.support.environment import World, crowd
 from tests.support.faults import rule

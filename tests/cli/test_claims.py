@@ -10,8 +10,8 @@ import pytest
 from agent.cli import claims as command
 from agent.sandbox import CANARIES
 from agent.sandbox.outcome import FIRST_NAME
-from agent.store.audit.verify import verify
-from agent.store.lock import FileLock
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.lock import FileLock
 from tests.cli.command_runner import CommandResult, Here
 from tests.support.environment import World
 from tests.support.fixtures import begin, world

@@ -9,8 +9,8 @@ from agent.assure.process_details import process_details
 from agent.assure.response_parsers import parse
 from agent.core.classify import HttpReply
 from agent.sandbox.outcome import BIRTH_DATE, DOCUMENT_NUMBER, FIRST_NAME, LAST_NAME, PERSONAL_NUMBER
-from agent.store.audit.verify import verify
-from agent.store.lock import FileLock
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.lock import FileLock
 from tests.cli.command_runner import Here, on_world
 from tests.support.environment import World
 from tests.support.fixtures import begin, world

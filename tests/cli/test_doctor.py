@@ -13,8 +13,8 @@ import pytest
 from agent.cli.checks import State, assure, files, images, machine, source, store
 from agent.platform.settings import load_settings
 from agent.sandbox import SandboxServer
-from agent.store.connection import open_writer
-from agent.store.lock import FileLock, holder
+from agent.store.sqlite.connection import open_writer
+from agent.store.sqlite.lock import FileLock, holder
 from tests.cli.command_runner import Here, on_world
 from tests.support.environment import World
 from tests.support.fixtures import begin, world

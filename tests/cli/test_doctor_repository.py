@@ -10,7 +10,7 @@ from agent.assure.account import account_of
 from agent.cli.checks import State
 from agent.cli.checks.repository import git_version
 from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionRefusal
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 from tests.cli.command_runner import CommandResult, Here, on_world
 from tests.support.environment import World
 from tests.support.fixtures import begin, world

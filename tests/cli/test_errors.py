@@ -10,7 +10,7 @@ import pytest
 
 from agent.daemon import startup
 from agent.sandbox import SandboxServer
-from agent.store.connection import sqlite3
+from agent.store.sqlite.connection import sqlite3
 from tests.cli.command_runner import FREE_PORT, CommandResult, Here, finish, spawn, wait_for
 from tests.support.timeouts import eventually
 from verification.builders.request_files import upload, write

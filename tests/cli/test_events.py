@@ -9,8 +9,8 @@ import pytest
 from agent.core import observations
 from agent.core.effect import EffectKind
 from agent.platform.clock import SystemClock
-from agent.store.audit.request_log import EventReader
-from agent.store.connection import reader
+from agent.store.sqlite.audit.request_log import EventReader
+from agent.store.sqlite.connection import reader
 from agent.views.event_sentences import EVENTS, event_sentence
 from agent.views.phrases import EFFECTS
 from tests.cli.command_runner import Here, finish, on_world, spawn, wait_for

@@ -11,7 +11,7 @@ from agent.core.machine import admit
 from agent.core.next_effect import next_due_at
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.explain import next_step
 from agent.views.explain_json import FOLLOWING, explanation_json
 from agent.views.holds import HOLDS, hold_answers

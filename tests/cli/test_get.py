@@ -6,7 +6,7 @@ import pytest
 
 from agent.core.record import HoldReason
 from agent.core.timestamps import format_optional_timestamp
-from agent.store.connection import sqlite3
+from agent.store.sqlite.connection import sqlite3
 from tests.cli.command_runner import Here
 from tests.support.clock import START
 from tests.support.environment import World

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 from tests.cli.command_runner import CommandResult, Here, finish, spawn, wait_for
 from tests.support.clock import START
 from tests.support.environment import World

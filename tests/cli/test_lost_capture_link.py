@@ -4,8 +4,8 @@ import asyncio
 
 from agent.core.policy import Policy
 from agent.core.record import Phase
-from agent.store.backup import back_up, restore
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.backup import back_up, restore
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.web.agent_status import StatusSnapshot
 from agent.web.request_page import request_page
 from tests.cli.command_runner import CommandResult, Here, on_world

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from agent.store.connection import sqlite3
+from agent.store.sqlite.connection import sqlite3
 from tests.cli.command_runner import Here, on_world
 from tests.support.environment import World
 from tests.support.fixtures import begin, world

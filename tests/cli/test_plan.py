@@ -7,7 +7,7 @@ import pytest
 
 from agent.cli.plan import as_markdown, escaped
 from agent.core.record import Phase
-from agent.store.backup import back_up, restore
+from agent.store.sqlite.backup import back_up, restore
 from agent.views.plan import Action, Change, Plan
 from tests.cli.command_runner import CommandResult, Here
 from tests.support.environment import World

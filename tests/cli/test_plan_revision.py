@@ -17,7 +17,7 @@ from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.source.revisions.git_source import GitSource
 from agent.source.revisions.planned import planned_source
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 from tests.cli.command_runner import CommandResult, Here, on_world
 from tests.support.bare_repository import BareRepository
 from tests.support.environment import World

@@ -8,7 +8,7 @@ from agent.assure.account import account_of
 from agent.cli.progress import Progress
 from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionRefusal
 from agent.platform.settings import Settings
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 from tests.cli.command_runner import Here, on_world
 from tests.support.environment import World
 from tests.support.fixtures import begin, world

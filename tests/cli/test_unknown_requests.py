@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.store.connection import open_writer
 from agent.store.nearest_names import unknown_request
+from agent.store.sqlite.connection import open_writer
 from tests.cli.command_runner import Here, on_world
 from tests.support.environment import World
 from tests.support.fixtures import begin, world

@@ -6,8 +6,8 @@ import pytest
 
 from agent import __version__
 from agent.daemon import commands
-from agent.store.connection import reader
-from agent.store.migrations import NAMES
+from agent.store.sqlite.connection import reader
+from agent.store.sqlite.migrations import NAMES
 from tests.cli.command_runner import Here, on_world
 from tests.support.environment import World
 from tests.support.fixtures import begin, world

@@ -26,7 +26,7 @@ from agent.source.folder import Folder
 from agent.source.folder_source import FolderSource
 from agent.source.git_provenance import GitCheckout
 from agent.source.images import ImageFolder
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 from tests.support.clock import VirtualClock
 from tests.support.environment import World, watching
 from verification.builders import records

@@ -11,7 +11,7 @@ import pytest
 
 from agent.core.record import Phase
 from agent.sandbox.faults.rules import Rule
-from agent.store.audit.verify import verify
+from agent.store.sqlite.audit.verify import verify
 from tests.support.clock import patiently, until
 from tests.support.environment import World
 from tests.support.faults import rule

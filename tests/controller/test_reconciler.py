@@ -11,8 +11,8 @@ from agent.core.observations import Answered, DocumentRemoved
 from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase
 from agent.core.step import Step
-from agent.store.audit.verify import verify
-from agent.store.connection import sqlite3
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.connection import sqlite3
 from tests.controller.controller_harness import Drive, Perform, capture_record, driving, uid
 from tests.support.clock import patiently, until
 from tests.support.environment import World

@@ -11,7 +11,7 @@ import pytest
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.daemon.agent import Agent
 from agent.sandbox.faults.rules import Rule
-from agent.store.backup import back_up, restore
+from agent.store.sqlite.backup import back_up, restore
 from tests.support.clock import patiently, until
 from tests.support.commands import execute_offline
 from tests.support.environment import World

@@ -15,7 +15,7 @@ from agent.core.policy import Policy
 from agent.core.record import Desired, Outcome, Phase, Record
 from agent.core.step import Step
 from agent.sandbox.model import Verdict
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 from tests.support.clock import until
 from tests.support.environment import World
 from tests.support.faults import rule

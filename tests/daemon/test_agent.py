@@ -183,7 +183,7 @@ async def test_damage_in_a_large_store_is_found_while_it_runs_and_ends_the_agent
     """[I2] The damage is in a page that the start does not check."""
     world.upload("a")
     await world.settle()
-    monkeypatch.setattr("agent.store.integrity.SMALL", 0)
+    monkeypatch.setattr("agent.store.sqlite.integrity.SMALL", 0)
     (root,) = world.rows("SELECT rootpage FROM sqlite_master WHERE name = 'deliveries_by_sink'")[0]
     with world.state.open("r+b") as file:
         file.seek(4096 * (root - 1))

@@ -14,7 +14,7 @@ from agent.core.errors import StoreError
 from agent.core.record import Outcome
 from agent.daemon import offline
 from agent.daemon.control_socket import short_socket_path, socket_path
-from agent.store.connection import sqlite3
+from agent.store.sqlite.connection import sqlite3
 from tests.support.clock import patiently, until
 from tests.support.commands import BOTH, UNKNOWN, Answer, ask, commands, execute_offline, refused, send
 from tests.support.environment import World

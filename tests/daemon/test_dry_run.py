@@ -29,7 +29,7 @@ from agent.daemon.dry_run import DryRun
 from agent.source.folder import Folder
 from agent.source.folder_source import FolderSource
 from agent.source.images import ImageFolder
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.plan import Action, Change, Plan, after_restart
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.environment import World

@@ -3,8 +3,8 @@
 import pytest
 
 from agent.core.record import Outcome, Phase
-from agent.store.audit.verify import verify
-from agent.store.connection import open_reader
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.connection import open_reader
 from tests.support.commands import BOTH, OTHER, ask, execute_offline, refused, scanned, send_through
 from tests.support.environment import World
 

@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 
 from agent.cli.app import create_app
 from agent.platform.settings import PREFIX, Settings
-from agent.store.connection import open_writer
-from agent.store.migrations import migrate
+from agent.store.sqlite.connection import open_writer
+from agent.store.sqlite.migrations import migrate
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))

@@ -70,7 +70,7 @@ async def test_a_failed_scrape_is_503_and_the_agent_continues(world: World, monk
     def broken(*_: object) -> None:
         raise KeyError
 
-    monkeypatch.setattr("agent.store.readonly.ReadOnlyStore.gauges", broken)
+    monkeypatch.setattr("agent.store.sqlite.readonly.ReadOnlyStore.gauges", broken)
     world.upload("a")
     async with world.running(http=True), httpx.AsyncClient(timeout=PATIENT) as client:
         await world.clock.advance(60)

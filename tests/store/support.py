@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.record import Phase
-from agent.store.connection import Connection, sqlite3
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.connection import Connection, sqlite3
+from agent.store.sqlite.store import SqliteStore
 from verification.builders.lives import Life
 from verification.builders.records import upload
 

@@ -7,7 +7,7 @@ import pytest
 
 from agent.core.errors import StoreError
 from agent.core.record import Phase
-from agent.store.audit.verify import verify
+from agent.store.sqlite.audit.verify import verify
 from verification.builders.lives import Life
 from verification.builders.records import capture, upload
 

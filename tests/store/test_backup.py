@@ -9,8 +9,8 @@ import pytest
 
 from agent.core.errors import StoreDamaged, StoreError, StoreLocked, StoreNewer
 from agent.core.record import Phase
-from agent.store.audit.verify import verify
-from agent.store.backup import back_up, inspect_backup, last_in, prune, restore
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.backup import back_up, inspect_backup, last_in, prune, restore
 from verification.builders.lives import LINK, Life
 from verification.builders.records import capture
 

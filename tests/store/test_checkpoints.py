@@ -20,8 +20,8 @@ from agent.store.audit.checkpoints import (
     last_line,
     lines,
 )
-from agent.store.audit.verify import verify
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.store import SqliteStore
 from verification.builders.lives import Life
 from verification.builders.records import NOW
 

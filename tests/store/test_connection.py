@@ -12,14 +12,14 @@ import pytest
 
 from agent.core.record import Phase
 from agent.store.audit.checkpoints import checkpoint_path, lines
-from agent.store.audit.deletion_certificate import certificates
-from agent.store.audit.named_queries import run_query, view_columns
-from agent.store.audit.verify import verify
-from agent.store.backup import back_up
 from agent.store.identity_key import Keys
-from agent.store.lock import holder
-from agent.store.migrations import NAMES
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.audit.deletion_certificate import certificates
+from agent.store.sqlite.audit.named_queries import run_query, view_columns
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.backup import back_up
+from agent.store.sqlite.lock import holder
+from agent.store.sqlite.migrations import NAMES
+from agent.store.sqlite.readonly import ReadOnlyStore
 from tests.support.locks import locks
 from verification.builders.lives import Life
 from verification.builders.records import NOW

@@ -11,7 +11,7 @@ from prometheus_client import generate_latest
 from agent.core.observations import DocumentChanged, DocumentRemoved
 from agent.core.record import Phase
 from agent.platform.metrics import Metrics
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 from tests.store.support import committed, grown, opened, rows
 from tests.support.clock import VirtualClock
 from tests.support.fixtures import folder

@@ -8,8 +8,8 @@ from agent.core.effect import EffectKind
 from agent.core.observations import DocumentChanged, EffectRefused, ImagesInvalid
 from agent.core.record import Phase
 from agent.core.step import Step
-from agent.store.audit.verify import verify
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.store import SqliteStore
 from verification.builders.lives import Life
 from verification.builders.records import NOW, upload
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from agent.core.record import Phase
 from agent.core.timestamps import format_timestamp
 from agent.store.audit.checkpoints import checkpoint_path
-from agent.store.audit.export import export_lines, verifier
-from agent.store.audit.named_queries import SHIPPED
+from agent.store.sqlite.audit.export import export_lines, verifier
+from agent.store.sqlite.audit.named_queries import SHIPPED
 from verification.builders.lives import LINK, Life
 from verification.builders.records import NOW, capture, upload
 

@@ -9,8 +9,8 @@ import pytest
 
 from agent.core.errors import StoreDamaged
 from agent.core.record import Phase
-from agent.store import integrity
-from agent.store.connection import Connection
+from agent.store.sqlite import integrity
+from agent.store.sqlite.connection import Connection
 from tests.store.support import changed, committed, opened, rows
 from tests.support.clock import until
 from verification.builders.lives import Life
@@ -66,7 +66,7 @@ async def test_a_sound_file_is_checked_once(tmp_path: Path, monkeypatch: pytest.
     await filled(tmp_path)
     store = opened(tmp_path)
     await store.check_integrity()
-    monkeypatch.setattr("agent.store.sqlite.check_integrity", None)  # not called again
+    monkeypatch.setattr("agent.store.sqlite.store.check_integrity", None)  # not called again
     await store.check_integrity()
     store.close()
 

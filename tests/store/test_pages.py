@@ -9,8 +9,8 @@ from agent.core.answer import Evidence
 from agent.core.effect import EffectKind
 from agent.core.observations import DocumentChanged, EffectRefused
 from agent.core.record import HoldReason, Outcome, Phase
-from agent.store.readonly import ReadOnlyStore
-from agent.store.request_lists import Filter, Page
+from agent.store.read_results import Filter, Page
+from agent.store.sqlite.readonly import ReadOnlyStore
 from verification.builders.lives import Life
 from verification.builders.records import NOW, upload
 

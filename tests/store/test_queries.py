@@ -9,7 +9,7 @@ import pytest
 
 from agent.core.errors import AgentError
 from agent.core.record import Phase
-from agent.store.audit.named_queries import CLOSED, OPEN, SHIPPED, Query, library, read, run_query, view_columns
+from agent.store.sqlite.audit.named_queries import CLOSED, OPEN, SHIPPED, Query, library, read, run_query, view_columns
 from verification.builders.lives import LINK, Life
 from verification.builders.records import capture
 

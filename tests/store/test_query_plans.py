@@ -23,16 +23,16 @@ from agent.core.observations import DocumentRemoved, TimerFired
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.core.step import Step
 from agent.ports import Command, MetaKey, Receipt
-from agent.store import connection, integrity
-from agent.store.claims import Claims
-from agent.store.connection import Connection
-from agent.store.image_deletions import ImageDeletion, ImageDeletions, SupersededImage
-from agent.store.inbox import SqliteInbox
-from agent.store.outbox import SqliteOutbox
-from agent.store.readonly import ReadOnlyStore
-from agent.store.recoveries import SqliteRecoveries
-from agent.store.request_lists import Filter
-from agent.store.sqlite import SqliteStore
+from agent.store.read_results import Filter, ImageDeletion, SupersededImage
+from agent.store.sqlite import connection, integrity
+from agent.store.sqlite.claims import Claims
+from agent.store.sqlite.connection import Connection
+from agent.store.sqlite.image_deletions import ImageDeletions
+from agent.store.sqlite.inbox import SqliteInbox
+from agent.store.sqlite.outbox import SqliteOutbox
+from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store.sqlite.recoveries import SqliteRecoveries
+from agent.store.sqlite.store import SqliteStore
 from tests.store.support import opened
 from verification.builders.lives import DEFAULT_POLICY, Life
 from verification.builders.records import NOW
@@ -339,16 +339,16 @@ def test_every_method_of_the_store_is_tested() -> None:
         assert methods - {"close"} | (calls.keys() & {"close"}) == calls.keys(), kind
     known = {base for kind in CLASSES for base in kind.__mro__}
     for name in (
-        "agent.store.sqlite",
-        "agent.store.queries",
-        "agent.store.loop_queries",
-        "agent.store.request_queries",
-        "agent.store.statistics",
-        "agent.store.readonly",
-        "agent.store.outbox",
-        "agent.store.recoveries",
-        "agent.store.claims",
-        "agent.store.image_deletions",
+        "agent.store.sqlite.store",
+        "agent.store.sqlite.queries",
+        "agent.store.sqlite.loop_queries",
+        "agent.store.sqlite.request_queries",
+        "agent.store.sqlite.statistics",
+        "agent.store.sqlite.readonly",
+        "agent.store.sqlite.outbox",
+        "agent.store.sqlite.recoveries",
+        "agent.store.sqlite.claims",
+        "agent.store.sqlite.image_deletions",
     ):
         module = sys.modules[name]
         kinds = {kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == name}

@@ -9,7 +9,7 @@ from agent.core.effect import EffectKind
 from agent.core.errors import StoreError
 from agent.core.observations import DocumentChanged, EffectDelayed, EffectUnanswered, TimerFired
 from agent.core.record import Phase
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 from verification.builders.lives import LINK, Life
 from verification.builders.records import NOW, capture, upload
 

@@ -12,8 +12,8 @@ from sqlite_utils.migrations import Migrations
 from agent.core.errors import StoreDamaged, StoreError, StoreForeign, StoreNewer
 from agent.core.record import Phase
 from agent.ports import MetaKey
-from agent.store import migrations
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite import migrations
+from agent.store.sqlite.store import SqliteStore
 from verification.builders.lives import Life
 
 from .support import committed, opened, raw, rows

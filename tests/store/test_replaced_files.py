@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from agent.core.record import Phase
-from agent.store.backup import back_up, restore
 from agent.store.identity_key import Keys
-from agent.store.replaced_files import erase_links, forget_in, replaced
+from agent.store.sqlite.backup import back_up, restore
+from agent.store.sqlite.replaced_files import erase_links, forget_in, replaced
 from verification.builders.lives import LINK, Life
 from verification.builders.records import NOW, capture, upload
 

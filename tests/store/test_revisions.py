@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from agent.core.errors import StoreError
 from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionRefusal, RevisionState
-from agent.store.readonly import ReadOnlyStore
 from agent.store.revisions import after_refresh
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store.sqlite.store import SqliteStore
 from tests.store.support import changed, opened
 from verification.builders.records import NOW
 

@@ -12,9 +12,9 @@ import pytest
 
 from agent.core.errors import StoreDamaged, StoreError
 from agent.core.record import Phase
-from agent.store.readonly import ReadOnlyStore
-from agent.store.rollback_detection import HighWaterMark, detect_rollback
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store.sqlite.rollback_detection import HighWaterMark, detect_rollback
+from agent.store.sqlite.store import SqliteStore
 from tests.support.timeouts import PATIENT
 from verification.builders.lives import Life
 from verification.builders.records import NOW
@@ -257,7 +257,7 @@ def test_a_state_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         "import sys\n"
         "from pathlib import Path\n"
         "from agent.core.errors import AgentError\n"
-        "from agent.store import connection\n"
+        "from agent.store.sqlite import connection\n"
         "from tests.store.support import opened\n"
         "plain = connection._connect\n"
         "connection._connect = lambda path, mode: plain(path, 'ro')\n"

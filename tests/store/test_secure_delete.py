@@ -12,7 +12,7 @@ import pytest
 from agent.core.assure_types import ProcessType
 from agent.core.machine import admit
 from agent.core.record import Desired, Record
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 from tests.support.fixtures import folder
 from verification.builders.lives import DEFAULT_POLICY
 from verification.builders.records import NOW, OPTIONS

@@ -21,9 +21,9 @@ from agent.core.record import Origin, Phase, Record
 from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionRefusal
 from agent.core.step import Step
 from agent.ports import Command
-from agent.store.audit.verify import verify
-from agent.store.connection import Connection, open_reader, sqlite3
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.connection import Connection, open_reader, sqlite3
+from agent.store.sqlite.store import SqliteStore
 from verification.builders.lives import DEFAULT_POLICY, LINK, Life
 from verification.builders.records import NOW, ORIGIN, capture, upload
 from verification.mutations import mutated

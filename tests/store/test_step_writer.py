@@ -28,12 +28,12 @@ from agent.core.observations import (
 from agent.core.record import Phase
 from agent.core.step import Step, committed_together
 from agent.ports import Command
-from agent.store import step_writer
-from agent.store.audit.verify import verify
-from agent.store.connection import Connection, sqlite3
 from agent.store.identity_key import Keys
-from agent.store.migrations import migrate
-from agent.store.step_writer import StepWriter
+from agent.store.sqlite import step_writer
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.connection import Connection, sqlite3
+from agent.store.sqlite.migrations import migrate
+from agent.store.sqlite.step_writer import StepWriter
 from verification.builders.lives import Life
 from verification.builders.records import NOW, ORIGIN, capture, upload
 

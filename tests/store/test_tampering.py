@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from agent.core.record import Phase
 from agent.ports import Command
 from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, extend_digest
-from agent.store.audit.verify import verify
-from agent.store.connection import sqlite3
 from agent.store.repository import event_hash
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.connection import sqlite3
 from verification.builders.lives import Life
 from verification.builders.records import NOW, ORIGIN, capture, upload
 

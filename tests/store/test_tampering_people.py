@@ -11,10 +11,10 @@ from agent.core.observations import DocumentChanged, DocumentReturned
 from agent.core.record import Origin, Phase
 from agent.ports import Command
 from agent.store.audit.checkpoints import checkpoint_path, lines
-from agent.store.audit.deletion_certificate import certificates
-from agent.store.audit.verify import verify
-from agent.store.backup import back_up, restore
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.audit.deletion_certificate import certificates
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.backup import back_up, restore
+from agent.store.sqlite.store import SqliteStore
 from verification.builders.lives import DEFAULT_POLICY, Life
 from verification.builders.records import NOW, upload
 

@@ -11,9 +11,9 @@ import pytest
 
 from agent.core.record import Phase
 from agent.store.audit.checkpoints import checkpoint_path
-from agent.store.audit.verify import NameChecks, verify, verify_request
-from agent.store.connection import reader
 from agent.store.identity_key import Keys
+from agent.store.sqlite.audit.verify import NameChecks, verify, verify_request
+from agent.store.sqlite.connection import reader
 from verification.builders.lives import Life
 from verification.builders.records import NOW, capture
 

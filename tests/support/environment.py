@@ -28,9 +28,9 @@ from agent.sandbox.ledger import DossierEntry, Ledger
 from agent.source.choice import source_of
 from agent.source.folder_source import FolderSource
 from agent.source.revisions.git_source import GitSource
-from agent.store.audit.verify import verify
-from agent.store.connection import open_reader
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.connection import open_reader
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.web import service
 from agent.web.dispatcher import Dispatcher
 from tests.support.revisions import FakeGitSource

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agent.core.record import Record
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 
 
 def records(state: Path) -> dict[str, Record]:

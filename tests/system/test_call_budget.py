@@ -11,7 +11,7 @@ import pytest
 from agent.core.record import Outcome
 from agent.core.step import Step
 from agent.ports import Receipt
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 from tests.support.environment import World
 
 UPLOAD = {

@@ -18,10 +18,10 @@ import pytest
 
 from agent.core.record import Outcome
 from agent.platform.settings import Settings
-from agent.store.audit.export import export_lines
-from agent.store.audit.named_queries import OPEN, run_query
-from agent.store.backup import back_up
 from agent.store.claims_keyring import ClaimsKeyring
+from agent.store.sqlite.audit.export import export_lines
+from agent.store.sqlite.audit.named_queries import OPEN, run_query
+from agent.store.sqlite.backup import back_up
 from tests.controller.test_crash import crash
 from tests.support.canaries import OURS, PERSONAL, PICTURE, leaks
 from tests.support.environment import World

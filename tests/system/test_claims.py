@@ -11,9 +11,9 @@ import pytest
 from agent.core.errors import AgentError
 from agent.core.record import Phase
 from agent.sandbox import CANARIES
-from agent.store.audit.verify import verify
 from agent.store.claims_keyring import ClaimsKeyring
-from agent.store.connection import sqlite3
+from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.connection import sqlite3
 from agent.store.stored_claims import COLUMNS, StoredClaims, stored_claims
 from tests.support.environment import World
 
@@ -179,7 +179,7 @@ async def test_an_erasure_that_was_interrupted_is_repeated(
     world: World, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the keys of others were moved, after the key was destroyed, after the rows were deleted."""
-    from agent.store.claims import Claims
+    from agent.store.sqlite.claims import Claims
 
     world.upload("a", **CLAIMS)
     world.upload("b", result={"keep": "claims", "claimsTtl": "2h"})

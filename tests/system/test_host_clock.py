@@ -15,7 +15,7 @@ from agent.core.record import Outcome, Phase
 from agent.daemon.clock_correction import ClockCorrector
 from agent.platform.clock import Correction
 from agent.sandbox.faults.rules import Kind
-from agent.store.audit.verify import verify
+from agent.store.sqlite.audit.verify import verify
 from tests.support.clock import patiently, until
 from tests.support.environment import World
 from tests.support.faults import rule

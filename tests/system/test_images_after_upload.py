@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.core.record import Phase
-from agent.store.audit.verify import verify
+from agent.store.sqlite.audit.verify import verify
 from tests.support.commands import execute_offline, refused
 from tests.support.environment import World
 from verification.builders.pictures import jpeg

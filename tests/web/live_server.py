@@ -16,7 +16,7 @@ from agent.core.effect import EffectKind
 from agent.core.observations import EffectRefused
 from agent.core.policy import Policy
 from agent.core.record import Phase
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 from agent.web.agent_status import AgentStatus
 from agent.web.api import Api
 from agent.web.read_pool import ReadPool

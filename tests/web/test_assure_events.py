@@ -11,9 +11,9 @@ import pytest
 from agent.core.record import Outcome, Phase
 from agent.core.step import Step
 from agent.ports import Receipt
-from agent.store.connection import sqlite3
-from agent.store.inbox import SqliteInbox
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.connection import sqlite3
+from agent.store.sqlite.inbox import SqliteInbox
+from agent.store.sqlite.store import SqliteStore
 from tests.daemon.test_metrics import metrics
 from tests.support.environment import World
 from tests.support.faults import rule
@@ -173,7 +173,9 @@ async def test_an_accepted_event_costs_one_commit_with_its_step_and_its_receipt(
         assert len(world.rows("SELECT * FROM receipts")) == 1
 
 
-@pytest.mark.parametrize("failing", ["agent.store.sqlite.record_receipt", "agent.store.step_writer.StepWriter.write"])
+@pytest.mark.parametrize(
+    "failing", ["agent.store.sqlite.store.record_receipt", "agent.store.sqlite.step_writer.StepWriter.write"]
+)
 async def test_a_failure_between_step_and_receipt_loses_no_event_and_repeats_none(
     world: World, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:

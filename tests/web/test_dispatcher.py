@@ -9,7 +9,7 @@ import pytest
 
 from agent.core.record import Phase
 from agent.ports import Delivery
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 from agent.web.dispatcher import Dispatcher
 from tests.store.support import committed, opened, rows
 from tests.support.clock import VirtualClock

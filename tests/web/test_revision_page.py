@@ -15,7 +15,7 @@ from agent.core.errors import SettingsError
 from agent.core.record import Origin, Phase
 from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionRefusal, RevisionState
 from agent.platform.settings import load_settings
-from agent.store.connection import sqlite3
+from agent.store.sqlite.connection import sqlite3
 from agent.views.revisions import refusal_sentence
 from agent.web.revision_card import commit_link
 from tests.browser.accessibility import violations

@@ -13,8 +13,8 @@ import pytest
 
 from agent.core.personal_data import without_personal_data
 from agent.core.record import HoldReason, Outcome, Phase
-from agent.store.connection import open_reader, sqlite3
 from agent.store.repository import columns
+from agent.store.sqlite.connection import open_reader, sqlite3
 from agent.web.summaries import with_full_stop
 from tests.support.timeouts import PATIENT
 from tests.web.live_server import BEARER, NASTY, TOKEN, Served, held, request, served, some
@@ -383,7 +383,7 @@ def test_no_page_reads_100_000_requests_to_show_a_few(tmp_path: Path, monkeypatc
         connection.set_progress_handler(lambda: steps.append(1), 1000)
         return connection
 
-    monkeypatch.setattr("agent.store.readonly.open_reader", counted)
+    monkeypatch.setattr("agent.store.sqlite.readonly.open_reader", counted)
     with (
         served(tmp_path, lives) as found,
         httpx.Client(base_url=found.url, headers=BEARER, trust_env=False, timeout=PATIENT) as client,

@@ -16,8 +16,8 @@ from agent.views.phrases import count_of
 from agent.views.resource import answer_json
 
 if TYPE_CHECKING:
-    from agent.store.audit.deletion_certificate import Certificate, DeletedDossier
     from agent.store.audit.request_log import LoggedAnswer
+    from agent.store.sqlite.audit.deletion_certificate import Certificate, DeletedDossier
 
 
 def certificate(
@@ -36,7 +36,7 @@ def certificate(
 
     Example: assure-agent audit certificate customer-4711
     """
-    from agent.store.audit.deletion_certificate import certificates
+    from agent.store.sqlite.audit.deletion_certificate import certificates
 
     now = SystemClock().now()
     made = certificates(state_file(state_url), name)

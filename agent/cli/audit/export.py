@@ -39,7 +39,7 @@ def export(
 
     Example: assure-agent audit export --to history.jsonl
     """
-    from agent.store.audit.export import export_lines, verifier
+    from agent.store.sqlite.audit.export import export_lines, verifier
 
     if script:
         if name is not None:
@@ -52,10 +52,10 @@ def export(
 
 
 def _uid_of(path: Path, name: str) -> str:
-    from agent.store.audit.request_log import subjects
-    from agent.store.connection import reader
     from agent.store.identity_key import Keys
     from agent.store.nearest_names import unknown_request
+    from agent.store.sqlite.audit.request_log import subjects
+    from agent.store.sqlite.connection import reader
 
     with reader(path) as connection:
         found = subjects(connection, name, Keys.existing(path))

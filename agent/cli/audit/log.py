@@ -31,7 +31,7 @@ def log(
     Example: assure-agent audit log customer-4711
     """
     from agent.cli.event_log import event_json, requests_named
-    from agent.store.audit.request_log import request_events
+    from agent.store.sqlite.audit.request_log import request_events
 
     with requests_named(state_file(state_url), [name]) as (connection, found):
         logs = [(subject, list(request_events(connection, subject.uid))) for subject in found]

@@ -19,7 +19,7 @@ from agent.cli.state_file import require_state_file, store_settings
 from agent.core.errors import AgentError
 
 if TYPE_CHECKING:
-    from agent.store.audit.named_queries import Query, QueryResult
+    from agent.store.sqlite.audit.named_queries import Query, QueryResult
 
 
 class Output(StrEnum):
@@ -52,12 +52,12 @@ def query(
 
     Example: assure-agent audit query deletions since=2026-11-01 -o csv
     """
-    from agent.store.audit import named_queries
+    from agent.store.sqlite.audit import named_queries
 
     path = store_settings(state_url).state_path
     known = named_queries.library(named_queries.SHIPPED, path.with_name("queries"))
     if datasette:
-        from agent.store.audit.datasette import metadata
+        from agent.store.sqlite.audit.datasette import metadata
 
         print_json(metadata(known.values(), path.stem))
         return
@@ -146,7 +146,7 @@ def _named(name: str, known: dict[str, "Query"]) -> "Query":
 
 
 def _list(known: dict[str, "Query"], path: Path, output: Output) -> None:
-    from agent.store.audit.named_queries import view_columns
+    from agent.store.sqlite.audit.named_queries import view_columns
 
     views = view_columns(path) if path.exists() else {}
     if output is Output.JSON:

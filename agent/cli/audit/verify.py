@@ -12,7 +12,7 @@ from agent.core.errors import AgentError
 from agent.views.phrases import count_of
 
 if TYPE_CHECKING:
-    from agent.store.audit.verify import AuditReport
+    from agent.store.sqlite.audit.verify import AuditReport
 
 
 def verify(
@@ -34,7 +34,7 @@ def verify(
 
     Example: assure-agent audit verify
     """
-    from agent.store.audit.verify import verify as verify_audit
+    from agent.store.sqlite.audit.verify import verify as verify_audit
 
     path = state_file(state_url)
     if checkpoints is not None and not checkpoints.exists():

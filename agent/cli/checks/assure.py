@@ -14,7 +14,7 @@ from agent.core.errors import AgentError, SettingsError
 from agent.platform.clock import SystemClock
 from agent.platform.endpoint_health import TOKEN, EndpointCause, trouble_of
 from agent.platform.settings import Settings
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 
 _SKEW = 5.0  # seconds: this difference does not harm deadlines and lists of processes
 _LARGE_SKEW = 60.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agent.cli.checks import Check, problem, warning
 from agent.core.timestamps import format_optional_timestamp
-from agent.store.replaced_files import replaced
+from agent.store.sqlite.replaced_files import replaced
 
 OWNER_HINT = "run as the owner of {0}, or give that folder and its files to this user (chown -R)"
 _MIN_FREE_BYTES, _LOW_FREE_BYTES = 2**20, 50 * 2**20

@@ -8,7 +8,7 @@ from agent.core.errors import AgentError
 from agent.platform.settings import Settings
 from agent.source.git_repository import Unreadable, find
 from agent.source.images import protected
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.phrases import count_of, system_error
 
 

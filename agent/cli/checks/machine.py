@@ -11,7 +11,7 @@ from watchfiles import watch
 from agent.cli.checks import Check, problem, warning
 from agent.core.errors import AgentError, SettingsError
 from agent.platform.settings import Settings
-from agent.store.lock import holder
+from agent.store.sqlite.lock import holder
 from agent.web.server import bind_listener
 
 _INOTIFY_HINT = (

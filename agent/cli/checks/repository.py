@@ -20,7 +20,7 @@ from agent.source.revisions.fetch_errors import FetchError
 from agent.source.revisions.git_process import OLDEST, Bounds, Git, search_path
 from agent.source.revisions.mirror import Mirror
 from agent.source.revisions.signers import CannotVerify, Signers
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.phrases import count_of
 from agent.views.revisions import failure_sentence, short, troubles
 

@@ -12,10 +12,10 @@ from agent.core.timestamps import format_optional_timestamp
 from agent.platform.endpoint_health import TroubleRows, from_json
 from agent.platform.settings import Settings, refuse_renamed
 from agent.ports import MetaKey
-from agent.store.connection import sqlite3
-from agent.store.lock import holder
-from agent.store.migrations import NAMES
-from agent.store.readonly import ReadOnlyStore
+from agent.store.sqlite.connection import sqlite3
+from agent.store.sqlite.lock import holder
+from agent.store.sqlite.migrations import NAMES
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.phrases import RECOVERY_CAUSES, count_of, count_withdrawals
 
 _FIXED_VERSION = (3, 51, 3)  # the SQLite version that fixes a corruption of WAL files

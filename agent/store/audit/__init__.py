@@ -1,1 +1,1 @@
-"""The audit: verification of the history, named queries, exports and deletion certificates."""
+"""The audit, as every engine has it: checkpoints, requests for an auditor, and the verification of an export."""

@@ -1,0 +1,82 @@
+"""The arguments and the results of reads, for commands, the API, the status page and the loops."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.core.record import HoldReason, Outcome, Phase, Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A document that the last scan refused."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    hint: str
+    name: str | None  # if the document has a readable name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One entry of the audit history."""
+
+    seq: int
+    at: float
+    type: str
+    changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """The conditions on a list of requests. A request in the list meets all of them."""
+
+    labels: Sequence[tuple[str, str]] = ()
+    phase: Phase | None = None
+    state: str = ""
+    outcome: Outcome | None = None
+    reason: HoldReason | None = None
+    part: str = ""  # of the name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a list."""
+
+    records: Sequence[Record]
+    before: str | None  # the key before which the previous page ends; None on the first page
+    after: str | None  # the key after which the next page begins; None on the last page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceState:
+    """The last scan of a source."""
+
+    source: str
+    synced_at: float
+    files: int
+    complete: bool
+    waiting: int  # withdrawals that wait for an approval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageDeletion:
+    """The image files of one request. `how` has the result of each finished file, by depiction."""
+
+    uid: str
+    tries: int
+    how: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupersededImage:
+    """One file that an earlier generation uploaded, and that the current document does not name."""
+
+    uid: str
+    generation: int
+    depiction: str
+    path: str
+    sha256: str
+    tries: int

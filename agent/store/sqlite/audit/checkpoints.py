@@ -1,0 +1,121 @@
+"""The checkpoint file of a state file, as the agent continues it, and the notes about it in the database."""
+
+import os
+import threading
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import orjson
+
+from agent.platform.files import fsync_folder
+from agent.ports import MetaKey
+from agent.store.audit.checkpoints import (
+    BREAK,
+    CHECKPOINT,
+    ORIGIN,
+    RESTORE,
+    Checkpoint,
+    checkpoint_path,
+    drop_unfinished,
+    effective,
+    extend_digest,
+    lines,
+    next_line,
+)
+from agent.store.sqlite.connection import Connection, reader
+from agent.store.sqlite.operator_commands import last_command
+
+_PAGE = 10_000  # events per query, so that no snapshot of a reader lasts long
+
+
+class Checkpoints:
+    """The checkpoint file, for the agent that holds the lock of the store. Blocking. Any thread may call it."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._path = checkpoint_path(store)
+        self._lock = threading.Lock()
+        self._last: Checkpoint | None = None
+
+    def take(self, at: float) -> tuple[Checkpoint, ...]:
+        """Add a line if the journal grew since the last one. Returns the added lines. Raises MalformedCheckpoint."""
+        with self._lock, reader(self._store) as connection:
+            added: list[Checkpoint] = []
+            last = self._end(connection)
+            if not matches_event(connection, last):
+                last = self._append(self._rewind(connection, BREAK, at, last))
+                added.append(last)
+            commands = last_command(connection)
+            event, head, digest = last.event, last.head, last.digest
+            while page := _page(connection, event):
+                for event, head in page:  # noqa: B007 - the last event is used below
+                    digest = extend_digest(digest, head)
+            if event > last.event or commands[0] > last.commands:
+                now = replace(
+                    last, event=event, head=head, digest=digest, commands=commands[0], commands_head=commands[1]
+                )
+                added.append(self._append(next_line(last, CHECKPOINT, at, now)))
+            return tuple(added)
+
+    def record_restore(self, at: float) -> Checkpoint:
+        """Add a line for a restore by the operator: the events after the restored ones are dropped."""
+        with self._lock, reader(self._store) as connection:
+            return self._append(self._rewind(connection, RESTORE, at, self._end(connection)))
+
+    def _rewind(self, connection: Connection, kind: str, at: float, last: Checkpoint) -> Checkpoint:
+        """A line that goes back to the newest checkpoint that matches the database."""
+        for line in reversed([ORIGIN, *effective(lines(self._path))]):
+            if matches_event(connection, line):
+                return next_line(last, kind, at, line)
+        raise AssertionError("the origin matches every database")
+
+    def _end(self, connection: Connection) -> Checkpoint:
+        """The last line. If lines that the database noted are missing, a line that makes the next one a break."""
+        if self._last is None:
+            drop_unfinished(self._path)
+            last, noted = ORIGIN, note(connection)
+            known = noted is None
+            for last in lines(self._path):
+                known = known or (last.number, last.hash) == noted
+            if noted is not None and not known:
+                last = replace(ORIGIN, number=max(noted[0], last.number), event=-1, hash=noted[1])
+            self._last = last
+        return self._last
+
+    def _append(self, line: Checkpoint) -> Checkpoint:
+        new = not self._path.exists()
+        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(handle, orjson.dumps(asdict(line)) + b"\n")
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if new:
+            fsync_folder(self._path.parent)
+        self._last = line
+        return line
+
+
+def note(connection: Connection) -> tuple[int, str] | None:
+    """The note in the database about the file: the number and the hash of its last line."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.CHECKPOINT,)).fetchone()
+    if row is None:
+        return None
+    number, _, line_hash = str(row[0]).partition(" ")
+    return (int(number), line_hash) if number.isdigit() else (0, "")
+
+
+def matches_event(connection: Connection, line: Checkpoint) -> bool:
+    """True if the last event and the last command of a checkpoint are unchanged. `verify` checks all of them."""
+    found = connection.execute("SELECT hash FROM events WHERE id = ?", (line.event,)).fetchone()
+    if line.event and (found is None or found[0] != line.head):
+        return False
+    if not line.commands:
+        return True
+    found = connection.execute("SELECT hash FROM commands WHERE number = ?", (line.commands,)).fetchone()
+    return found is not None and found[0] == line.commands_head
+
+
+def _page(connection: Connection, after: int) -> list[tuple[int, str]]:
+    sql = "SELECT id, hash FROM events WHERE id > ? ORDER BY id LIMIT ?"
+    return connection.execute(sql, (after, _PAGE)).fetchall()  # type: ignore[no-any-return]

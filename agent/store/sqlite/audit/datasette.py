@@ -1,0 +1,36 @@
+"""The metadata for Datasette: the named queries, the views, and the tables that are closed.
+
+`datasette state/agent.db --metadata state/datasette.json` serves the store read-only. Free SQL is off, because
+Datasette cannot restrict a free query to some tables: such a query could read capture links. `assure-agent audit query
+--sql` restricts it.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from agent.store.sqlite.audit.named_queries import CLOSED, OPEN, Query
+
+
+def metadata(queries: Iterable[Query], database: str = "agent") -> dict[str, Any]:
+    """The metadata of Datasette 0.65 for a database of this name. Datasette 1 reads the same as its configuration."""
+    closed = {table: {"allow": False, "hidden": True} for table in sorted(CLOSED)}
+    hidden = {table: {"hidden": True} for table in sorted(OPEN) if not table.startswith(("sqlite_", "json_"))}
+    return {
+        "title": "Assure Agent",
+        "description": "Requested verifications, calls to Assure, and deletions. Times are in UTC.",
+        "databases": {
+            database: {
+                "allow_sql": False,
+                "queries": {
+                    query.name: {
+                        "title": query.title,
+                        "description": "\n".join([query.about, *(f":{key} {text}" for key, text in query.parameters)]),
+                        "params": [key for key, _ in query.parameters],
+                        "sql": query.sql,
+                    }
+                    for query in queries
+                },
+                "tables": closed | hidden,
+            }
+        },
+    }

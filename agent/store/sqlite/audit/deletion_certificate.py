@@ -1,0 +1,155 @@
+"""The deletion certificate: a request's dossiers at Assure, their confirmed deletion, and the evidence."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.core.effect import EffectKind
+from agent.core.errors import AgentError
+from agent.core.record import Phase
+from agent.store.account_binding import simulated
+from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, effective, lines
+from agent.store.audit.request_log import AuditEntry, LoggedAnswer, Subject
+from agent.store.nearest_names import unknown_request
+from agent.store.sqlite.account_binding import account_of
+from agent.store.sqlite.audit.request_log import request_events, subjects
+from agent.store.sqlite.audit.verify import NameChecks, key_for, verify_request
+from agent.store.sqlite.connection import Connection, reader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletedDossier:
+    """A deleted dossier. `deletions` are the answers to DELETE calls, with their times. The last one is the success."""
+
+    dossier_id: str
+    generation: int
+    created: AuditEntry
+    due_at: float | None
+    deletions: tuple[tuple[float, LoggedAnswer], ...]
+    confirmed: AuditEntry  # Assure's 404 for the read after the deletion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedGeneration:
+    """A generation whose file was last changed by a signed commit. The agent verified the signature at admission."""
+
+    generation: int
+    file_commit: str
+    signer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """The certificate. `orphans` are the references of unanswered create calls, with the result for each.
+
+    `signed` is empty once the request was forgotten.
+    """
+
+    account: str | None  # base URL and client id
+    simulated: bool  # by a sandbox: nothing of it happened at Assure
+    uid: str
+    name: str | None
+    generations: int
+    outcome: str | None
+    signed: tuple[SignedGeneration, ...]
+    dossiers: tuple[DeletedDossier, ...]
+    orphans: tuple[tuple[str, str | None, float], ...]  # reference, dossier id when it showed, closed at
+    events: int
+    head: str
+    last: AuditEntry
+    checkpoint: Checkpoint | None  # the first that covers the last event
+
+
+def certificates(path: Path, name_or_uid: str) -> list[Certificate]:
+    """A statement for each request of this name or uid. Raises AgentError when there is none, or none can be made."""
+    with reader(path) as connection:
+        keys = key_for(connection, path)
+        checkpoints = list(lines(checkpoint_path(path)))
+        connection.execute("BEGIN")
+        found = subjects(connection, name_or_uid, keys)
+        if not found:
+            raise unknown_request(path, name_or_uid, audit=True)
+        return [_certificate(connection, subject, name_or_uid, checkpoints, NameChecks(keys=keys)) for subject in found]
+
+
+def _certificate(
+    connection: Connection, subject: Subject, name_or_uid: str, checkpoints: list[Checkpoint], names: NameChecks
+) -> Certificate:
+    uid, row = subject.uid, subject.row
+    for finding in verify_request(connection, row, names):
+        raise AgentError(
+            f"The history of {name_or_uid} is not what was written ({finding.where}: {finding.what}), "
+            "so it proves nothing.",
+            "run `assure-agent audit verify`",
+        )
+    if row["phase"] != Phase.DONE:
+        raise AgentError(
+            f"{name_or_uid} is in phase {row['phase']}: it may still have, or get, a dossier at Assure.",
+            f"see what comes next with `assure-agent explain {subject.name or name_or_uid}`",
+        )
+    entries = list(request_events(connection, uid))
+    account = account_of(connection)
+    return Certificate(
+        account=account,
+        simulated=simulated(account),
+        uid=uid,
+        name=subject.name,
+        generations=row["generation"],
+        outcome=row["outcome"],
+        signed=tuple(_signed_generations(connection, uid)),
+        dossiers=tuple(_deleted_dossiers(entries)),
+        orphans=tuple(_orphans(connection, uid, name_or_uid)),
+        events=row["seq"],
+        head=row["head"],
+        last=entries[-1],
+        checkpoint=next((line for line in effective(checkpoints) if line.event >= entries[-1].event), None),
+    )
+
+
+def _signed_generations(connection: Connection, uid: str) -> Iterator[SignedGeneration]:
+    sql = (
+        "SELECT generation, file_commit, signer FROM provenance "
+        "WHERE uid = ? AND file_commit IS NOT NULL AND signer IS NOT NULL ORDER BY generation"
+    )
+    for generation, commit, signer in connection.execute(sql, (uid,)):
+        yield SignedGeneration(generation=generation, file_commit=commit, signer=signer)
+
+
+def _deleted_dossiers(entries: list[AuditEntry]) -> list[DeletedDossier]:
+    """The dossiers in the history. A done request has a confirmed deletion for each of them."""
+    gone: list[DeletedDossier] = []
+    open_dossier: dict[str, Any] | None = None
+    generation, deletions = 0, []
+    for entry in entries:
+        changes = entry.changes
+        if entry.reply is not None and entry.reply.effect == EffectKind.DELETE_DOSSIER:
+            deletions.append((entry.at, entry.reply))
+        if open_dossier is not None and changes.get("deleteAt") is not None:
+            open_dossier["due_at"] = changes["deleteAt"]
+        if open_dossier is not None and entry.type == "TargetMissing" and _ends(changes):
+            gone.append(DeletedDossier(**open_dossier, deletions=tuple(deletions), confirmed=entry))
+            open_dossier = None
+        generation = changes.get("generation") or generation
+        if changes.get("dossierId"):
+            open_dossier = {"dossier_id": changes["dossierId"], "generation": generation, "created": entry}
+            open_dossier["due_at"] = changes.get("deleteAt")
+            deletions = []
+    assert open_dossier is None, "a request that is done has no dossier"
+    return gone
+
+
+def _ends(changes: dict[str, Any]) -> bool:
+    return changes.get("phase") in (Phase.DONE, Phase.DOSSIER)
+
+
+def _orphans(connection: Connection, uid: str, name_or_uid: str) -> list[tuple[str, str | None, float]]:
+    sql = "SELECT reference, dossier_id, closed_at FROM orphans WHERE uid = ? ORDER BY since"
+    orphans = connection.execute(sql, (uid,)).fetchall()
+    for reference, _, closed_at in orphans:
+        if closed_at is None:
+            raise AgentError(
+                f"{name_or_uid} may have a dossier at Assure under {reference}: the answer to its creation was lost.",
+                "run the agent: for an hour it searches for this dossier, and deletes it",
+            )
+    return [tuple(row) for row in orphans]
