@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import typer
 
-from agent.cli.state_file import require_state_file, store_settings
+from agent.cli.state_file import require_store, store_settings
 from agent.core.errors import AgentError, StoreLocked
 from agent.platform.settings import Settings
 from agent.store.nearest_names import unknown_request
@@ -22,11 +22,11 @@ def run_command(verb: str, state_url: str | None, **arguments: Any) -> None:
 
 def send_command(settings: Settings, verb: str, **arguments: Any) -> str:
     """Send one command, and return the answer once it is durable. Raises AgentError if the agent refuses it."""
-    require_state_file(settings.state_path)
+    require_store(settings)
     request = {"id": secrets.token_hex(12), "verb": verb, **arguments}
     answer = _send_or_run_offline(settings, request)
     if (unknown := answer.get("unknown")) is not None:
-        raise unknown_request(settings.state_path, unknown)
+        raise unknown_request(settings, unknown)
     return _message_of(answer)
 
 

@@ -5,10 +5,10 @@ import typer
 from agent.cli.agent_client import send_command
 from agent.cli.confirmation import DryRunOption, YesOption, confirm
 from agent.cli.options import StateUrlOption
-from agent.cli.state_file import require_state_file, store_settings
+from agent.cli.state_file import require_store, store_settings
 from agent.core.record import HoldReason
 from agent.platform.settings import Settings
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store import open_reading
 from agent.views.phrases import capitalized, count_of, count_withdrawals
 from agent.views.revisions import approval_sentence
 
@@ -40,7 +40,8 @@ def _effects(settings: Settings) -> tuple[list[str], str]:
 
     The agent compares the revision: another one may arrive before the operator answers.
     """
-    with ReadOnlyStore(require_state_file(settings.state_path)) as reading:
+    require_store(settings)
+    with open_reading(settings) as reading:
         recovery, withdrawals = reading.recovery(), reading.waiting_withdrawals()
         revisions = reading.revision_state(settings.source_name)
         lost = dict(reading.held()).get(HoldReason.HISTORY_LOST, 0)

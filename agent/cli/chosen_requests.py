@@ -1,7 +1,6 @@
 """The requests that a command acts on: named ones, or those of a selection."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,18 +8,18 @@ import typer
 from agent.cli.agent_client import send_command
 from agent.cli.output import print_error
 from agent.cli.selectors import Selection
-from agent.cli.state_file import require_state_file
+from agent.cli.state_file import require_store
 from agent.core.errors import AgentError, WrongUse
 from agent.core.record import Record
 from agent.platform.settings import Settings
+from agent.store import open_reading
 from agent.store.nearest_names import unknown_request
-from agent.store.sqlite.readonly import ReadOnlyStore
 
 AllOption = Annotated[bool, typer.Option("--all", help="All requests, or all that match the other options.")]
 
 
 def selected(
-    state: Path, names: Sequence[str], everything: bool, selection: Selection, eligible: Callable[[Record], bool]
+    settings: Settings, names: Sequence[str], everything: bool, selection: Selection, eligible: Callable[[Record], bool]
 ) -> list[Record] | None:
     """The eligible requests of the selection; None if requests are named. Raises WrongUse for both or neither."""
     by_selection = everything or bool(selection)
@@ -30,17 +29,19 @@ def selected(
         raise WrongUse("No requests are named or selected.", "name them, or use --all or -l key=value")
     if names:
         return None
-    with ReadOnlyStore(require_state_file(state)) as reading:
+    require_store(settings)
+    with open_reading(settings) as reading:
         return [record for record in reading.all() if selection.matches(record) and eligible(record)]
 
 
-def named(state: Path, names: Sequence[str]) -> list[Record]:
+def named(settings: Settings, names: Sequence[str]) -> list[Record]:
     """The requests of these names, of every source. Raises UnknownRequest before anything is sent."""
+    require_store(settings)
     records: list[Record] = []
-    with ReadOnlyStore(require_state_file(state)) as reading:
+    with open_reading(settings) as reading:
         for name in names:
             if not (found := reading.find(name)):
-                raise unknown_request(state, name)
+                raise unknown_request(settings, name)
             records += found
     return records
 

@@ -14,9 +14,9 @@ from agent.core.errors import AgentError
 from agent.core.record import Record
 from agent.core.timestamps import format_optional_timestamp
 from agent.platform.settings import Settings
+from agent.store import open_reading, store_exists
 from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.nearest_names import unknown_request
-from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.store.stored_claims import StoredClaims
 
 
@@ -54,12 +54,12 @@ def _found(settings: Settings, name: str) -> list[tuple[Record, StoredClaims]]:
     """The records of this name whose claims have not expired. Raises AgentError if there are none."""
     records: list[Record] = []
     sealed: list[StoredClaims | None] = []
-    if settings.state_path.exists():
-        with ReadOnlyStore(settings.state_path) as reading:
+    if store_exists(settings):
+        with open_reading(settings) as reading:
             records = reading.find(name)
             sealed = [reading.claims(record.uid) for record in records]
     if not records:
-        raise unknown_request(settings.state_path, name)
+        raise unknown_request(settings, name)
     now = time.time()
     found = [
         (record, kept)

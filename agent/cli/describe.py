@@ -52,7 +52,7 @@ def describe(
     dossiers = _dossiers(settings, name, show_personal) if remote else {}
     found, refusals = find_requests(settings, name, _MAX_EVENTS)
     if not found and not refusals:
-        raise unknown_request(settings.state_path, name)
+        raise unknown_request(settings, name)
     if show_personal and not remote:
         _record_disclosure(settings, name, [one.record.uid for one in found])
     items = [_json(one, settings, show_personal) | {"remote": dossiers.get(one.record.uid)} for one in found]

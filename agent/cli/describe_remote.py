@@ -10,8 +10,8 @@ from agent.core.assure_types import ListedProcess
 from agent.core.errors import AgentError, RemoteError, StoreForeign
 from agent.core.record import Record
 from agent.platform.settings import Settings
+from agent.store import open_reading, store_exists
 from agent.store.nearest_names import unknown_request
-from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.document_diff import MASK
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def records_at_assure(settings: Settings, name: str) -> list[Record]:
 
     need_credentials(settings)
     records: list[Record] = []
-    if settings.state_path.exists():
-        with ReadOnlyStore(settings.state_path) as reading:
+    if store_exists(settings):
+        with open_reading(settings) as reading:
             reading.freeze()
             records, account = reading.find(name), reading.account()
             own = account_of(settings)
@@ -39,7 +39,7 @@ def records_at_assure(settings: Settings, name: str) -> list[Record]:
                     "use the settings of that account; this account does not have its dossiers",
                 )
     if not records:
-        raise unknown_request(settings.state_path, name)
+        raise unknown_request(settings, name)
     there = [record for record in records if record.dossier_id is not None]
     if not there:
         raise AgentError(f"{name} has no dossier at Assure.", f"see its state with `assure-agent explain {name}`")

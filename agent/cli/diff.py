@@ -66,7 +66,7 @@ def _of_names(settings: Settings, changes: Sequence[Change], names: Sequence[str
     known = {change.name for change in changes}
     for name in names:
         if name not in known:
-            raise unknown_request(settings.state_path, name)
+            raise unknown_request(settings, name)
     return [change for change in changes if change.name in names]
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,6 +10,7 @@ import typer
 
 from agent.cli.output import Format, print_json
 from agent.core.timestamps import format_timestamp
+from agent.platform.settings import Settings
 from agent.store.audit.request_log import AuditEntry, Subject
 from agent.store.identity_key import Keys
 from agent.store.nearest_names import unknown_request
@@ -25,12 +25,13 @@ _POLL_SECONDS = 0.5  # seconds between two reads of the store
 
 @contextlib.contextmanager
 def requests_named(
-    path: Path, names: Sequence[str], follow: bool = False
+    settings: Settings, names: Sequence[str], follow: bool = False
 ) -> Iterator[tuple[Connection, list[Subject]]]:
     """A connection, and the requests of these names or uids. Raises UnknownRequest for the first unknown one.
 
     The connection reads a snapshot, or with `follow` what is committed at each read.
     """
+    path = settings.state_path
     with reader(path) as connection:
         if not follow:
             connection.execute("BEGIN")
@@ -39,7 +40,7 @@ def requests_named(
         for name in names:
             of_name = subjects(connection, name, keys)
             if not of_name:
-                raise unknown_request(path, name, audit=True)
+                raise unknown_request(settings, name, audit=True)
             found += of_name
         yield connection, found
 

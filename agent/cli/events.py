@@ -9,10 +9,10 @@ from agent.cli.options import OutputOption, StateUrlOption, duration_option
 from agent.cli.output import Format
 from agent.cli.request_names import complete_request_name
 from agent.cli.selectors import OutcomeOption, PhaseOption, ReasonOption, Selection, SelectorOption, StateOption
-from agent.cli.state_file import state_file
+from agent.cli.state_file import existing_store
 from agent.platform.clock import SystemClock
+from agent.store import open_reading
 from agent.store.sqlite.audit.request_log import EventReader
-from agent.store.sqlite.readonly import ReadOnlyStore
 
 
 def events(
@@ -45,11 +45,11 @@ def events(
     """
     begin = 0.0 if since is None else SystemClock().now() - duration_option("--since", since)
     selection = Selection.parse(selector, phase, state, outcome, reason)
-    path = state_file(state_url)
-    with requests_named(path, names or [], follow) as (connection, found):
+    settings = existing_store(state_url)
+    with requests_named(settings, names or [], follow) as (connection, found):
         uids = {subject.uid for subject in found} if names else None
         if selection:
-            with ReadOnlyStore(path) as reading:
+            with open_reading(settings) as reading:
                 chosen = {record.uid for record in reading.all() if selection.matches(record)}
             uids = chosen if uids is None else uids & chosen
         printer = EventPrinter(

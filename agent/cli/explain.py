@@ -15,10 +15,11 @@ from agent.core.retry import holds_new_work
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.ports.store import Attempt
+from agent.store import open_reading, store_exists
 from agent.store.nearest_names import unknown_request
 from agent.store.read_results import HistoryEntry, Refusal
+from agent.store.reading import Reading
 from agent.store.sqlite.lock import holder
-from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.explain import RequestContext, describe_attempt
 from agent.views.explain_json import explanation_json
 from agent.views.origin import origin_json, origin_sentence
@@ -40,7 +41,7 @@ def explain(name: RequestName, output: OutputOption = Format.TABLE, state_url: S
     settings = store_settings(state_url)
     found, refusals = find_requests(settings, name)
     if not found and not refusals:
-        raise unknown_request(settings.state_path, name)
+        raise unknown_request(settings, name)
     items = [
         explanation_json(one.record, one.attempts, one.now, settings.policy, one.context)
         | {"origin": origin_json(one.record, one.origin)}
@@ -72,11 +73,11 @@ def find_requests(settings: Settings, name: str, most_events: int = 0) -> tuple[
     """The requests of this name, and the refusals of its file at the last scan."""
     from agent.platform.clock import SystemClock
 
-    if not settings.state_path.exists():
+    if not store_exists(settings):
         return [], []
     now = SystemClock().now()
     runs = holder(settings.state_path) is not None  # without an agent, no circuit breaker is open
-    with ReadOnlyStore(settings.state_path) as reading:
+    with open_reading(settings) as reading:
         reading.freeze()
         # The recovery is read before the records: a running agent may end it at any moment.
         context = partial(_context, reading, reading.recovery(), runs)
@@ -94,9 +95,7 @@ def find_requests(settings: Settings, name: str, most_events: int = 0) -> tuple[
         return found, reading.refused(name)
 
 
-def _context(
-    reading: ReadOnlyStore, recovery: tuple[str, bool, bool] | None, runs: bool, record: Record
-) -> RequestContext:
+def _context(reading: Reading, recovery: tuple[str, bool, bool] | None, runs: bool, record: Record) -> RequestContext:
     from agent.platform.endpoint_health import from_json
 
     why, _, approved = recovery or ("", False, False)

@@ -43,7 +43,7 @@ def _show_effect(settings: Settings, name: str) -> None:
     """Print what would be erased. Raises UnknownRequest, and AgentError for a request that cannot be forgotten yet."""
     from agent.daemon.commands import refuse_to_forget
 
-    for record in named(settings.state_path, [name]):
+    for record in named(settings, [name]):
         refuse_to_forget(record)
         claims = "" if record.claims_until is None else ", claims"
         typer.echo(f"{record.name}: name, labels, paths{claims} would be erased")

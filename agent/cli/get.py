@@ -4,7 +4,6 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,15 +21,16 @@ from agent.cli.selectors import (
     SelectorOption,
     StateOption,
 )
-from agent.cli.state_file import sandbox_state, store_settings
+from agent.cli.state_file import sandbox_settings, store_settings
 from agent.core.errors import AgentError
 from agent.core.record import HoldReason, Record
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.source.diagnostics import format_location
+from agent.store import open_reading, store_exists
 from agent.store.nearest_names import unknown_request
 from agent.store.read_results import Refusal
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store.reading import Reading
 from agent.views.resource import FIELDS, fault_json, request_json
 
 
@@ -76,11 +76,10 @@ def get(
     printer = None if chosen.for_people else DocumentPrinter(chosen, template, FIELDS)
     query = _Query(names=tuple(names or ()), selection=selection, sort_by=sort_by, limit=limit)
     settings = store_settings(state_url)
-    path = settings.state_path
     if link and (watch or len(query.names) != 1):
         raise typer.BadParameter("--link needs the NAME of one request, and does not watch it.")
     if link:
-        _print_link(path, query.names[0], printer if chosen.has_structure else None)
+        _print_link(settings, query.names[0], printer if chosen.has_structure else None)
     elif watch:
         with contextlib.suppress(KeyboardInterrupt):
             _watch(settings, query, printer, wide=chosen is ListFormat.WIDE)
@@ -126,10 +125,9 @@ _MAX_NOTES = 3  # lost capture links that are listed one by one
 
 
 def _find(settings: Settings, query: _Query) -> _Found:
-    path = settings.state_path
-    if not path.exists():
+    if not store_exists(settings):
         return _Found(records=[], refusals=[], notes=[], unknown=list(query.names))
-    with ReadOnlyStore(path) as reading:
+    with open_reading(settings) as reading:
         reading.freeze()
         records = _named(reading, query.names) if query.names else reading.all()
         accepted = [record for record in records if query.selection.matches(record)]
@@ -141,13 +139,13 @@ def _find(settings: Settings, query: _Query) -> _Found:
         return _Found(records=accepted, refusals=refusals, notes=notes, unknown=unknown)
 
 
-def _named(reading: ReadOnlyStore, names: Sequence[str]) -> Iterator[Record]:
+def _named(reading: Reading, names: Sequence[str]) -> Iterator[Record]:
     """The requests of these names or uids, each once."""
     found = {record.uid: record for name in names for record in reading.find(name)}
     yield from found.values()
 
 
-def _unknown(reading: ReadOnlyStore, names: Sequence[str]) -> Iterator[str]:
+def _unknown(reading: Reading, names: Sequence[str]) -> Iterator[str]:
     """The names that neither a request nor a refused document has."""
     for name in names:
         if not reading.find(name) and not reading.refused(name):
@@ -155,7 +153,7 @@ def _unknown(reading: ReadOnlyStore, names: Sequence[str]) -> Iterator[str]:
 
 
 def _list(settings: Settings, query: _Query, printer: DocumentPrinter | None, wide: bool) -> None:
-    path, found = settings.state_path, _find(settings, query)
+    found = _find(settings, query)
     records = query.arrange(found.records)
     if not query.names or len(found.unknown) < len(query.names):
         if printer is None:
@@ -165,26 +163,25 @@ def _list(settings: Settings, query: _Query, printer: DocumentPrinter | None, wi
             printer.print_list({"items": items, "refused": [fault_json(one) for one in found.refusals]})
         sys.stdout.flush()
     for name in found.unknown[1:]:
-        print_error(unknown_request(path, name))
+        print_error(unknown_request(settings, name))
     if found.unknown:
-        raise unknown_request(path, found.unknown[0])
+        raise unknown_request(settings, found.unknown[0])
 
 
 def _watch(settings: Settings, query: _Query, printer: DocumentPrinter | None, wide: bool) -> None:
     """Print the requests and their changes. Only a store that exists decides that a name is unknown."""
     from agent.cli.get_watch import ChangedDocuments, ChangedRows, print_changes
 
-    path = settings.state_path
-    if path.exists():
-        with ReadOnlyStore(path) as reading:
+    if store_exists(settings):
+        with open_reading(settings) as reading:
             unknown = next(_unknown(reading, query.names), None)
         if unknown is not None:
-            raise unknown_request(path, unknown)
+            raise unknown_request(settings, unknown)
     shown = ChangedRows(wide) if printer is None else ChangedDocuments(printer)
-    print_changes((path, sandbox_state(settings)), shown, query.accepts, query.arrange)
+    print_changes((settings, sandbox_settings(settings)), shown, query.accepts, query.arrange)
 
 
-def _source_notes(reading: ReadOnlyStore, source: str) -> Iterator[str]:
+def _source_notes(reading: Reading, source: str) -> Iterator[str]:
     """Notes on a git source of which the agent does not act on the newest revision."""
     from agent.views.revisions import troubles, with_hint
 
@@ -192,7 +189,7 @@ def _source_notes(reading: ReadOnlyStore, source: str) -> Iterator[str]:
         yield with_hint(sentence, hint)
 
 
-def _notes(reading: ReadOnlyStore, records: list[Record]) -> Iterator[str]:
+def _notes(reading: Reading, records: list[Record]) -> Iterator[str]:
     """Notes on requests that wait for the operator, although they are not held."""
     from agent.views.phrases import LINK_LOST, count_withdrawals, new_link_command
 
@@ -240,9 +237,9 @@ def _print_tables(records: list[Record], found: _Found, wide: bool, selective: b
         )
 
 
-def _print_link(path: Path, name: str, printer: DocumentPrinter | None) -> None:
-    if path.exists():
-        with ReadOnlyStore(path) as reading:
+def _print_link(settings: Settings, name: str, printer: DocumentPrinter | None) -> None:
+    if store_exists(settings):
+        with open_reading(settings) as reading:
             reading.freeze()
             records = reading.find(name)
             for record in records:
@@ -261,4 +258,4 @@ def _print_link(path: Path, name: str, printer: DocumentPrinter | None) -> None:
                     f"{name} has no capture link now.",
                     f"see its phase with `assure-agent get {name}`; a link exists while its capture flow is open",
                 )
-    raise unknown_request(path, name)
+    raise unknown_request(settings, name)

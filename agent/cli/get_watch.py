@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import orjson
 
@@ -11,6 +10,7 @@ from agent.cli.output_formats import DocumentPrinter
 from agent.cli.request_table import COLUMNS, WIDE_COLUMNS, rows
 from agent.cli.store_watch import watch_requests
 from agent.core.record import Record
+from agent.platform.settings import Settings
 from agent.views.resource import request_json
 
 _AGE = COLUMNS.index("age")
@@ -56,7 +56,7 @@ class ChangedDocuments:
 
 
 def print_changes(
-    paths: Sequence[Path],
+    places: Sequence[Settings],
     shown: ChangedRows | ChangedDocuments,
     select: Callable[[Record], bool],
     arrange: Callable[[list[Record]], list[Record]],
@@ -67,7 +67,7 @@ def print_changes(
     """
     versions: dict[str, object] = {}
     arranged = False
-    for records in watch_requests(paths):
+    for records in watch_requests(places):
         changed = []
         for record in records:
             version = shown.version(record)

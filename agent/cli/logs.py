@@ -8,7 +8,7 @@ import typer
 from agent.cli.event_log import EventPrinter, requests_named
 from agent.cli.options import AuditedName, OutputOption, StateUrlOption
 from agent.cli.output import Format
-from agent.cli.state_file import state_file
+from agent.cli.state_file import existing_store
 from agent.core.record import Phase
 from agent.store.sqlite.audit.request_log import EventReader
 
@@ -30,7 +30,7 @@ def logs(
 
     Example: assure-agent logs customer-4711 -f
     """
-    with requests_named(state_file(state_url), [name], follow) as (connection, found):
+    with requests_named(existing_store(state_url), [name], follow) as (connection, found):
         uids = [subject.uid for subject in found]
         printer = EventPrinter(connection, EventReader(connection, uids), output, with_name=False)
 

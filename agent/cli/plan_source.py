@@ -9,7 +9,7 @@ from agent.core.errors import AgentError, WrongUse
 from agent.core.source_revision import RefusedRevision, is_object_id
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store import open_reading, store_exists
 from agent.views.phrases import capitalized
 from agent.views.plan import PlannedRevision
 from agent.views.revisions import failure_sentence
@@ -77,8 +77,8 @@ def _check(settings: Settings, commit: str | None) -> None:
 
 def _stored(settings: Settings) -> tuple[str | None, str | None]:
     """The revision that the agent acts on, and the one that the operator approved."""
-    if not settings.state_path.exists():
+    if not store_exists(settings):
         return None, None
-    with ReadOnlyStore(settings.state_path) as reading:
+    with open_reading(settings) as reading:
         acted = reading.revision_state(settings.source_name).acted
         return None if acted is None else acted.commit, reading.recall(MetaKey.REVISION_APPROVED)

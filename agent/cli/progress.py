@@ -14,7 +14,7 @@ from agent.core.record import Record
 from agent.core.step import Step
 from agent.platform.callbacks import isolated
 from agent.platform.settings import Settings
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store import open_reading
 
 _MAX_LINES = 50  # lines and table rows: more would not be read
 
@@ -27,8 +27,7 @@ class Progress:
 
         With `sandbox` and without `interactive`, the sandbox simulates the end users.
         """
-        self._state = settings.state_path
-        self._locations = "\n".join((f"requests: {_place(settings)}", f"state file: {self._state.absolute()}"))
+        self._locations = "\n".join((f"requests: {_place(settings)}", f"state file: {settings.state_path.absolute()}"))
         self._settings = settings
         self._sandbox, self._users_simulated = sandbox, sandbox and not interactive
         self._running = running
@@ -54,7 +53,7 @@ class Progress:
         if self._settings.source_hook_secret.get_secret_value():
             self._print(f"hooks of the git server: {events_url}/hooks/source")
         self._print(self._locations)
-        with ReadOnlyStore(self._state) as reading:
+        with open_reading(self._settings) as reading:
             records = list(reading.all())
         if records and not any(record.progressing for record in records):
             self._report_settled()  # an earlier run settled every request
@@ -97,7 +96,7 @@ class Progress:
         self._table_printed = True
         if self._bar is not None:
             self._bar.stop()
-        with ReadOnlyStore(self._state) as reading:
+        with open_reading(self._settings) as reading:
             records: list[Record] = list(reading.all())
             refusals = reading.refusals()
         if len(records) <= _MAX_LINES:

@@ -14,12 +14,12 @@ def complete_request_name(context: typer.Context, incomplete: str) -> list[str]:
     `print_completions` prints nothing if the store cannot be read.
     """
     from agent.cli.state_file import store_settings
-    from agent.store.sqlite.readonly import ReadOnlyStore
+    from agent.store import open_reading, store_exists
 
     given = context.params.get("names") or ()
     with contextlib.redirect_stderr(io.StringIO()):  # a note would destroy the line that the user is writing
-        path = store_settings(context.params.get("state_url")).state_path
-    if not path.exists():
+        settings = store_settings(context.params.get("state_url"))
+    if not store_exists(settings):
         return []
-    with ReadOnlyStore(path) as reading:
+    with open_reading(settings) as reading:
         return [name for name in reading.names(incomplete, _MAX_NAMES) if name not in given]

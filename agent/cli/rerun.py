@@ -43,7 +43,7 @@ def rerun(
     """
     settings = store_settings(state_url)
     selection = Selection.parse(selector, phase, state, outcome, reason)
-    records = selected(settings.state_path, names or [], everything, selection, _has_file)
+    records = selected(settings, names or [], everything, selection, _has_file)
     commands = [{"name": name} for name in dict.fromkeys(names or [])]
     if records is not None:
         commands = [{"name": record.name, "uid": record.uid} for record in records]
@@ -51,7 +51,7 @@ def rerun(
         typer.echo("No request matches.", err=True)
         return
     if dry_run:
-        for record in named(settings.state_path, names) if names else records or []:
+        for record in named(settings, names) if names else records or []:
             typer.echo(f"{record.name}: {'would be verified again, and billed' if record.present else _NO_FILE}")
         return
     confirm(f"Verify {count_of(len(commands), 'request')} again? Assure bills each start.", yes)

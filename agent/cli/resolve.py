@@ -56,10 +56,10 @@ def resolve(
     names, answer, dossier = _parsed(words)
     settings = store_settings(state_url)
     selection = Selection.parse(selector, phase, state, outcome, reason)
-    records = selected(settings.state_path, names, everything, selection, _is_held)
+    records = selected(settings, names, everything, selection, _is_held)
     by_selection = records is not None
     if records is None:
-        records = named(settings.state_path, names)
+        records = named(settings, names)
         commands = [{"name": name} for name in names]
     else:
         commands = [

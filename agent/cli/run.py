@@ -261,7 +261,7 @@ async def _run(remote: _Remote, options: _Options) -> int:
 
 def _exit_code(settings: Settings, finished: "OnceResult") -> int:
     """The first of 1, 3, 5, 4 that applies (design §9). Other errors are raised as exceptions."""
-    from agent.store.sqlite.readonly import ReadOnlyStore
+    from agent.store import open_reading
     from agent.views.revisions import troubles, with_hint
 
     if finished.withdrawals and settings.log_format != "json":  # with json, only the log reports it
@@ -270,7 +270,7 @@ def _exit_code(settings: Settings, finished: "OnceResult") -> int:
             "`assure-agent plan` lists them. Try: restore the files, or run `assure-agent approve` and run again.",
             err=True,
         )
-    with ReadOnlyStore(settings.state_path) as reading:
+    with open_reading(settings) as reading:
         held = bool(reading.held()) or finished.withdrawals > 0
         revisions = reading.revision_state(settings.source_name)
     if settings.log_format != "json":

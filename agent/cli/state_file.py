@@ -10,6 +10,7 @@ import typer
 
 from agent.core.errors import AgentError
 from agent.platform.settings import Settings, load_settings
+from agent.store import store_exists
 
 FOLDER = "sandbox"
 
@@ -23,13 +24,18 @@ def sandbox_state(settings: Settings) -> Path:
 def store_settings(state_url: str | None) -> Settings:
     """The settings for a command that reads the store or sends a command to it. Raises SettingsError."""
     settings = load_settings(state_url=state_url)
-    sandbox_file = sandbox_state(settings)
     if not _only_sandbox(settings):
         return settings
     typer.echo(
-        f"There is no state file at {settings.state_path}; using the one of the sandbox, {sandbox_file}.", err=True
+        f"There is no state file at {settings.state_path}; using the one of the sandbox, {sandbox_state(settings)}.",
+        err=True,
     )
-    return settings.model_copy(update={"state_url": f"sqlite:///{sandbox_file}"})
+    return sandbox_settings(settings)
+
+
+def sandbox_settings(settings: Settings) -> Settings:
+    """The same settings with the state file of `run --sandbox`."""
+    return settings.model_copy(update={"state_url": f"sqlite:///{sandbox_state(settings)}"})
 
 
 def _only_sandbox(settings: Settings) -> bool:
@@ -43,13 +49,14 @@ def state_option(settings: Settings) -> str:
     return "" if found == settings.state_path else f" --state-url sqlite:///{settings.state_path}"
 
 
-def state_file(state_url: str | None) -> Path:
-    """The state file of the settings. Raises AgentError if it does not exist."""
-    return require_state_file(store_settings(state_url).state_path)
+def existing_store(state_url: str | None) -> Settings:
+    """The settings for a command that reads the store. Raises AgentError if the store does not exist."""
+    settings = store_settings(state_url)
+    require_store(settings)
+    return settings
 
 
-def require_state_file(path: Path) -> Path:
-    """The same path. Raises AgentError if the state file does not exist."""
-    if not path.exists():
-        raise AgentError(f"There is no state file at {path}.", "check ASSURE_AGENT_STATE_URL")
-    return path
+def require_store(settings: Settings) -> None:
+    """Raise AgentError if the store does not exist."""
+    if not store_exists(settings):
+        raise AgentError(f"There is no state file at {settings.state_path}.", "check ASSURE_AGENT_STATE_URL")

@@ -1,30 +1,31 @@
-"""The changes of a state file, read without a lock and without reading what did not change."""
+"""The changes of a store, read without a lock and without reading what did not change."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from time import sleep
 
 from agent.core.record import Record
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.platform.settings import Settings
+from agent.store import open_reading, store_identity
+from agent.store.reading import Reading
 
 _POLL_SECONDS = 0.25  # between two reads of the version of the file
 
 
-def watch_requests(paths: Sequence[Path]) -> Iterator[list[Record]]:
+def watch_requests(places: Sequence[Settings]) -> Iterator[list[Record]]:
     """All requests at first, and then those that changed, again and again. Ends only with an exception.
 
-    The store is the first of the paths that exists. The first list is empty if none exists yet. If another file takes
-    its place, all requests of that file follow.
+    The store is the first of the places that exists. The first list is empty if none exists yet. If another store takes
+    its place, all requests of that store follow.
     """
     watched: tuple[int, int] | None = None
     first = True
     with contextlib.ExitStack() as opened:
         while True:
-            path, identity = next(filter(None, map(_existing, paths)), (None, None))
-            if path is not None and identity != watched:
+            place, identity = next(filter(None, map(_existing, places)), (None, None))
+            if place is not None and identity != watched:
                 opened.close()
-                changes = _changes(opened.enter_context(ReadOnlyStore(path)))
+                changes = _changes(opened.enter_context(open_reading(place)))
                 watched = identity
             changed = next(changes) if watched is not None else []
             if changed or first:
@@ -33,16 +34,13 @@ def watch_requests(paths: Sequence[Path]) -> Iterator[list[Record]]:
             sleep(_POLL_SECONDS)
 
 
-def _existing(path: Path) -> tuple[Path, tuple[int, int]] | None:
-    """A file with its file system and inode. None if it does not exist."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return path, (found.st_dev, found.st_ino)
+def _existing(settings: Settings) -> tuple[Settings, tuple[int, int]] | None:
+    """A store with its identity. None if it does not exist."""
+    identity = store_identity(settings)
+    return None if identity is None else (settings, identity)
 
 
-def _changes(reading: ReadOnlyStore) -> Iterator[list[Record]]:
+def _changes(reading: Reading) -> Iterator[list[Record]]:
     """All requests at first, and then those with new events since the last call.
 
     While no other connection commits, a call reads no row. A commit between two reads is found by the next call.

@@ -11,8 +11,8 @@ from agent.cli.options import OutputOption, StateUrlOption
 from agent.cli.output import Format, print_json, print_table
 from agent.cli.state_file import store_settings
 from agent.core.errors import StoreError
+from agent.store import open_reading, store_exists
 from agent.store.sqlite.connection import sqlite3
-from agent.store.sqlite.readonly import ReadOnlyStore
 
 
 def version(output: OutputOption = Format.TABLE, state_url: StateUrlOption = None) -> None:
@@ -46,9 +46,9 @@ def _versions(state_url: str | None) -> dict[str, Any]:
     settings = store_settings(state_url)
     running = version_of_running_agent(settings)
     schema, error = None, None
-    if settings.state_path.exists():
+    if store_exists(settings):
         try:
-            with ReadOnlyStore(settings.state_path) as reading:
+            with open_reading(settings) as reading:
                 schema = max(reading.migrations(), default=None)
         except StoreError as unreadable:
             error = str(unreadable)

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,8 +12,10 @@ import typer
 from agent.cli.options import StateUrlOption, duration_option
 from agent.cli.request_names import complete_request_name
 from agent.cli.state_file import store_settings
+from agent.platform.settings import Settings
+from agent.store import open_reading, store_exists
 from agent.store.nearest_names import unknown_request
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store.reading import Reading
 
 _POLL_SECONDS = 0.5  # seconds between two reads of the store
 
@@ -47,25 +48,25 @@ def wait(
     if (name is None) is not every:
         raise typer.BadParameter("expected either NAME or --all.")
     patience = duration_option("--timeout", timeout)
-    path = store_settings(state_url).state_path
-    if not path.exists():
+    settings = store_settings(state_url)
+    if not store_exists(settings):
         if name is not None:
-            raise unknown_request(path, name)
+            raise unknown_request(settings, name)
         typer.echo("No requests yet.")
         return
-    total, moving, held = _watch(path, name, patience)
+    total, moving, held = _watch(settings, name, patience)
     counts = f"{total - moving} of {total} settled, {held} held"
     typer.echo(f"{counts}. Try: assure-agent explain {name or 'NAME'}" if moving or held else f"{counts}.")
     if code := 3 if held else 4 if moving else 0:
         raise typer.Exit(code)
 
 
-def _watch(path: Path, name: str | None, patience: float) -> tuple[int, int, int]:
+def _watch(settings: Settings, name: str | None, patience: float) -> tuple[int, int, int]:
     """Poll until every request is settled, or `patience` seconds have passed: all, unsettled, held."""
     end = time.monotonic() + patience
-    with ReadOnlyStore(path) as reading, _bar() as show:
+    with open_reading(settings) as reading, _bar() as show:
         while True:
-            counts = _counts(reading, name)
+            counts = _counts(settings, reading, name)
             show(counts[0] - counts[1], counts[0])
             left = end - time.monotonic()
             if not counts[1] or left <= 0:
@@ -73,15 +74,14 @@ def _watch(path: Path, name: str | None, patience: float) -> tuple[int, int, int
             time.sleep(min(_POLL_SECONDS, left))
 
 
-def _counts(reading: ReadOnlyStore, name: str | None) -> tuple[int, int, int]:
+def _counts(settings: Settings, reading: Reading, name: str | None) -> tuple[int, int, int]:
     if name is None:
         return reading.progress_counts()
     records = reading.find(name)
     if not records:
         refused = reading.refused(name)
-        raise unknown_request(
-            reading.path, name, f": the agent refused its file ({refused[0].message})" if refused else ""
-        )
+        reason = f": the agent refused its file ({refused[0].message})" if refused else ""
+        raise unknown_request(settings, name, reason)
     return (
         len(records),
         sum(record.progressing for record in records),

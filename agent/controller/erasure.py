@@ -18,8 +18,8 @@ from agent.core.record import Record
 from agent.platform.log import logger
 from agent.ports import Clock, RecordPort
 from agent.source.images import discard, protected
+from agent.store.contract import Store
 from agent.store.read_results import ImageDeletion
-from agent.store.sqlite.store import SqliteStore
 
 _WRITE_HINT = "give the agent write access to the images folder. It tries again with backoff, and at each start"
 _GONE_RESULTS = ("deleted", "missing")  # results for a file that does not exist
@@ -31,7 +31,7 @@ class Erasure:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         records: RecordPort,
         images: tuple[Path, int],
         admission_lock: Callable[[], AbstractAsyncContextManager[object]],

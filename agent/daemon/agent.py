@@ -38,8 +38,8 @@ from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings, refuse_renamed
 from agent.ports import Clock, Command, MetaKey
 from agent.source.watch import watching
-from agent.store.sqlite.readonly import ReadOnlyStore
-from agent.store.sqlite.store import SqliteStore
+from agent.store import open_reading
+from agent.store.contract import Store
 
 _DRAIN_TIMEOUT = 10.0  # seconds to wait for open calls after `stop`
 _RECOVERY_INTERVAL = 5.0  # seconds between two searches for changes that a recovering store may lack
@@ -60,7 +60,7 @@ class Agent:
     def __init__(
         self,
         settings: Settings,
-        store: SqliteStore,
+        store: Store,
         metrics: Metrics,
         clock: Clock,
         on_step: Callable[[Step], None],
@@ -116,7 +116,7 @@ class Agent:
             if system is not None:
                 system.resume(store.last_event_at(), Anchor.read(store.recall(MetaKey.CLOCK)))
             refuse_renamed(settings.source_name, store.other_source(settings.source_name))
-            metrics.register_store(lambda: ReadOnlyStore(settings.state_path))
+            metrics.register_store(lambda: open_reading(settings))
             agent = cls(settings, store, metrics, clock, on_step, system)
             try:
                 yield agent

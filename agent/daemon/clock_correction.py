@@ -21,7 +21,7 @@ from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.platform.shutdown import Shutdown
 from agent.ports import MetaKey, Remote
-from agent.store.sqlite.store import SqliteStore
+from agent.store.contract import Store
 
 SKEW = 60.0  # seconds between the host's clock and Assure's that are reported
 _FIRST_RETRY = 1.05  # seconds until the second call; each further interval doubles, up to _LONGEST_RETRY
@@ -38,7 +38,7 @@ class ClockCorrector:
     def __init__(
         self,
         clock: SystemClock,
-        store: SqliteStore,
+        store: Store,
         remote: Remote,
         reconciler: Reconciler,
         metrics: Metrics,

@@ -35,7 +35,8 @@ from agent.platform.shutdown import Shutdown
 from agent.ports import Clock, Command, Remote
 from agent.source.choice import source_of
 from agent.source.folder_source import FolderSource
-from agent.store.sqlite.store import SqliteStore
+from agent.store import open_store
+from agent.store.contract import Store
 from agent.web.agent_status import AgentStatus
 from agent.web.recent_calls import RecentCalls
 from agent.web.service import HttpService, sink_ids
@@ -46,7 +47,7 @@ class CommonParts:
     """The parts that all rooms use."""
 
     settings: Settings
-    store: SqliteStore
+    store: Store
     rules: AdmissionRules
     metrics: Metrics
     telemetry: Telemetry
@@ -93,20 +94,13 @@ class ControllerParts:
     orphans: OrphanCollector
 
 
-def build_store(settings: Settings, metrics: Metrics, account: str = "", rebind: bool = False) -> SqliteStore:
+def build_store(settings: Settings, metrics: Metrics, account: str = "", rebind: bool = False) -> Store:
     """Open the store and bind it to `account`, by default the client id at the base URL. Raises StoreError."""
-    return SqliteStore(
-        settings.state_path,
-        account or account_of(settings),
-        metrics.committed,
-        rebind,
-        sink_ids(settings),
-        settings.claims_key.get_secret_value(),
-    )
+    return open_store(settings, account or account_of(settings), metrics.committed, rebind, sink_ids(settings))
 
 
 def build_common(
-    settings: Settings, store: SqliteStore, metrics: Metrics, clock: Clock, on_step: Callable[[Step], None]
+    settings: Settings, store: Store, metrics: Metrics, clock: Clock, on_step: Callable[[Step], None]
 ) -> CommonParts:
     """Build telemetry and health. `on_step` receives every committed step."""
     telemetry, shutdown = Telemetry(metrics, on_step, store.keys.digest), Shutdown()

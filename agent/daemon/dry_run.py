@@ -21,7 +21,7 @@ from agent.daemon.offline_records import OfflineRecords
 from agent.ports import Clock, IdentityKey, MetaKey, Receipt
 from agent.source.diagnostics import Fault
 from agent.source.loader import Document
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store.reading import Reading
 from agent.views.document_diff import DocumentDiff, document_diff
 from agent.views.plan import (
     Action,
@@ -45,7 +45,7 @@ class DryRun:
         self,
         source: RequestSource,
         rules: AdmissionRules,
-        reading: ReadOnlyStore | None,
+        reading: Reading | None,
         identity_key: IdentityKey,
         clock: Clock,
         policy: Policy,
@@ -176,7 +176,7 @@ class OverlayStore:
     Implements `agent.ports.Records`, `agent.ports.AdmissionStore` and `agent.ports.Starts`.
     """
 
-    def __init__(self, reading: ReadOnlyStore | None, now: float, policy: Policy) -> None:
+    def __init__(self, reading: Reading | None, now: float, policy: Policy) -> None:
         self._reading = reading
         self._now = now
         self._policy = policy

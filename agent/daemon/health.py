@@ -11,7 +11,7 @@ from agent.daemon.telemetry import CIRCUIT_HINTS, Telemetry
 from agent.platform.endpoint_health import DISPLAY_NAMES, EndpointHealth, EndpointTrouble, as_json, display_name
 from agent.platform.shutdown import Shutdown
 from agent.ports import MetaKey
-from agent.store.sqlite.store import SqliteStore
+from agent.store.contract import Store
 from agent.views.revisions import failure_sentence, refusal_sentence
 
 
@@ -20,7 +20,7 @@ class AgentHealth:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         telemetry: Telemetry,
         shutdown: Shutdown,
         endpoints: EndpointHealth,

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 
 from agent.core.errors import AgentError
 from agent.platform.shutdown import Shutdown
-from agent.store.sqlite.store import SqliteStore
+from agent.store.contract import Store
 
 
 class IntegrityCheck:
     """Checks the store once. A damaged store ends the agent."""
 
-    def __init__(self, store: SqliteStore, shutdown: Shutdown) -> None:
+    def __init__(self, store: Store, shutdown: Shutdown) -> None:
         self._store = store
         self._shutdown = shutdown
         self._task: asyncio.Task[None]

@@ -11,7 +11,7 @@ from agent.daemon.scheduler import Scheduler
 from agent.daemon.telemetry import Telemetry
 from agent.platform.log import logger
 from agent.ports import Clock, Gate
-from agent.store.sqlite.store import SqliteStore
+from agent.store.contract import Store
 
 _SWEEP = 60.0  # seconds between two searches for orphans, due backups and due erasures
 _TIDY = 60.0  # seconds between two truncations of the write-ahead log
@@ -24,7 +24,7 @@ class Maintenance:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         gate: Gate,
         orphans: OrphanCollector,
         backups: Backups,

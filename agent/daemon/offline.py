@@ -18,12 +18,13 @@ from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.source.choice import source_of
 from agent.source.folder_source import FolderSource
-from agent.store.sqlite.store import SqliteStore
+from agent.store import open_store
+from agent.store.contract import Store
 
 _READS_DOCUMENTS = ("resolve", "rerun")  # commands that need a revision of a git source
 
 
-async def _execute(control: CommandHandler, store: SqliteStore, request: Mapping[str, Any]) -> dict[str, Any]:
+async def _execute(control: CommandHandler, store: Store, request: Mapping[str, Any]) -> dict[str, Any]:
     answer = await control.execute(request, own_account())
     with contextlib.suppress(AgentError):  # the command is executed; the next agent truncates the log
         await store.tidy()
@@ -32,7 +33,7 @@ async def _execute(control: CommandHandler, store: SqliteStore, request: Mapping
 
 def execute_offline(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
     """Execute one command on a store without a running agent. Raises StoreLocked if an agent has the lock."""
-    store = SqliteStore(settings.state_path, None, claims_key=settings.claims_key.get_secret_value())
+    store = open_store(settings, None)
     try:
         clock = SystemClock()
         clock.resume(store.last_event_at(), Anchor.read(store.recall(MetaKey.CLOCK)))

@@ -5,7 +5,7 @@ from agent.controller.recovery import StoreRecovery
 from agent.daemon.telemetry import Telemetry
 from agent.platform.shutdown import Shutdown
 from agent.ports import Clock, MetaKey
-from agent.store.sqlite.store import SqliteStore
+from agent.store.contract import Store
 
 _LIST_ATTEMPTS = 5  # attempts to read Assure's lists at the start, before any new work
 
@@ -15,7 +15,7 @@ class WorkGate:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         reconciler: Reconciler,
         recovery: StoreRecovery,
         telemetry: Telemetry,

@@ -9,7 +9,7 @@ from agent.platform.log import logger
 from agent.platform.settings import Settings
 from agent.platform.shutdown import Shutdown
 from agent.ports import Clock
-from agent.store.sqlite.store import SqliteStore
+from agent.store.contract import Store
 
 MAX_ATTEMPTS = 5  # attempts to reach Assure before `run --once` gives up
 
@@ -30,7 +30,7 @@ def log_start(settings: Settings, url: str, events_url: str | None) -> None:
     )
 
 
-def report_first_store(store: SqliteStore, settings: Settings, telemetry: Telemetry) -> None:
+def report_first_store(store: Store, settings: Settings, telemetry: Telemetry) -> None:
     """Warn if the store is new although the source already has requests: each of them will be billed."""
     recoveries = store.recoveries
     starts = store.count_progressing() if recoveries.fresh and recoveries.open() is None else 0

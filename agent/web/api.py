@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from agent.core.errors import StoreError
 from agent.store.read_results import Page
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store.reading import Reading
 from agent.views.resource import request_status_json
 from agent.web.auth import has_token
 from agent.web.filters import InvalidQueryError, read_filter, refuse_unknown
@@ -80,7 +80,7 @@ class Api:
         refuse_unknown(request.query_params, ())
         name = request.path_params["name"]
 
-        def found(browsing: ReadOnlyStore) -> dict[str, Any] | None:
+        def found(browsing: Reading) -> dict[str, Any] | None:
             records = browsing.find(name)
             ours = [record for record in records if record.source == self._source] or records
             return {**request_status_json(ours[0]), "link": browsing.link(ours[0].uid)} if ours else None

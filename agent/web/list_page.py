@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 
 from agent.store.read_results import Filter
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store.reading import Reading
 from agent.web.agent_status import StatusSnapshot
 from agent.web.filters import STATES, VALUES, InvalidQueryError, read_filter, refuse_unknown
 from agent.web.summaries import summary_line
@@ -56,7 +56,7 @@ class ListQuery:
         return [pair for pair in self.pairs if pair[0] != "q"]
 
 
-def request_list(browsing: ReadOnlyStore, snapshot: StatusSnapshot, asked: ListQuery) -> dict[str, Any]:
+def request_list(browsing: Reading, snapshot: StatusSnapshot, asked: ListQuery) -> dict[str, Any]:
     """The content of one page of requests."""
     if asked.by_time:
         page = browsing.latest(asked.filter.state, PAGE_SIZE, **asked.position)
@@ -88,7 +88,7 @@ def refused_page(query: QueryParams) -> int:
     return int(text)
 
 
-def refusals(browsing: ReadOnlyStore, number: int) -> dict[str, Any]:
+def refusals(browsing: Reading, number: int) -> dict[str, Any]:
     """The documents that the last scan refused, each with a hint. A page that has none any more shows the last one."""
     found = browsing.refusals()
     last = max(1, -(-len(found) // PAGE_SIZE))

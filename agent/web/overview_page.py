@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store.reading import Reading
 from agent.views.phrases import system_error
 from agent.web.agent_status import StatusSnapshot
 from agent.web.filters import STATES
@@ -14,7 +14,7 @@ from agent.web.summaries import hold_summary, short_duration, summary_line, with
 _MAX_HELD, _MAX_SHOWN = 5, 8
 
 
-def overview(browsing: ReadOnlyStore, snapshot: StatusSnapshot) -> dict[str, Any]:
+def overview(browsing: Reading, snapshot: StatusSnapshot) -> dict[str, Any]:
     """The content of the front page."""
     states = browsing.states()
 
@@ -46,7 +46,7 @@ def overview(browsing: ReadOnlyStore, snapshot: StatusSnapshot) -> dict[str, Any
     }
 
 
-def _alarms(browsing: ReadOnlyStore, snapshot: StatusSnapshot) -> list[dict[str, str]]:
+def _alarms(browsing: Reading, snapshot: StatusSnapshot) -> list[dict[str, str]]:
     """Problems that concern all requests, each with a command."""
     alarms = []
     if snapshot.paused:

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.platform.settings import Settings
+from agent.store import open_reading
+from agent.store.reading import Reading
 
 T = TypeVar("T")
 
@@ -14,16 +15,16 @@ T = TypeVar("T")
 class ReadPool:
     """Runs each read on a read-only connection, in one snapshot."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._pool = ThreadPoolExecutor(2, "surface")
 
-    async def __call__(self, query: Callable[[ReadOnlyStore], T]) -> T:
+    async def __call__(self, query: Callable[[Reading], T]) -> T:
         """Run a read. Raises StoreError."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, query)
 
-    def _run(self, query: Callable[[ReadOnlyStore], T]) -> T:
-        with ReadOnlyStore(self._path) as browsing:
+    def _run(self, query: Callable[[Reading], T]) -> T:
+        with open_reading(self._settings) as browsing:
             browsing.freeze()
             return query(browsing)
 

@@ -9,7 +9,7 @@ from agent.core.effect import EffectKind
 from agent.core.record import Mode, Origin, Phase, Record, Result
 from agent.ports.store import Attempt
 from agent.store.read_results import HistoryEntry
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store.reading import Reading
 from agent.views.explain import RequestContext, describe_state, next_step
 from agent.views.phrases import EFFECTS
 from agent.web.agent_status import StatusSnapshot
@@ -23,7 +23,7 @@ _PHASE_ORDER: dict[Mode, tuple[Phase, ...]] = {
 }
 
 
-def request_page(browsing: ReadOnlyStore, snapshot: StatusSnapshot, uid: str) -> dict[str, Any] | None:
+def request_page(browsing: Reading, snapshot: StatusSnapshot, uid: str) -> dict[str, Any] | None:
     """The content of the page. None: unknown request, or its name was erased."""
     record = browsing.get(uid)
     if record is None or not record.name:

@@ -23,7 +23,7 @@ from agent.platform.settings_types import signing_keys
 from agent.platform.tls import tls_context
 from agent.ports import Clock, DeliverEvent
 from agent.ports.sink import sink_id
-from agent.store.sqlite.store import SqliteStore
+from agent.store.contract import Store
 from agent.web import assure_events, source_hook
 from agent.web.agent_status import AgentStatus
 from agent.web.api import Api
@@ -62,7 +62,7 @@ class HttpService:
     def __init__(
         self,
         settings: Settings,
-        store: SqliteStore,
+        store: Store,
         metrics: Metrics,
         status: AgentStatus,
         endpoints: EndpointHealth,
@@ -110,7 +110,7 @@ class HttpService:
             needed = required_limit(calls)
             hint = f"raise it to at least {needed} (LimitNOFILE, ulimit -n), or lower ASSURE_AGENT_CONCURRENCY"
             logger().warning("the limit of open files is low", count=open_file_limit(), hint=hint)
-        read_pool = ReadPool(self._settings.state_path)
+        read_pool = ReadPool(self._settings)
         host, port = self._settings.address
         try:
             dropped = partial(self._metrics.dropped, "listen")

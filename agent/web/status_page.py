@@ -21,7 +21,7 @@ from agent import __version__
 from agent.core.errors import StoreError
 from agent.core.timestamps import format_timestamp
 from agent.platform.log import logger
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store.reading import Reading
 from agent.web.agent_status import AgentStatus, StatusSnapshot
 from agent.web.api import not_found
 from agent.web.auth import from_this_machine, may_view_page
@@ -57,7 +57,7 @@ _HEADERS = {
 _PRIVATE = {**_HEADERS, "Cache-Control": "no-store"}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-Gather = Callable[[ReadOnlyStore, StatusSnapshot], dict[str, Any] | None]
+Gather = Callable[[Reading, StatusSnapshot], dict[str, Any] | None]
 
 
 @cache
@@ -151,7 +151,7 @@ class StatusPage:
         seen = self._status.snapshot()
         more = {"query": "", "hidden": (), "base": _base(request), **more}
 
-        def drawn(browsing: ReadOnlyStore) -> str | None:
+        def drawn(browsing: Reading) -> str | None:
             content = gather(browsing, seen)
             return None if content is None else self._render(template, seen.now, **more, **content)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.platform.settings import Settings
 from agent.store.nearest_names import unknown_request
 from agent.store.sqlite.connection import open_writer
 from tests.cli.command_runner import Here, on_world
@@ -67,10 +68,15 @@ async def test_only_the_neighbours_of_a_name_are_compared(world: World, state: H
                 f"EXPLAIN QUERY PLAN SELECT DISTINCT name FROM requests WHERE name IS NOT NULL AND {sql} LIMIT 9"
             )
             assert "SEARCH requests USING COVERING INDEX requests_by_part_of_name" in plan[0][3]
-    assert str(unknown_request(world.state, "customer-1500x")).endswith("Did you mean 'customer-1500'?")
+    assert str(unknown_request(at(world.state), "customer-1500x")).endswith("Did you mean 'customer-1500'?")
+
+
+def at(state: Path) -> Settings:
+    """The settings of an agent with this state file."""
+    return Settings.model_construct(state_url=f"sqlite:///{state}")
 
 
 def test_a_missing_store_suggests_nothing(tmp_path: Path) -> None:
-    assert str(unknown_request(tmp_path / "no.db", "a")) == "There is no request named a."
+    assert str(unknown_request(at(tmp_path / "no.db"), "a")) == "There is no request named a."
     (tmp_path / "broken.db").write_text("no database at all")
-    assert str(unknown_request(tmp_path / "broken.db", "a")) == "There is no request named a."
+    assert str(unknown_request(at(tmp_path / "broken.db"), "a")) == "There is no request named a."

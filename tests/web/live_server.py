@@ -16,6 +16,7 @@ from agent.core.effect import EffectKind
 from agent.core.observations import EffectRefused
 from agent.core.policy import Policy
 from agent.core.record import Phase
+from agent.platform.settings import Settings
 from agent.store.sqlite.store import SqliteStore
 from agent.web.agent_status import AgentStatus
 from agent.web.api import Api
@@ -128,7 +129,7 @@ def served(
 
     async def run_server() -> None:  # in its own thread: where Playwright is up, this one has a loop already
         await _fill(folder, lives, refusals)
-        pool = ReadPool(folder / "agent.db")
+        pool = ReadPool(Settings.model_construct(state_url=f"sqlite:///{folder / 'agent.db'}"))
         page = StatusPage(token, _status(found), pool, found.sessions)
         app = application([*Api(token, "default", pool).routes(), *page.routes()], page.unknown)
         async with serve(app, "127.0.0.1", 0) as found.url:

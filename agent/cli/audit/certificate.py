@@ -8,10 +8,11 @@ import typer
 from agent import __version__
 from agent.cli.options import AuditedName, StateUrlOption
 from agent.cli.output import Format, print_json
-from agent.cli.state_file import state_file
+from agent.cli.state_file import existing_store
 from agent.core.timestamps import format_optional_timestamp
 from agent.platform.clock import SystemClock
 from agent.store.account_binding import SIMULATED
+from agent.store.nearest_names import unknown_request
 from agent.views.phrases import count_of
 from agent.views.resource import answer_json
 
@@ -39,7 +40,10 @@ def certificate(
     from agent.store.sqlite.audit.deletion_certificate import certificates
 
     now = SystemClock().now()
-    made = certificates(state_file(state_url), name)
+    settings = existing_store(state_url)
+    made = certificates(settings.state_path, name)
+    if not made:
+        raise unknown_request(settings, name, audit=True)
     if output is Format.JSON:
         print_json({"items": [_certificate_json(one, now) for one in made]})
         return

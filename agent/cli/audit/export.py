@@ -11,9 +11,10 @@ import typer
 
 from agent.cli.options import StateUrlOption
 from agent.cli.request_names import complete_request_name
-from agent.cli.state_file import state_file
+from agent.cli.state_file import existing_store
 from agent.core.errors import AgentError
 from agent.platform.clock import SystemClock
+from agent.platform.settings import Settings
 
 
 def export(
@@ -46,21 +47,23 @@ def export(
             raise typer.BadParameter("expected NAME or --script, not both.")
         _write([verifier().encode()], to)
         return
-    path = state_file(state_url)
-    uid = _uid_of(path, name) if name is not None else None
-    _write((orjson.dumps(line) + b"\n" for line in export_lines(path, SystemClock().now(), uid)), to)
+    settings = existing_store(state_url)
+    uid = _uid_of(settings, name) if name is not None else None
+    lines = export_lines(settings.state_path, SystemClock().now(), uid)
+    _write((orjson.dumps(line) + b"\n" for line in lines), to)
 
 
-def _uid_of(path: Path, name: str) -> str:
+def _uid_of(settings: Settings, name: str) -> str:
     from agent.store.identity_key import Keys
     from agent.store.nearest_names import unknown_request
     from agent.store.sqlite.audit.request_log import subjects
     from agent.store.sqlite.connection import reader
 
+    path = settings.state_path
     with reader(path) as connection:
         found = subjects(connection, name, Keys.existing(path))
     if not found:
-        raise unknown_request(path, name, audit=True)
+        raise unknown_request(settings, name, audit=True)
     if len(found) > 1:
         uids = ", ".join(subject.uid for subject in found)
         raise AgentError(f"Several sources have a request named {name}.", f"export one of them by its uid: {uids}")

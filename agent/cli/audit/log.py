@@ -7,7 +7,7 @@ import typer
 
 from agent.cli.options import AuditedName, OutputOption, StateUrlOption
 from agent.cli.output import Format, print_json, print_table
-from agent.cli.state_file import state_file
+from agent.cli.state_file import existing_store
 from agent.core.duration import format_duration
 from agent.core.timestamps import format_optional_timestamp
 from agent.views.event_sentences import spaced
@@ -33,7 +33,7 @@ def log(
     from agent.cli.event_log import event_json, requests_named
     from agent.store.sqlite.audit.request_log import request_events
 
-    with requests_named(state_file(state_url), [name]) as (connection, found):
+    with requests_named(existing_store(state_url), [name]) as (connection, found):
         logs = [(subject, list(request_events(connection, subject.uid))) for subject in found]
     if output is Format.JSON:
         print_json(

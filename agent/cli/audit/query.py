@@ -15,7 +15,7 @@ import typer
 from agent.cli.options import StateUrlOption
 from agent.cli.output import print_json, print_table
 from agent.cli.output_formats import csv_line
-from agent.cli.state_file import require_state_file, store_settings
+from agent.cli.state_file import require_store, store_settings
 from agent.core.errors import AgentError
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def query(
     """
     from agent.store.sqlite.audit import named_queries
 
-    path = store_settings(state_url).state_path
+    settings = store_settings(state_url)
+    path = settings.state_path
     known = named_queries.library(named_queries.SHIPPED, path.with_name("queries"))
     if datasette:
         from agent.store.sqlite.audit.datasette import metadata
@@ -68,7 +69,8 @@ def query(
         return
     found = _named(name, known) if name is not None else None
     text, values = (found.sql, _values(found, parameters or [])) if found is not None else (sql or "", {})
-    with named_queries.run_query(require_state_file(path), text, values) as answer:
+    require_store(settings)
+    with named_queries.run_query(path, text, values) as answer:
         _print(answer, output)
 
 

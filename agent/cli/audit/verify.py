@@ -7,7 +7,7 @@ import typer
 
 from agent.cli.options import OutputOption, StateUrlOption
 from agent.cli.output import Format, print_json
-from agent.cli.state_file import state_file
+from agent.cli.state_file import existing_store
 from agent.core.errors import AgentError
 from agent.views.phrases import count_of
 
@@ -36,7 +36,7 @@ def verify(
     """
     from agent.store.sqlite.audit.verify import verify as verify_audit
 
-    path = state_file(state_url)
+    path = existing_store(state_url).state_path
     if checkpoints is not None and not checkpoints.exists():
         raise AgentError(f"There is no file {checkpoints}.", "give a copy of the file agent.checkpoints.jsonl")
     report = verify_audit(path, checkpoints)

@@ -14,7 +14,7 @@ from agent.core.errors import AgentError, SettingsError
 from agent.platform.clock import SystemClock
 from agent.platform.endpoint_health import TOKEN, EndpointCause, trouble_of
 from agent.platform.settings import Settings
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store import open_reading, store_exists
 
 _SKEW = 5.0  # seconds: this difference does not harm deadlines and lists of processes
 _LARGE_SKEW = 60.0
@@ -58,10 +58,9 @@ async def checks(settings: Settings, offline: bool, now: Callable[[], float] = t
 
 def _events(settings: Settings, assure_time: float | None) -> Iterator[Check]:
     """Report a last event in the future, which a wrong clock wrote."""
-    path = settings.state_path
-    if assure_time is None or not path.exists():
+    if assure_time is None or not store_exists(settings):
         return
-    with suppress(AgentError, OSError), ReadOnlyStore(path) as reading:  # the check of the store reports an error
+    with suppress(AgentError, OSError), open_reading(settings) as reading:  # the check of the store reports an error
         ahead = reading.last_event_at() - assure_time
         if ahead > _LARGE_SKEW:
             yield problem(

@@ -8,7 +8,7 @@ from agent.core.errors import AgentError
 from agent.platform.settings import Settings
 from agent.source.git_repository import Unreadable, find
 from agent.source.images import protected
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store import open_reading
 from agent.views.phrases import count_of, system_error
 
 
@@ -21,7 +21,7 @@ def deletable(settings: Settings) -> Iterator[Check]:
     elif settings.images_after_upload == "delete":
         yield Check(name="images, deleted", message="this user can delete images after their upload")
     try:
-        with ReadOnlyStore(settings.state_path) as reading:
+        with open_reading(settings) as reading:
             causes = reading.failed_image_deletions()
     except (AgentError, OSError):
         return  # without a store there is nothing to check; the check of the store reports an error

@@ -20,7 +20,7 @@ from agent.source.revisions.fetch_errors import FetchError
 from agent.source.revisions.git_process import OLDEST, Bounds, Git, search_path
 from agent.source.revisions.mirror import Mirror
 from agent.source.revisions.signers import CannotVerify, Signers
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store import open_reading, store_exists
 from agent.views.phrases import count_of
 from agent.views.revisions import failure_sentence, short, troubles
 
@@ -149,8 +149,8 @@ def _server(settings: Settings, state: RevisionState) -> Check:
 def _state(settings: Settings) -> RevisionState:
     """The state in the store. A store that cannot be read has its own check."""
     with suppress(AgentError, OSError):
-        if settings.state_path.exists():
-            with ReadOnlyStore(settings.state_path) as reading:
+        if store_exists(settings):
+            with open_reading(settings) as reading:
                 return reading.revision_state(settings.source_name)
     return RevisionState()
 

@@ -12,10 +12,10 @@ from agent.core.timestamps import format_optional_timestamp
 from agent.platform.endpoint_health import TroubleRows, from_json
 from agent.platform.settings import Settings, refuse_renamed
 from agent.ports import MetaKey
+from agent.store import open_reading, store_exists
 from agent.store.sqlite.connection import sqlite3
 from agent.store.sqlite.lock import holder
 from agent.store.sqlite.migrations import NAMES
-from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.views.phrases import RECOVERY_CAUSES, count_of, count_withdrawals
 
 _FIXED_VERSION = (3, 51, 3)  # the SQLite version that fixes a corruption of WAL files
@@ -50,11 +50,11 @@ def sqlite(version: tuple[int, ...] | None = None) -> Check:
 
 def store(path: Path, settings: Settings) -> Iterator[Check]:
     """Migrations, recovery, source, account, the running agent, a pause, and waiting withdrawals."""
-    if not path.exists():
+    if not store_exists(settings):
         yield Check(name="store", message=f"{path} does not exist yet; the agent creates it")
         return
     try:
-        found = _read(path, settings)
+        found = _read(settings)
     except (AgentError, OSError) as error:
         yield _unreadable(path, error)
         return
@@ -73,8 +73,8 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
         yield warning("withdrawals", f"{count_withdrawals(found.waiting_withdrawals)} for approval", hint)
 
 
-def _read(path: Path, settings: Settings) -> _Snapshot:
-    with ReadOnlyStore(path) as reading:
+def _read(settings: Settings) -> _Snapshot:
+    with open_reading(settings) as reading:
         reading.check_integrity()
         reading.freeze()
         cause, _, approved = reading.recovery() or (None, False, False)

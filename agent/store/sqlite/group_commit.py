@@ -45,13 +45,13 @@ class Writer:
         self,
         connection: Connection,
         steps: StepWriter,
-        observe: Callable[[float, int], None],
+        observe: Callable[[float, int], None] | None,
         confirm: Callable[[], None],
         committed: Callable[[Connection], None],
     ) -> None:
         self._connection = connection
         self._steps = steps
-        self._observe = isolated(observe)
+        self._observe = isolated(observe or (lambda _, __: None))
         self._confirm = confirm
         self._committed = isolated(committed)
         self._closed = False

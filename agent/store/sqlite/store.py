@@ -41,11 +41,6 @@ from agent.store.sqlite.rollback_detection import key_of, open_marked
 from agent.store.sqlite.secure_delete import forget_request, truncate
 from agent.store.sqlite.step_writer import StepWriter
 
-
-def _unobserved(_: float, __: int) -> None:
-    return None
-
-
 _TRUNCATIONS = 10  # tries to truncate the log while another connection reads, 50 ms apart
 
 
@@ -56,7 +51,7 @@ class SqliteStore(LoopQueries):
         self,
         path: Path,
         account: str | None,
-        observe: Callable[[float, int], None] = _unobserved,
+        observe: Callable[[float, int], None] | None = None,
         rebind: bool = False,
         sinks: Sequence[str] = (),
         claims_key: str = "",
@@ -85,7 +80,7 @@ class SqliteStore(LoopQueries):
         self,
         path: Path,
         account: str | None,
-        observe: Callable[[float, int], None],
+        observe: Callable[[float, int], None] | None,
         rebind: bool,
         sinks: Sequence[str],
     ) -> None:

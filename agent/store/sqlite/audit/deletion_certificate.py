@@ -11,7 +11,6 @@ from agent.core.record import Phase
 from agent.store.account_binding import simulated
 from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, effective, lines
 from agent.store.audit.request_log import AuditEntry, LoggedAnswer, Subject
-from agent.store.nearest_names import unknown_request
 from agent.store.sqlite.account_binding import account_of
 from agent.store.sqlite.audit.request_log import request_events, subjects
 from agent.store.sqlite.audit.verify import NameChecks, key_for, verify_request
@@ -62,14 +61,12 @@ class Certificate:
 
 
 def certificates(path: Path, name_or_uid: str) -> list[Certificate]:
-    """A statement for each request of this name or uid. Raises AgentError when there is none, or none can be made."""
+    """A statement for each request of this name or uid. Raises AgentError if one cannot be made."""
     with reader(path) as connection:
         keys = key_for(connection, path)
         checkpoints = list(lines(checkpoint_path(path)))
         connection.execute("BEGIN")
         found = subjects(connection, name_or_uid, keys)
-        if not found:
-            raise unknown_request(path, name_or_uid, audit=True)
         return [_certificate(connection, subject, name_or_uid, checkpoints, NameChecks(keys=keys)) for subject in found]
 
 
