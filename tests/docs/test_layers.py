@@ -16,7 +16,11 @@ TRESPASSES = {
     "Only tests import tests": ("bench/store.py", "import tests.store.support"),
     "The core is pure": ("agent/core/machine.py", "import time"),
     "Only sinks and the sandbox use an HTTP library": ("agent/assure/connection.py", "import httpx"),
-}
+    "The engines of the store do not know each other": (
+        "agent/store/postgres/__init__.py", "import agent.store.sqlite.connection"
+    ),
+    "What the engines share knows no engine": ("agent/store/changes.py", "import agent.store.sqlite.connection"),
+}  # fmt: skip
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:

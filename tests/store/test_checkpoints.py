@@ -8,7 +8,6 @@ import orjson
 import pytest
 
 from agent.core.record import Phase
-from agent.store.audit import checkpoints
 from agent.store.audit.checkpoints import (
     BREAK,
     CHECKPOINT,
@@ -20,6 +19,7 @@ from agent.store.audit.checkpoints import (
     last_line,
     lines,
 )
+from agent.store.sqlite.audit import checkpoints
 from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.store import SqliteStore
 from verification.builders.lives import Life

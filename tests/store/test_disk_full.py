@@ -74,7 +74,7 @@ def test_a_backup_that_has_no_room_to_be_put_back_leaves_the_store_as_it_is() ->
 import asyncio
 from agent.core.errors import StoreError
 from agent.core.record import Phase
-from agent.store.backup import back_up, restore
+from agent.store.sqlite.backup import back_up, restore
 from tests.store.support import committed, opened
 from verification.builders.lives import Life
 async def used(folder):

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 HOLDS = """
 import sys
 from pathlib import Path
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 store = SqliteStore(Path(sys.argv[1]), sys.argv[2])
 print("open", flush=True)
 sys.stdin.read()
@@ -29,7 +29,7 @@ sys.stdin.read()
 WRITES = """
 import asyncio, sys
 from pathlib import Path
-from agent.store.sqlite import SqliteStore
+from agent.store.sqlite.store import SqliteStore
 from verification.builders.lives import Life
 
 async def one(store, number):
