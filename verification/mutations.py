@@ -92,7 +92,7 @@ def _no_orphan_collection() -> list[Patch]:
     """The agent records possible orphans, and closes them without a search."""
 
     async def sweep(self: orphan_collector.OrphanCollector) -> int:
-        for reference, _, _ in self._store.orphans():
+        for reference, _, _ in await self._store.orphans():
             await self._store.close_orphan(reference, self._clock.now(), None)
         return 0
 

@@ -83,7 +83,7 @@ class QueryCoverage:
 
     def _selected(self, size: int) -> set[str]:
         """The uids that are selected as due, held, suspended or done."""
-        driven = {record.uid for record in self._store.claim(_NEVER, size, set())}
+        driven = {record.uid for record in self._store.reads.claim(_NEVER, size, set())}
         people = "SELECT uid FROM requests WHERE state IN ('held', 'suspended') OR (phase = 'done' AND due_at IS NULL)"
         return driven | {row[0] for row in self._connection.execute(people)}
 

@@ -1,6 +1,7 @@
 """Check that a request may adopt the dossier that the operator names."""
 
-from collections.abc import Container
+from collections.abc import Collection, Container
+from dataclasses import dataclass
 
 from agent.core.assure_types import is_id
 from agent.core.errors import AgentError
@@ -9,7 +10,22 @@ from agent.core.rules.holds import accepts_dossier
 from agent.ports import DossierOwners
 
 
-def refuse_adoption(store: DossierOwners, record: Record, dossier_id: object, taken: Container[object] = ()) -> None:
+@dataclass(frozen=True, slots=True)
+class DossierUse:
+    """The dossiers that requests use, and the orphans."""
+
+    owned: Container[object] = ()
+    orphans: Container[object] = ()
+
+    @classmethod
+    async def read(cls, store: DossierOwners, dossiers: Collection[str]) -> "DossierUse":
+        """Read which of these dossiers are in use. Reads nothing for none."""
+        if not dossiers:
+            return cls()
+        return cls(await store.owners([*dossiers]), {known for _, _, known in await store.orphans()} - {None})
+
+
+def refuse_adoption(use: DossierUse, record: Record, dossier_id: object, taken: Container[object] = ()) -> None:
     """Raises AgentError for a hold that accepts no dossier, an invalid id, and a dossier that is in use.
 
     `taken` are dossiers of other decisions that are not stored yet. Two requests with one dossier would share a result,
@@ -22,12 +38,12 @@ def refuse_adoption(store: DossierOwners, record: Record, dossier_id: object, ta
             "The value to adopt is not a valid dossier id.",
             "copy the dossierId from Assure; it has letters, digits, `.`, `_`, `~` and `-`",
         )
-    if dossier_id in taken or store.owners([dossier_id]):
+    if dossier_id in taken or dossier_id in use.owned:
         raise AgentError(
             "Another request still uses this dossier.",
             "adopt a dossier that no request uses: `assure-agent get -o json` prints the dossierId of each request",
         )
-    if any(known == dossier_id for _, _, known in store.orphans()):
+    if dossier_id in use.orphans:
         raise AgentError(
             "This dossier is an orphan that the agent is about to delete.",
             "resolve the hold with retry or abandon, or adopt another dossier",

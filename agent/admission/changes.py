@@ -1,9 +1,10 @@
-"""Compare documents with their records: new requests, changes to deliver, and refusals. Blocking."""
+"""Compare documents with their records: new requests, changes to deliver, and refusals."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent.admission.adoption import refuse_adoption
+from agent.admission.adoption import DossierUse, refuse_adoption
 from agent.admission.desired import (
     AdmissionRules,
     DesiredResult,
@@ -54,14 +55,31 @@ class _PendingDocument:
     desired: Desired
 
 
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """The records of some documents by uid, and the use of the dossiers that they name."""
+
+    records: Mapping[str, Record]
+    use: DossierUse
+
+
 class DocumentDiffer:
     """Compares documents with the stored records."""
 
     def __init__(self, rules: AdmissionRules, store: AdmissionStore, salt: IdentityKey, clock: Clock) -> None:
         self._rules, self._store, self._salt, self._clock = rules, store, salt, clock
 
-    def diff(self, documents: Iterable[Document], types: KnownTypes, query: ProvenanceQuery | None) -> DocumentChanges:
-        """The changes that follow from these documents.
+    async def stored(self, documents: Sequence[Document]) -> StoredState:
+        """Read what `diff` needs of the store."""
+        records = await self._store.get_many([self._salt.uid(self._rules.source, one.name) for one in documents])
+        answering = [document for document in documents if _may_have(document, RESOLVE)]
+        named = await asyncio.to_thread(_named_dossiers, answering) if answering else set()
+        return StoredState(records, await DossierUse.read(self._store, named))
+
+    def diff(
+        self, documents: Iterable[Document], stored: StoredState, types: KnownTypes, query: ProvenanceQuery | None
+    ) -> DocumentChanges:
+        """The changes that follow from these documents. Blocking.
 
         `types` are Assure's document types; `query` gives the provenance of files.
         """
@@ -69,7 +87,7 @@ class DocumentDiffer:
         ones: list[_PendingDocument] = []
         for document in documents:
             waiting = len(changes.unresolved)
-            if (one := self._diff_document(document, types, query, changes)) is not None:
+            if (one := self._diff_document(document, stored, types, query, changes)) is not None:
                 ones.append(one)
             if len(changes.unresolved) == waiting:
                 document.release()
@@ -100,12 +118,17 @@ class DocumentDiffer:
         return desired_as_written(document, self._digests(document))
 
     def _diff_document(
-        self, document: Document, types: KnownTypes, query: ProvenanceQuery | None, changes: DocumentChanges
+        self,
+        document: Document,
+        stored: StoredState,
+        types: KnownTypes,
+        query: ProvenanceQuery | None,
+        changes: DocumentChanges,
     ) -> _PendingDocument | None:
         """The document if it must be admitted or delivered; None if `changes` already has what follows from it."""
         uid = self._salt.uid(self._rules.source, document.name)
-        record = self._store.get(uid)
-        answered = self._hold_answer(record, document, types, changes)
+        record = stored.records.get(uid)
+        answered = self._hold_answer(record, document, stored.use, types, changes)
         if isinstance(answered, HoldResolved):
             origin = query.provenance({document.file}).get(document.file) if query is not None else None
             if (fault := signature_fault(document, origin)) is not None:
@@ -137,7 +160,7 @@ class DocumentDiffer:
         return None
 
     def _hold_answer(
-        self, record: Record | None, document: Document, types: KnownTypes, changes: DocumentChanges
+        self, record: Record | None, document: Document, use: DossierUse, types: KnownTypes, changes: DocumentChanges
     ) -> HoldResolved | WantedType | list[Fault] | None:
         """The answer of the file to the open hold. An answer to another hold is ignored and noted."""
         if record is None or not _may_have(document, RESOLVE):
@@ -152,7 +175,7 @@ class DocumentDiffer:
             return None
         if (
             answer[0] is HoldAnswer.ADOPT
-            and (fault := self._adoption_fault(record, document, answer[1], changes)) is not None
+            and (fault := self._adoption_fault(record, document, use, answer[1], changes)) is not None
         ):
             return [fault]
         desired = None
@@ -166,12 +189,12 @@ class DocumentDiffer:
         )
 
     def _adoption_fault(
-        self, record: Record, document: Document, dossier_id: str | None, changes: DocumentChanges
+        self, record: Record, document: Document, use: DossierUse, dossier_id: str | None, changes: DocumentChanges
     ) -> Fault | None:
         """Why this dossier cannot be adopted. Two files of one scan may name the same dossier."""
         taken = {other.dossier_id for other in changes.observations.values() if isinstance(other, HoldResolved)}
         try:
-            refuse_adoption(self._store, record, dossier_id, taken)
+            refuse_adoption(use, record, dossier_id, taken)
         except AgentError as error:
             return fault_in(document, (document.line, 1), f"metadata.annotations.{RESOLVE}: {error}", error.hint)
         return None
@@ -186,6 +209,12 @@ class DocumentDiffer:
 def _may_have(document: Document, annotation: str) -> bool:
     """True if the document may have this annotation. A cheap test without false negatives: it parses nothing."""
     return annotation.encode() in document.canonical
+
+
+def _named_dossiers(documents: Iterable[Document]) -> set[str]:
+    """The dossiers that these documents name in answers to holds. Blocking: it parses the documents."""
+    answers = [parsed_answer(text) for one in documents if (text := one.request.resolve_answer) is not None]
+    return {answer[1] for answer in answers if answer is not None and answer[1] is not None}
 
 
 def _defer(document: Document, problem: WantedType | list[Fault], changes: DocumentChanges) -> None:

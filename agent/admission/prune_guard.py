@@ -22,16 +22,16 @@ class PruneGuard:
 
         The approval is used up before the withdrawals: after a crash in between, the operator must approve again.
         """
-        if self._approved():
+        if await self._approved():
             await self.remember_waiting(False)
             return True
         if not scan.files or self._folder_replaced(scan.root):
             return False
-        return withdrawals_allowed(requested, self._store.withdrawn_since(self._clock.now() - _HOUR), known)
+        return withdrawals_allowed(requested, await self._store.withdrawn_since(self._clock.now() - _HOUR), known)
 
     async def trust(self, root: FolderIdentity | None, everything: bool) -> None:
         """Store the folder that had every request. From another folder, withdrawals need approval."""
-        if self._root is None and (kept := self._store.recall(MetaKey.TRUSTED_ROOT)):
+        if self._root is None and (kept := await self._store.recall(MetaKey.TRUSTED_ROOT)):
             path, device, inode = kept.rsplit(" ", 2)
             self._root = FolderIdentity(path, int(device), int(inode))
         if root is not None and root != self._root and (everything or self._root is None):
@@ -40,7 +40,7 @@ class PruneGuard:
 
     async def remember_waiting(self, waiting: bool) -> None:
         """Store the time since when withdrawals wait. Only a later approval counts."""
-        known = self._store.recall_time(MetaKey.WITHDRAWALS_WAIT) is not None
+        known = await self._store.recall_time(MetaKey.WITHDRAWALS_WAIT) is not None
         if waiting != known:
             await self._store.remember(MetaKey.WITHDRAWALS_WAIT, self._clock.now() if waiting else None)
 
@@ -49,10 +49,10 @@ class PruneGuard:
         known = self._root
         return root is not None and known is not None and root.path == known.path and root != known
 
-    def _approved(self) -> bool:
+    async def _approved(self) -> bool:
         """True if the operator approved after the withdrawals began to wait."""
-        approved = self._store.recall_time(MetaKey.APPROVED)
-        since = self._store.recall_time(MetaKey.WITHDRAWALS_WAIT)
+        approved = await self._store.recall_time(MetaKey.APPROVED)
+        since = await self._store.recall_time(MetaKey.WITHDRAWALS_WAIT)
         if approved is None or since is None:
             return False
         return approved >= min(since, self._clock.now())  # the clock may have been set back since

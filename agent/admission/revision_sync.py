@@ -10,10 +10,9 @@ is reverted meanwhile withdraws nothing, and a long interval does not delay a wi
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from agent.admission.sync import Admission
@@ -44,9 +43,16 @@ class SourceStore(RevisionStore, KeyValue, Protocol):
     """The store, as the loop uses it."""
 
 
-def state_of(settings: Settings, store: RevisionStore) -> Callable[[], RevisionState | None]:
+StateReader = Callable[[], Awaitable[RevisionState | None]]
+
+
+def state_of(settings: Settings, store: RevisionStore) -> StateReader:
     """A function that reads the state of the git source. It returns None for a folder."""
-    return partial(store.revision_state, settings.source_name) if settings.source_url else lambda: None
+
+    async def read() -> RevisionState | None:
+        return await store.revision_state(settings.source_name) if settings.source_url else None
+
+    return read
 
 
 class RevisionSync:
@@ -103,8 +109,9 @@ class RevisionSync:
         self._asked.clear()  # before the server is asked: a push after this needs another refresh
         began = self._began = self._clock.now()
         async with self._admission.unread():
-            known = self._store.revision_state(self._name).acted
-            acted, approved = known.commit if known is not None else None, self._store.recall(MetaKey.REVISION_APPROVED)
+            known = (await self._store.revision_state(self._name)).acted
+            acted = known.commit if known is not None else None
+            approved = await self._store.recall(MetaKey.REVISION_APPROVED)
             if approved is not None and approved == acted:  # used up: to return to it later needs another approval
                 await self._store.remember(MetaKey.REVISION_APPROVED, None)
                 approved = None
@@ -116,7 +123,7 @@ class RevisionSync:
             revision, reason, commit = found.refused
             refused = RefusedRevision(revision=revision, reason=reason, commit=commit, since=now)
         await self._store.record_refresh(self._name, now, found.head is not None, refused, found.failure)
-        state = self._store.revision_state(self._name)
+        state = await self._store.revision_state(self._name)
         if found.head is not None:
             state = replace(state, fetched_at=now)  # the store is a minute behind at most
         self._refreshed(found, state, max(0.0, now - began))

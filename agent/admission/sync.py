@@ -102,7 +102,7 @@ class Admission:
         """
         async with self._scanning:
             if self._present is None:
-                self._present = self._store.present(self._source_name)
+                self._present = await self._store.present(self._source_name)
             self.unresolved = self.settled = False
             seen = await (self._scan_gradually(on_progress) if on_progress else asyncio.to_thread(self._source.scan))
             faults = list(seen.faults)
@@ -112,7 +112,7 @@ class Admission:
             while chunk := list(islice(remaining, _CHUNK)):
                 async with self._applying:
                     faults += await self._apply(chunk, query)
-            missing = await asyncio.to_thread(self._missing, seen, dict(self._present)) if prune else {}
+            missing = await self._missing(seen, dict(self._present)) if prune and seen.proves_absence else {}
             async with self._applying:
                 once: frozenset[str] = frozenset()
                 if prune:
@@ -183,7 +183,7 @@ class Admission:
                     f"The source has no valid request named {name}.",
                     "add the request file, or correct it: `assure-agent validate` shows its faults",
                 )
-            types = KnownTypes(self._types.listed_ids())
+            types = KnownTypes(await self._types.listed_ids())
             desired = await asyncio.to_thread(self._differ.desired_for_new, document, types)
             if isinstance(desired, WantedType):
                 types = replace(types, resolved={desired: await self._types.resolve(desired)})
@@ -222,8 +222,9 @@ class Admission:
     ) -> list[Fault]:
         """Admit and change what follows from these documents. Returns the faults of those that are refused."""
         assert self._present is not None
-        types = types or KnownTypes(self._types.listed_ids())
-        changes = await asyncio.to_thread(self._differ.diff, documents, types, query)
+        types = types or KnownTypes(await self._types.listed_ids())
+        stored = await self._differ.stored(documents)
+        changes = await asyncio.to_thread(self._differ.diff, documents, stored, types, query)
         self._present |= changes.present
         self._followed |= {document.name: document for document in changes.followed}
         self._strays |= {note.uid: (note, document) for note, document in changes.strays}
@@ -290,11 +291,14 @@ class Admission:
         self._absent -= confirmed.keys()
         return once, waiting
 
-    def _missing(self, seen: Scan, present: Mapping[str, str]) -> dict[str, Record]:
-        """Requests whose name is in no file; a name from a file that could not be read is not missing. Blocking."""
-        if not seen.proves_absence:
-            return {}
-        records = ((name, self._store.get(uid)) for name, uid in present.items() if seen.lacks(name))
-        return {
-            name: record for name, record in records if record is not None and not seen.may_hold(record.desired.file)
-        }
+    async def _missing(self, seen: Scan, present: Mapping[str, str]) -> dict[str, Record]:
+        """Requests whose name is in no file; a name from a file that could not be read is not missing."""
+        lacking = await asyncio.to_thread(lambda: [item for item in present.items() if seen.lacks(item[0])])
+        missing: dict[str, Record] = {}
+        for first in range(0, len(lacking), _CHUNK):
+            chunk = lacking[first : first + _CHUNK]
+            records = await self._store.get_many([uid for _, uid in chunk])
+            known = [(name, records[uid]) for name, uid in chunk if uid in records]
+            missing |= {name: record for name, record in known if not seen.may_hold(record.desired.file)}
+            await asyncio.sleep(0)  # other tasks run in between
+        return missing

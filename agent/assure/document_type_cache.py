@@ -61,14 +61,16 @@ class DocumentTypeCache:
 
     async def resolve(self, wanted: DocumentKey | int) -> Resolution | None:
         """The resolution by a valid list; None until Assure has sent a list. Returns within seconds."""
+        await self._load()
         found = self._cached(wanted)
         if not isinstance(found, DocumentType) and self._may_refresh():
             await self._await_refresh()
             found = self._cached(wanted)
         return found
 
-    def listed_ids(self) -> frozenset[int] | None:
+    async def listed_ids(self) -> frozenset[int] | None:
         """The ids of a valid list, without a call. None if there is no such list, or if it is empty."""
+        await self._load()
         types = self._valid_types()
         return frozenset(row.id for row in types) if types else None
 
@@ -76,9 +78,14 @@ class DocumentTypeCache:
         types = self._valid_types()
         return resolve(types, wanted) if types is not None else None
 
-    def _valid_types(self) -> tuple[DocumentType, ...] | None:
+    async def _load(self) -> None:
+        """Read the stored list, once. A list that Assure sends meanwhile is newer."""
         if not self._loaded:
-            self._loaded, self._list = True, _read(self._store.recall(MetaKey.DOCUMENT_TYPES))
+            stored = _read(await self._store.recall(MetaKey.DOCUMENT_TYPES))
+            if not self._loaded:
+                self._loaded, self._list = True, stored
+
+    def _valid_types(self) -> tuple[DocumentType, ...] | None:
         known = self._list
         return known.types if known is not None and self._since(known.at, _MAX_AGE) else None
 

@@ -86,16 +86,16 @@ class Erasure:
     async def expire_claims(self) -> int:
         """Make claims unreadable, deliver the observation, then erase them (`store/claims.py`). Return their number."""
         now, claims, erased = self._clock.now(), self._store.claims, 0
-        while expired := claims.expired(now):
+        while expired := await claims.expired(now):
             shut = await claims.make_unreadable(expired)
-            current = [one.uid for one in shut if self._generation(one.uid) == one.generation]
+            current = [one.uid for one in shut if await self._generation(one.uid) == one.generation]
             await self._records.deliver({uid: ClaimsErased(at=now) for uid in current})
             await claims.erase(shut)
             erased += len(shut)
             if len(shut) < len(expired):
                 break  # another task encrypts claims with the key of that day; try again in a minute
         await claims.tidy()
-        await asyncio.to_thread(claims.sweep, now)
+        await claims.sweep(now)
         return erased
 
     async def discard_images(self, at_once: bool = False) -> int:
@@ -104,13 +104,13 @@ class Erasure:
         The observation is delivered once all files of a request are deleted or belong to something else. Until then the
         agent tries again.
         """
-        owed, deleted = iter(self._store.image_deletions.due(math.inf if at_once else self._clock.now())), 0
+        owed, deleted = iter(await self._store.image_deletions.due(math.inf if at_once else self._clock.now())), 0
         while chunk := list(islice(owed, _CHUNK)):
             observations: dict[str, Observation] = {}
             async with self._admission_lock():
-                needed = await asyncio.to_thread(self._store.needed_images)
+                needed = await self._store.needed_images()
                 for one in chunk:
-                    record = self._store.get(one.uid)
+                    record = await self._store.get(one.uid)
                     if record is None or not _images_unneeded(record, needed):
                         continue
                     how, cause = await asyncio.to_thread(self._discard, record.desired.images, one.how)
@@ -124,11 +124,11 @@ class Erasure:
 
     async def discard_superseded(self, at_once: bool = False) -> int:
         """Delete the image files of earlier generations that no request uses. Returns the number of deleted files."""
-        owed = iter(self._store.image_deletions.superseded(math.inf if at_once else self._clock.now()))
+        owed = iter(await self._store.image_deletions.superseded(math.inf if at_once else self._clock.now()))
         deleted = 0
         while chunk := list(islice(owed, _CHUNK)):
             async with self._admission_lock():
-                needed = await asyncio.to_thread(self._store.needed_images)
+                needed = await self._store.needed_images()
                 for one in chunk:
                     if needed.get(one.path) or needed.get(one.sha256):
                         continue
@@ -172,8 +172,8 @@ class Erasure:
                 how[image.depiction] = found.how
         return how, cause
 
-    def _generation(self, uid: str) -> int:
-        record = self._store.get(uid)
+    async def _generation(self, uid: str) -> int:
+        record = await self._store.get(uid)
         return 0 if record is None else record.generation
 
 

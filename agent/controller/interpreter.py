@@ -69,7 +69,7 @@ class Interpreter:
         return self._performers[type(effect)](effect)
 
     async def _reserve_start(self, _effect: e.ReserveStart) -> o.Answered:
-        until = self._budget.take()
+        until = await self._budget.take()
         if until is None:
             return o.StartReserved(**self._local_fields())
         return o.BudgetExhausted(until=until, **self._local_fields())

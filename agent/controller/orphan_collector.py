@@ -39,7 +39,7 @@ class OrphanCollector:
         """Search once. Makes no call when no reference is due. Returns the number of deleted dossiers."""
         if not self._clock.confirmed:
             return 0
-        suspects = self._suspects()
+        suspects = await self._suspects()
         now = self._clock.now()
         if not any(at_once or known is not None or self._due(since, now) for _, since, known in suspects):
             return 0
@@ -57,10 +57,10 @@ class OrphanCollector:
                 await self._store.close_orphan(reference, self._clock.now(), None)
         return deleted
 
-    def _suspects(self) -> list[tuple[str, float, str | None]]:
+    async def _suspects(self) -> list[tuple[str, float, str | None]]:
         """The open orphans, without dossiers that a request owns."""
-        suspects = self._store.orphans()
-        owners = self._store.owners([known for _, _, known in suspects if known is not None])
+        suspects = await self._store.orphans()
+        owners = await self._store.owners([known for _, _, known in suspects if known is not None])
         return [suspect for suspect in suspects if suspect[2] not in owners]
 
     def _due(self, since: float, now: float) -> bool:
@@ -70,7 +70,7 @@ class OrphanCollector:
     async def _delete(self, reference: str, dossier_id: str, known: bool) -> int:
         if not known:
             await self._store.found_orphan(reference, dossier_id)
-        if self._store.owners([dossier_id]):
+        if await self._store.owners([dossier_id]):
             return 0
         answer = await self._remote.delete_dossier(dossier_id, expect_missing=True)
         gone = isinstance(answer, Done) or (isinstance(answer, Refused) and answer.missing)

@@ -86,19 +86,23 @@ class Reconciler:
             self._queue.hint({uid: seen for uid, seen in observations.items() if not self._occupied(uid)})
             self._wake.set()
             return
-        steps = []
-        for uid, observation in observations.items():
-            record = None if self._occupied(uid) else self._store.get(uid)
-            if record is None or record.intent is not None:
-                self._queue.enqueue(uid, observation)
-            else:
-                steps.append(step(record, observation, self._delivery_policy, request_effect=False))
-        uids = {item.record.uid for item in steps}
-        self._committing |= uids
+        free = {uid for uid in observations if not self._occupied(uid)}
+        uids: set[str] = set()
+        self._committing |= free
         try:
+            records = await self._store.get_many([uid for uid in observations if uid in free])
+            steps = []
+            for uid, observation in observations.items():
+                record = records.get(uid)
+                if record is None or record.intent is not None:
+                    self._queue.enqueue(uid, observation)
+                else:
+                    steps.append(step(record, observation, self._delivery_policy, request_effect=False))
+            uids = {item.record.uid for item in steps}
+            self._committing -= free - uids
             await self._commit([item for item in steps if item.changed], receipt)
         finally:
-            self._committing -= uids
+            self._committing -= free
             self._wake.set()
         for uid in self._queue.pending_for(uids):  # queued during this commit
             if (waiting := self._queue.dequeue(uid)) is not None:
@@ -112,15 +116,14 @@ class Reconciler:
 
     async def run(self) -> None:
         """Process records until `stop`. Raises StoreError when the store cannot be written."""
-        self._barrier.load(self._store.creating(), self._policy.started_at)
+        self._barrier.load(await self._store.creating(), self._policy.started_at)
         while not self._stopping and self._store_error is None:
             self._wake.clear()
-            self._queue.fill(self._working(), self._paused)
+            await self._queue.fill(self._working(), self._paused)
             while (record := self._queue.take(len(self._driven), len(self._calling))) is not None:
                 self._driven[record.uid] = asyncio.create_task(self._drive(record))
-            await self._clock.wait(
-                self._wake, self._queue.seconds_to_wait(self._working(), len(self._calling), self._paused)
-            )
+            seconds = await self._queue.seconds_to_wait(self._working(), len(self._calling), self._paused)
+            await self._clock.wait(self._wake, seconds)
         await self.wait_until_idle()
         if self._store_error is not None:
             raise self._store_error
@@ -146,11 +149,11 @@ class Reconciler:
     def recovering(self, recovering: bool) -> None:
         self._policy = replace(self._policy, recovering=recovering)
 
-    def clock_corrected(self) -> None:
+    async def clock_corrected(self) -> None:
         """Restart all delays after the clock was set, and unpark records."""
         now = self._clock.now()
         self._policy = replace(self._policy, started_at=now)
-        self._barrier.load(self._store.creating(), now)
+        self._barrier.load(await self._store.creating(), now)
         self._queue.clear()
 
     def clock_confirmed(self) -> None:

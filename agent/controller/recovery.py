@@ -87,9 +87,8 @@ class StoreRecovery:
             self.lists_unreadable = True
             return None
         self.lists_unreadable = unclear = False
-        for dossier_id in self._unknown_dossiers(self._group_by_uid(listed.value, page.value.processes))[
-            :_MAX_EVIDENCE
-        ]:
+        unknown = await self._unknown_dossiers(self._group_by_uid(listed.value, page.value.processes))
+        for dossier_id in unknown[:_MAX_EVIDENCE]:
             # A lagging list may contain a deleted dossier.
             answer = await self._remote.read_dossier(dossier_id, expect_missing=True)
             if isinstance(answer, Done):
@@ -97,34 +96,38 @@ class StoreRecovery:
             unclear = unclear or not (isinstance(answer, Refused) and answer.missing)
         return None if unclear else False
 
-    def _unknown_dossiers(self, found: Mapping[str, tuple[FoundDossier, ...]]) -> list[str]:
+    async def _unknown_dossiers(self, found: Mapping[str, tuple[FoundDossier, ...]]) -> list[str]:
         """The ids of dossiers that prove a rollback, without those that an earlier recovery recorded."""
-        since = self._recoveries.last_scan_at() or 0.0
+        since = await self._recoveries.last_scan_at() or 0.0
         own, others = [], []
         for uid, ones in found.items():
-            record = self._store.get(uid)
+            record = await self._store.get(uid)
             signs = [
                 one for one in ones if (self._sole_owner if record is None else proves_store_is_stale(record, one))
             ]
             own += [one.dossier_id for one in signs if record is not None and record.dossier_id == one.dossier_id]
             others += [one.dossier_id for one in signs if one.opened_at is not None and one.opened_at > since]
-        explained = self._recoveries.previously_unclaimed(others)
+        explained = await self._recoveries.previously_unclaimed(others)
         return [*own, *(dossier_id for dossier_id in others if dossier_id not in explained)]
 
     async def scan(self) -> RecoveryReport | None:
         """Scan once during a recovery. None when there is nothing to search for, or Assure returned no list."""
-        recovery = self._recoveries.open()
+        recovery = await self._recoveries.open()
         if recovery is None:
             return None
         first = recovery.scanned_at is None
-        uids = self._recoveries.possibly_stale() if first else self._recoveries.held_history_lost(unsearched=True)
+        uids = (
+            await self._recoveries.possibly_stale()
+            if first
+            else await self._recoveries.held_history_lost(unsearched=True)
+        )
         if not (first or uids or recovery.approved_at is not None):
             return None
         found = await self._list_dossiers()
         if found is None:
             return None
         if recovery.approved_at is not None:
-            uids = list({*uids, *self._recoveries.held_history_lost()})
+            uids = list({*uids, *await self._recoveries.held_history_lost()})
         asked = {*uids, *found} if first else set(uids)
         await self._deliver({uid: HistoryLost(at=self._clock.now(), found=found.get(uid, ())) for uid in asked})
         unclaimed = await self._unclaimed(found)
@@ -135,7 +138,7 @@ class StoreRecovery:
             recovery=recovery,
             claimed=sum(map(len, found.values())) - len(unclaimed),
             unclaimed=len(unclaimed),
-            waiting=len(self._recoveries.held_history_lost()),
+            waiting=len(await self._recoveries.held_history_lost()),
             closed=recovery.approved_at is not None,
         )
 
@@ -180,14 +183,15 @@ class StoreRecovery:
         return read.uid, FoundDossier(generation=read.generation, attempt=read.attempt, dossier_id="")
 
     async def _deliver(self, observations: Mapping[str, Observation]) -> None:
-        for uids in _chunks([uid for uid in observations if self._store.get(uid) is not None]):
-            await self._reconciler.deliver({uid: observations[uid] for uid in uids})
+        for uids in _chunks(list(observations)):
+            known = await self._store.get_many(list(uids))
+            await self._reconciler.deliver({uid: observations[uid] for uid in uids if uid in known})
 
     async def _unclaimed(self, found: Mapping[str, tuple[FoundDossier, ...]]) -> list[tuple[str, str]]:
         """Dossiers that no request explains: id and reference. Empty ones of earlier attempts are possible orphans."""
         unclaimed = []
         for uid, ones in found.items():
-            record = self._store.get(uid)
+            record = await self._store.get(uid)
             for one in ones:
                 reference = str(Reference(self._agent_id, uid, one.generation, one.attempt))
                 if record is not None and one.dossier_id == record.dossier_id:
@@ -202,8 +206,8 @@ class StoreRecovery:
         """Resolve the remaining holds with `retry` after the operator's approval, and end the recovery."""
         now = self._clock.now()
         answers: dict[str, Observation] = {}
-        for uid in self._recoveries.held_history_lost():
-            record = self._store.get(uid)
+        for uid in await self._recoveries.held_history_lost():
+            record = await self._store.get(uid)
             if record is not None and record.hold is not None:
                 answers[uid] = HoldResolved(at=now, hold_id=record.hold.id, answer=HoldAnswer.RETRY)
         await self._deliver(answers)

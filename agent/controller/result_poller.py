@@ -45,16 +45,16 @@ class ResultPoller:
 
     async def poll(self) -> int:
         """Poll once. Makes no call when no request waits. Returns the number of results that are available."""
-        waiting = self._store.waiting()
+        waiting = await self._store.waiting()
         if not waiting.count:
             return 0
         now = self._clock.now()
         since = waiting.since - CLOCK_MARGIN if waiting.since <= now else 0.0  # ignore a time in the future
         dossiers = await self._finished(max(since, now - _LIST_WINDOW))
         sighted = (
-            self._store.least_recently_polled(_READS_WITHOUT_LIST)
+            await self._store.least_recently_polled(_READS_WITHOUT_LIST)
             if dossiers is None
-            else self._store.waiting_in(dossiers)
+            else await self._store.waiting_in(dossiers)
         )
         await self._reconciler.deliver({uid: ResultAvailable(at=now) for uid in sighted}, durable=False)
         return len(sighted)

@@ -22,9 +22,9 @@ class StartBudget:
         self._day = -1.0
         self._reserved = 0
 
-    def take(self) -> float | None:
+    async def take(self) -> float | None:
         """Take one start. Returns None on success, otherwise the time when the next day's budget begins."""
-        self._count()
+        await self.count()
         if self._limit and self._reserved >= self._limit:
             return self._day + DAY
         self._reserved += 1
@@ -32,14 +32,20 @@ class StartBudget:
 
     @property
     def left(self) -> int | None:
-        """The number of starts left today; None without a limit."""
+        """The number of starts left today; None without a limit. On a day without a count, all of them are."""
         if not self._limit:
             return None
-        self._count()
-        return max(0, self._limit - self._reserved)
+        return max(0, self._limit - self._reserved) if self._today() == self._day else self._limit
 
-    def _count(self) -> None:
+    async def count(self) -> None:
+        """Count the starts of today, once a day."""
+        day, counted = self._today(), self._day
+        if day == counted:
+            return
+        reserved = await self._store.starts_since(day)
+        if self._day == counted:  # no other task counted meanwhile
+            self._day, self._reserved = day, reserved
+
+    def _today(self) -> float:
         now = self._clock.now()
-        day = now - now % DAY
-        if day != self._day:
-            self._day, self._reserved = day, self._store.starts_since(day)
+        return now - now % DAY

@@ -126,7 +126,7 @@ class WorkQueue:
 
     # -- what comes of it -------------------------------------------------------------------------------------
 
-    def fill(self, working: Collection[str], begun: bool) -> None:
+    async def fill(self, working: Collection[str], begun: bool) -> None:
         """Claim records when none is ready. With `begun`, only those that wait for a result or a deletion."""
         if not self._clock.confirmed:
             return
@@ -134,14 +134,14 @@ class WorkQueue:
         self._parked_until_cleared = {uid: until for uid, until in self._parked_until_cleared.items() if until > now}
         self._parked = {uid: until for uid, until in self._parked.items() if until > now}
         if self._gate.is_closed(now):
-            self._check_deadlines(now, working)
+            await self._check_deadlines(now, working)
         elif (self._has_new_work or not self._ready) and len(working) < self._concurrency and self._gate.capacity(now):
             self._has_new_work = False
-            kept = {uid: record for uid, record in self._ready.items() if uid in self._inbox}
             busy, most = self._busy(working), 2 * self._concurrency
-            claimed = self._store.claim(now, most, busy | kept.keys(), begun or self._barrier.active(now))
-            self._ready = {record.uid: record for record in claimed} | kept
-            self._add_hinted(now, busy, most)
+            begun = begun or self._barrier.active(now)
+            claimed = await self._store.claim(now, most, busy | self._kept().keys(), begun)
+            self._ready = {record.uid: record for record in claimed} | self._kept()
+            await self._add_hinted(now, busy, most)
         self.at_capacity = self._capacity(now) < math.inf
 
     def take(self, working: int, asking: int) -> Record | None:
@@ -150,7 +150,7 @@ class WorkQueue:
         may = room and self._clock.confirmed
         return self._ready.pop(next(iter(self._ready))) if self._ready and may else None
 
-    def seconds_to_wait(self, working: Collection[str], asking: int, begun: bool) -> float | None:
+    async def seconds_to_wait(self, working: Collection[str], asking: int, begun: bool) -> float | None:
         """Seconds until a record can start without an event; None when only an event can start one."""
         now = self._clock.now()
         if len(working) >= self._concurrency or not self._clock.confirmed:
@@ -161,7 +161,7 @@ class WorkQueue:
             times = [max(self._gate.opens_at(now), now + _MIN_WAIT)]  # or a call of an active record wakes the loop
         else:
             falls_at = self._barrier.expires_at(now)
-            due = self._store.next_due(self._busy(working), begun or falls_at is not None)
+            due = await self._store.next_due(self._busy(working), begun or falls_at is not None)
             known = (due, falls_at, *self._parked_until_cleared.values(), *self._parked.values())
             times = [time for time in known if time is not None]
         wait = min(times, default=math.inf) - now
@@ -173,21 +173,26 @@ class WorkQueue:
     def _busy(self, working: Collection[str]) -> set[str]:
         return {*working, *self._parked_until_cleared, *self._parked}
 
-    def _add_hinted(self, now: float, busy: Collection[str], most: int) -> None:
+    def _kept(self) -> dict[str, Record]:
+        """The ready records with a kept observation: no new claim replaces them."""
+        return {uid: record for uid, record in self._ready.items() if uid in self._inbox}
+
+    async def _add_hinted(self, now: float, busy: Collection[str], most: int) -> None:
         """Add records with a hint, after all other work."""
         while self._hinted and len(self._ready) < most:
             uid = next(iter(self._hinted))
             hinted = self._hinted.pop(uid)
-            record = None if uid in busy or uid in self._ready else self._store.get(uid)
+            record = None if uid in busy or uid in self._ready else await self._store.get(uid)
             if record is not None and record.intent is None:
                 self._ready[uid] = record
                 self.enqueue(uid, replace(hinted, at=now))
 
-    def _check_deadlines(self, now: float, working: Collection[str]) -> None:
+    async def _check_deadlines(self, now: float, working: Collection[str]) -> None:
         """Claim overdue records while no call is possible, so that deadlines and kept observations still apply."""
-        left, self._ready = self._ready, {}
+        left = self._kept()
+        self._ready = {}
         if not self._deadlines_checked_at <= now < self._deadlines_checked_at + _DEADLINE_INTERVAL:
-            found = self._store.overdue(now, _MAX_OVERDUE, self._busy(working))
+            found = await self._store.overdue(now, _MAX_OVERDUE, self._busy(working))
             self._ready = {record.uid: record for record in found}
             self._deadlines_checked_at = now if len(found) < _MAX_OVERDUE else -math.inf
-        self._ready.update({uid: record for uid, record in left.items() if uid in self._inbox})
+        self._ready.update(left)

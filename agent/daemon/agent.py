@@ -78,6 +78,7 @@ class Agent:
         self._throttle = assure.throttle
         controller = build_controller(common, assure, self._step_committed)
         self.reconciler, self._orphans = controller.reconciler, controller.orphans
+        self._budget = controller.budget
         admission = build_admission(common, assure, self.reconciler)
         self._admission, self._revisions = admission.admission, admission.revisions
         self._sync_triggers = admission.triggers
@@ -114,10 +115,12 @@ class Agent:
         store = build_store(settings, metrics, account, rebind)
         try:
             if system is not None:
-                system.resume(store.last_event_at(), Anchor.read(store.recall(MetaKey.CLOCK)))
-            refuse_renamed(settings.source_name, store.other_source(settings.source_name))
+                anchor = Anchor.read(await store.recall(MetaKey.CLOCK))
+                system.resume(await store.last_event_at(), anchor)
+            refuse_renamed(settings.source_name, await store.other_source(settings.source_name))
             metrics.register_store(lambda: open_reading(settings))
             agent = cls(settings, store, metrics, clock, on_step, system)
+            await agent._load()
             try:
                 yield agent
             finally:
@@ -125,6 +128,12 @@ class Agent:
                 await agent._assure.client.aclose()
         finally:
             store.close()
+
+    async def _load(self) -> None:
+        """Read what the loops need of the store before they begin."""
+        await self._budget.count()
+        if self._clock_corrector is not None:
+            await self._clock_corrector.resume()
 
     async def run(self, on_listening: Callable[[str], None] = lambda url: None) -> None:
         """Run until `stop`. Raises the error that ended the agent otherwise."""
@@ -141,19 +150,19 @@ class Agent:
         async with self._running(on_listening, wait_for_assure=False):
             await self._sync_triggers.scan_until_settled()
             while not self._shutdown.requested.is_set():
-                settled = self.reconciler.idle and not self._store.unsettled(self.reconciler.paused)
+                settled = self.reconciler.idle and not await self._store.unsettled(self.reconciler.paused)
                 if settled and not await self._sync_triggers.rescan_unresolved():
                     break
                 if self._clock.now() >= end + self._corrected():
-                    return self._finished(unfinished=self._store.unsettled())
+                    return self._finished(unfinished=await self._store.unsettled())
                 await self._clock.wait(self._shutdown.requested, 0.1)
             else:
-                return self._finished(unfinished=self._store.unsettled())
+                return self._finished(unfinished=await self._store.unsettled())
             await self._orphans.sweep(at_once=True)
             await self._erasure.erase_due()
             await self._shutdown.run_until_requested(self._integrity.finished())
             gated = self.reconciler.recovering and self.reconciler.paused
-        return self._finished(unfinished=gated and self._store.unsettled())
+        return self._finished(unfinished=gated and await self._store.unsettled())
 
     def page_link(self) -> str:
         """Return a new one-time link to the status page. It is a bearer secret: never log it."""
@@ -183,7 +192,7 @@ class Agent:
             await self._apply_changes_since_stop()
             await self._erasure.start(deletes=self._settings.images_after_upload == "delete")
             # An older store needs the complete scan first: a recovery compares its requests with Assure's lists.
-            gradually = wait_for_assure and self._is_new_store()
+            gradually = wait_for_assure and await self._is_new_store()
             finished, failed = self._first_scan_finished, self._shutdown.fail
             scan = self._revisions.first_scan if self._revisions is not None else self._sync_triggers.scan
             async with first_scan(scan, gradually, finished, failed):
@@ -197,13 +206,13 @@ class Agent:
         if self._shutdown.failure is not None:
             raise self._shutdown.failure
 
-    def _is_new_store(self) -> bool:
+    async def _is_new_store(self) -> bool:
         """True if this process created the store, and no earlier one was lost."""
         recoveries = self._store.recoveries
-        return recoveries.fresh and recoveries.open() is None
+        return recoveries.fresh and await recoveries.open() is None
 
-    def _first_scan_finished(self) -> None:
-        report_first_store(self._store, self._settings, self._telemetry)
+    async def _first_scan_finished(self) -> None:
+        await report_first_store(self._store, self._settings, self._telemetry)
         gc.freeze()  # objects of a large folder live as long as the process: the collector need not visit them
 
     @contextlib.asynccontextmanager
@@ -270,13 +279,14 @@ class Agent:
         now = self._clock.now()
         if self._revisions is None:  # a folder: forget the failure and the refusal of an earlier SOURCE_URL
             await self._store.record_refresh(self._settings.source_name, now, False, None, None)
-        await self.reconciler.deliver({uid: RetryRequested(at=now) for uid in self._store.awaiting_budget_or_images()})
+        waiting = await self._store.awaiting_budget_or_images()
+        await self.reconciler.deliver({uid: RetryRequested(at=now) for uid in waiting})
 
-    def _command_executed(self, command: Command) -> None:
+    async def _command_executed(self, command: Command) -> None:
         self._telemetry.command_executed(command)
         if command.verb == "resume":
             self._throttle.trust_missing()
-        self._work_gate.refresh()
+        await self._work_gate.refresh()
         self.reconciler.wake()
 
     async def scan(self) -> None:

@@ -43,7 +43,7 @@ class Backups:
             self._log.error("backup failed", error=f"{type(error).__name__}: {error}", hint=hint)
             return None
         if isinstance(made, float):
-            if self._store.recall_time(MetaKey.BACKED_UP) is None:  # an earlier store made it
+            if await self._store.recall_time(MetaKey.BACKED_UP) is None:  # an earlier store made it
                 await self._store.remember(MetaKey.BACKED_UP, made)
             return None
         await self._store.remember(MetaKey.BACKED_UP, made.at)

@@ -53,9 +53,12 @@ class ClockCorrector:
         self._state_changed = asyncio.Event()
         self._skewed = False
         self._waiting = True  # requests wait for the time to be confirmed
-        clock.held = bool(store.recall(MetaKey.CLOCK_CORRECTION))
         self.corrected_seconds = 0.0  # seconds by which the clock was set since the start
         metrics.clock(lambda: self._clock.skew, lambda: self._clock.confirmed)
+
+    async def resume(self) -> None:
+        """Hold the clock if an earlier run did not finish a correction."""
+        self._clock.held = bool(await self._store.recall(MetaKey.CLOCK_CORRECTION))
 
     def record_date(self, date: float | None, trip: float) -> None:
         """Record the `Date` of an answer in epoch seconds, or None, and the duration of the call."""
@@ -126,12 +129,12 @@ class ClockCorrector:
         if not self._clock.pending and not (self._clock.held and self._clock.agreed):
             return
         await self._reconciler.wait_until_idle()
-        correction = self._clock.correct() or self._interrupted_correction()
+        correction = self._clock.correct() or await self._interrupted_correction()
         self.corrected_seconds += correction.by if self._clock.pending else 0.0
         await self._store.remember(MetaKey.CLOCK_CORRECTION, f"{correction.by!r} {correction.since!r}")
         await self._correct_records(correction)
         await self._store.remember(MetaKey.CLOCK_CORRECTION, "")
-        self._reconciler.clock_corrected()
+        await self._reconciler.clock_corrected()
         self._clock.confirm()
         self._log.error(
             "the clock was wrong and is corrected",
@@ -141,20 +144,20 @@ class ClockCorrector:
         self._reconciler.clock_confirmed()
         await self._save_anchor()
 
-    def _interrupted_correction(self) -> Correction:
-        by, _, since = (self._store.recall(MetaKey.CLOCK_CORRECTION) or "0 0").partition(" ")
+    async def _interrupted_correction(self) -> Correction:
+        by, _, since = (await self._store.recall(MetaKey.CLOCK_CORRECTION) or "0 0").partition(" ")
         return Correction(at=self._clock.now(), by=float(by), since=float(since))
 
     async def _correct_records(self, correction: Correction) -> None:
         observation = ClockCorrected(at=correction.at, by=correction.by, since=correction.since)
-        uids = self._store.open_requests()
+        uids = await self._store.open_requests()
         for first in range(0, len(uids), _CHUNK):
             await self._reconciler.deliver(dict.fromkeys(uids[first : first + _CHUNK], observation))
 
     async def _save_anchor(self) -> None:
         """Store the confirmed time for the next start on this boot."""
         anchor = self._clock.anchor() if self._clock.confirmed else None
-        known = Anchor.read(self._store.recall(MetaKey.CLOCK))
+        known = Anchor.read(await self._store.recall(MetaKey.CLOCK))
         if anchor is None or (
             known and known.boot == anchor.boot and abs(known.offset - anchor.offset) < _ANCHOR_TOLERANCE
         ):

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from agent import __version__
-from agent.admission.adoption import refuse_adoption
+from agent.admission.adoption import DossierUse, refuse_adoption
 from agent.core.errors import AgentError, UnknownRequest
 from agent.core.observations import (
     ClaimsDisclosed,
@@ -39,9 +39,9 @@ class CommandHandler:
         documents: Documents,
         clock: Clock,
         source: str,
-        on_command: Callable[[Command], None] = lambda command: None,
+        on_command: Callable[[Command], Awaitable[None]] | None = None,
         page_link: Callable[[], str] | None = None,
-        revision: Callable[[], RevisionState | None] = lambda: None,
+        revision: Callable[[], Awaitable[RevisionState | None]] | None = None,
         fetch_now: Callable[[], None] | None = None,
     ) -> None:
         """`source` is the name of the source whose requests commands name; `revision` reads its state.
@@ -80,12 +80,12 @@ class CommandHandler:
         if not isinstance(command_id, str) or not 8 <= len(command_id) <= 64 or not isinstance(verb, str):
             raise _unknown_command()
         if verb == PAGE and self._page_link is not None:
-            if self._store.command_answer(command_id) is None:
+            if await self._store.command_answer(command_id) is None:
                 await self._record_command(Command(id=command_id, verb=verb, sender=sender), "")
             return {"ok": True, "message": self._page_link()}  # a secret, so the store does not contain this answer
         if verb not in VERBS:
             raise _unknown_command()
-        if (answer := self._store.command_answer(command_id)) is not None:
+        if (answer := await self._store.command_answer(command_id)) is not None:
             return {"ok": True, "message": answer}
         known = request.get("uid")  # of any source: several sources may have the same name
         uid = (
@@ -101,16 +101,17 @@ class CommandHandler:
 
     async def _record_command(self, command: Command, answer: str) -> None:
         await self._store.apply_command(command, answer, self._clock.now())
-        self._on_command(command)
+        if self._on_command is not None:
+            await self._on_command(command)
 
-    def _find_record(self, uid: str | None, name: object) -> Record:
-        record = self._store.get(uid) if uid is not None else None
+    async def _find_record(self, uid: str | None, name: object) -> Record:
+        record = await self._store.get(uid) if uid is not None else None
         if record is None:
             raise UnknownRequest(str(name))
         return record
 
     async def _resolve(self, uid: str | None, request: Mapping[str, Any]) -> str:
-        record = self._find_record(uid, request.get("name"))
+        record = await self._find_record(uid, request.get("name"))
         if record.hold is None:
             raise AgentError(f"{record.name} is not held.", f"see its state with `assure-agent get {record.name}`")
         if request.get("holdId") not in (None, record.hold.id):  # a selection was made before the hold changed
@@ -123,7 +124,8 @@ class CommandHandler:
             raise AgentError("Unknown resolution of a hold.", "use retry, abandon or adopt") from None
         dossier_id = request.get("dossierId")
         if answer is HoldAnswer.ADOPT:
-            refuse_adoption(self._store, record, dossier_id)
+            named = [dossier_id] if isinstance(dossier_id, str) else []
+            refuse_adoption(await DossierUse.read(self._store, named), record, dossier_id)
         about = record.hold.reason.about_document
         desired = (
             await self._documents.find_document(record.name, None) if about and answer is HoldAnswer.RETRY else None
@@ -139,7 +141,7 @@ class CommandHandler:
         return f"{record.name}: resolved {resolved.hold_id} with {answer}{kept}"
 
     async def _rerun(self, uid: str | None, request: Mapping[str, Any]) -> str:
-        record = self._find_record(uid, request.get("name"))
+        record = await self._find_record(uid, request.get("name"))
         token = f"command-{request['id']}"
         name = record.name or str(request["name"])  # the name may have been erased
         desired = await self._documents.find_document(name, token)
@@ -154,7 +156,7 @@ class CommandHandler:
         """
         await self._records.deliver({uid: observation})
         never, waited = asyncio.Event(), 0.0
-        while not ((record := self._store.get(uid)) is not None and is_durable(record)):
+        while not ((record := await self._store.get(uid)) is not None and is_durable(record)):
             if waited > _DURABLE_TIMEOUT:
                 if self._records.retract(uid, observation):
                     busy = "The request waits for a slow call, so the command was not executed."
@@ -168,7 +170,7 @@ class CommandHandler:
 
     async def _show_personal(self, uid: str | None, request: Mapping[str, Any]) -> str:
         """Record a disclosure before the command shows the values (`describe --show-personal`, `claims`)."""
-        record = self._find_record(uid, request.get("name"))
+        record = await self._find_record(uid, request.get("name"))
         kind = ClaimsDisclosed if request["verb"] == SHOW_CLAIMS else PersonalDataDisclosed
         shown = kind(at=self._clock.now())
         await self._deliver_durably(record.uid, shown, lambda now: (now.shown_at or 0.0) >= shown.at)
@@ -178,7 +180,7 @@ class CommandHandler:
         now = self._clock.now()
         revision = await self._approve_revision(request.get("revision"))
         await self._store.remember(MetaKey.APPROVED, now)
-        if self._store.recoveries.open() is None:
+        if await self._store.recoveries.open() is None:
             answer = "approved: the agent withdraws the waiting requests, if any, at its next scan"
         else:
             await self._store.recoveries.approve(now)
@@ -192,7 +194,7 @@ class CommandHandler:
 
         `shown` is the one that the operator saw, empty without one. Raises AgentError if another one waits now.
         """
-        state = self._revision()
+        state = await self._revision() if self._revision is not None else None
         refused = state.refused if state is not None else None
         waiting = refused.revision if refused is not None and refused.reason.needs_approval else ""
         if shown not in (None, waiting):
@@ -208,7 +210,7 @@ class CommandHandler:
         return f"; {sentence}"
 
     async def _pause(self, _: str | None, __: Mapping[str, Any]) -> str:
-        if self._store.recall_time(MetaKey.PAUSED) is None:
+        if await self._store.recall_time(MetaKey.PAUSED) is None:
             await self._store.remember(MetaKey.PAUSED, self._clock.now())
         return "paused: the agent starts nothing new, and continues to poll and delete what is at Assure"
 
@@ -224,9 +226,11 @@ class CommandHandler:
         return "recorded"
 
     async def _forget(self, uid: str | None, request: Mapping[str, Any]) -> str:
-        record = self._find_record(uid, request.get("name"))
+        record = await self._find_record(uid, request.get("name"))
         refuse_to_forget(record)
-        if record.discard or self._store.has_pending_image_deletions(record.uid):  # `forget` erases the paths as well
+        if record.discard or await self._store.has_pending_image_deletions(
+            record.uid
+        ):  # `forget` erases the paths as well
             raise AgentError(
                 f"The agent has not deleted the image files of {record.name} yet, as IMAGES_AFTER_UPLOAD requires.",
                 f"see why with `assure-agent explain {record.name}`, then forget it",

@@ -1,7 +1,7 @@
 """Build the parts of an agent, one function per room, without I/O and without decisions."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -55,7 +55,7 @@ class CommonParts:
     endpoints: EndpointHealth
     shutdown: Shutdown
     clock: Clock
-    revision: Callable[[], RevisionState | None]  # the state of a git source; None for a folder
+    revision: Callable[[], Awaitable[RevisionState | None]]  # the state of a git source; None for a folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +217,7 @@ def build_commands(
     common: CommonParts,
     reconciler: Reconciler,
     parts: AdmissionParts,
-    on_command: Callable[[Command], None],
+    on_command: Callable[[Command], Awaitable[None]],
     page_link: Callable[[], str],
 ) -> CommandHandler:
     """Build the commands of the operator."""

@@ -5,7 +5,7 @@ the store. As after a restart, each absence is proved by two scans, and an open 
 writes nothing and does not call Assure.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from agent.admission import Admission, AdmissionRules, SyncResult
@@ -75,12 +75,14 @@ class DryRun:
                 break
         if (error := synced.scan.error) is not None:
             raise AgentError(f"{error.message[0].upper()}{error.message[1:]}.", error.hint)
-        left = StartBudget(self._limit, self.store, self._clock).left
-        changes = [*self._refused_rows(synced), *self._present_rows(synced), *self._removed_rows(synced)]
+        budget = StartBudget(self._limit, self.store, self._clock)
+        await budget.count()
+        present = await self.store.present(self._rules.source)
+        changes = [*self._refused_rows(synced), *self._present_rows(synced), *self._removed_rows(synced, present)]
         return Plan(
             changes=tuple(sorted(changes, key=lambda change: (change.name, change.file, change.line))),
             complete=synced.scan.complete,
-            budget_left=left,
+            budget_left=budget.left,
             recovery=self._recovery,
             no_store_yet=self._first,
             passed_over=synced.scan.passed_over,
@@ -142,9 +144,9 @@ class DryRun:
                 diff=self._diff(before, document) if document is not None else None,
             )
 
-    def _removed_rows(self, synced: SyncResult) -> Iterable[Change]:
+    def _removed_rows(self, synced: SyncResult, present: Mapping[str, str]) -> Iterable[Change]:
         """One row for each request that had a file and is in no file that could be read."""
-        for name, uid in self.store.present(self._rules.source).items():
+        for name, uid in present.items():
             if not synced.scan.lacks(name):
                 continue
             before, after = self._before_and_after(uid)
@@ -167,7 +169,7 @@ class DryRun:
             yield self._row(change, before, after)
 
     def _before_and_after(self, uid: str) -> tuple[Record | None, Record | None]:
-        return self.store.before(uid), self.store.get(uid)
+        return self.store.before(uid), self.store.after(uid)
 
 
 class OverlayStore:
@@ -189,7 +191,7 @@ class OverlayStore:
         found = self._reading.get(uid) if self._reading is not None else None
         return None if found is None else after_restart(found, self._now, self._policy)
 
-    def present(self, source: str) -> dict[str, str]:
+    async def present(self, source: str) -> dict[str, str]:
         """Names and uids of stored requests that have a file."""
         return self._reading.present(source) if self._reading is not None else {}
 
@@ -200,29 +202,37 @@ class OverlayStore:
                 self._withdrawn.add((step.record.uid, step.record.generation))
             self._committed[step.record.uid] = step.record
 
-    def get(self, uid: str) -> Record | None:
+    def after(self, uid: str) -> Record | None:
         """The record after all commits of the dry run."""
         return self._committed.get(uid) or self.before(uid)
 
-    def withdrawn_since(self, at: float) -> int:
+    async def get(self, uid: str) -> Record | None:
+        """The record after all commits of the dry run."""
+        return self.after(uid)
+
+    async def get_many(self, uids: Sequence[str]) -> dict[str, Record]:
+        """The records after all commits of the dry run."""
+        return {uid: record for uid in uids if (record := self.after(uid)) is not None}
+
+    async def withdrawn_since(self, at: float) -> int:
         """How many requests were withdrawn, in the store and in the dry run: the prune guard counts both."""
         return len(self._withdrawn) + (self._reading.withdrawn_since(at) if self._reading is not None else 0)
 
     async def record_scan(self, *_: object, **__: object) -> None:
         """Keep nothing: the plan reports the scan itself."""
 
-    def starts_since(self, at: float) -> int:
+    async def starts_since(self, at: float) -> int:
         """How many starts count since then."""
         return self._reading.starts_since(at) if self._reading is not None else 0
 
-    def recall(self, key: MetaKey) -> str | None:
+    async def recall(self, key: MetaKey) -> str | None:
         """The text that the dry run set, or the stored one."""
         if key in self._remembered:
             value = self._remembered[key]
             return None if value is None else str(value)
         return self._reading.recall(key) if self._reading is not None else None
 
-    def recall_time(self, key: MetaKey) -> float | None:
+    async def recall_time(self, key: MetaKey) -> float | None:
         """The time that the dry run set, or the stored one."""
         if key in self._remembered:
             value = self._remembered[key]
@@ -233,10 +243,10 @@ class OverlayStore:
         """Keep a value in memory."""
         self._remembered[key] = value
 
-    def orphans(self) -> list[tuple[str, float, str | None]]:
+    async def orphans(self) -> list[tuple[str, float, str | None]]:
         """The stored possible orphans: the dry run creates none."""
         return self._reading.orphans() if self._reading is not None else []
 
-    def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
+    async def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
         """The stored owners of these dossiers: the dry run creates none."""
         return self._reading.owners(dossiers) if self._reading is not None else {}

@@ -9,7 +9,7 @@ Scan = Callable[[Callable[[], None] | None], Awaitable[None]]  # its argument: s
 
 @contextlib.asynccontextmanager
 async def first_scan(
-    scan_source: Scan, gradually: bool, finished: Callable[[], None], failed: Callable[[Exception], None]
+    scan_source: Scan, gradually: bool, finished: Callable[[], Awaitable[None]], failed: Callable[[Exception], None]
 ) -> AsyncIterator[None]:
     """Scan the source before the block runs, and call `finished`.
 
@@ -20,7 +20,7 @@ async def first_scan(
 
     async def scan() -> None:
         await scan_source(progress.set if gradually else None)
-        finished()
+        await finished()
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and isinstance(error := task.exception(), Exception):

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from agent.assure.circuit_breaker import MAX_TRUSTED_MISSING, Cause, OpenCircuit
 from agent.core.errors import AgentError
@@ -24,7 +24,7 @@ class AgentHealth:
         telemetry: Telemetry,
         shutdown: Shutdown,
         endpoints: EndpointHealth,
-        revision: Callable[[], RevisionState | None],
+        revision: Callable[[], Awaitable[RevisionState | None]],
     ) -> None:
         """`revision` reads the state of a git source; None for a folder."""
         self._store = store
@@ -38,23 +38,23 @@ class AgentHealth:
     async def reset(self) -> None:
         """Forget the circuit breaker and the troubles of an earlier run."""
         for key in (MetaKey.CIRCUIT, MetaKey.ENDPOINTS):
-            if self._store.recall(key):
+            if await self._store.recall(key):
                 await self._store.remember(key, "")
 
-    def not_ready_reason(self) -> str | None:
+    async def not_ready_reason(self) -> str | None:
         """The reason why the agent is not ready, or None."""
         if self._shutdown.failure is not None:
             return "failed"
         last = self._telemetry.last_sync
         if last is None or last.scan.error is not None:
-            return self._unread_reason()
+            return await self._unread_reason()
         if (denied := self._endpoints.denied) is not None:
             return f"credentials: {denied.sentence}"
         return None if not self._shutdown.requested.is_set() else "ending"
 
-    def _unread_reason(self) -> str:
+    async def _unread_reason(self) -> str:
         """Why the agent has not read its source."""
-        state = self._revision()
+        state = await self._revision()
         if state is None or state.acted is not None:
             return "the source cannot be read"
         if state.refused is not None:

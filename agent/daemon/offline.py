@@ -19,36 +19,36 @@ from agent.ports import MetaKey
 from agent.source.choice import source_of
 from agent.source.folder_source import FolderSource
 from agent.store import open_store
-from agent.store.contract import Store
 
 _READS_DOCUMENTS = ("resolve", "rerun")  # commands that need a revision of a git source
 
 
-async def _execute(control: CommandHandler, store: Store, request: Mapping[str, Any]) -> dict[str, Any]:
-    answer = await control.execute(request, own_account())
-    with contextlib.suppress(AgentError):  # the command is executed; the next agent truncates the log
-        await store.tidy()
-    return answer
-
-
 def execute_offline(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
     """Execute one command on a store without a running agent. Raises StoreLocked if an agent has the lock."""
+    return asyncio.run(_execute(settings, request))
+
+
+async def _execute(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
     store = open_store(settings, None)
     try:
         clock = SystemClock()
-        clock.resume(store.last_event_at(), Anchor.read(store.recall(MetaKey.CLOCK)))
-        recovering = store.recoveries.open() is not None
+        clock.resume(await store.last_event_at(), Anchor.read(await store.recall(MetaKey.CLOCK)))
+        recovering = await store.recoveries.open() is not None
         policy = replace(settings.policy, recovering=recovering, clock_unconfirmed=not clock.confirmed)
         records = OfflineRecords(store, clock, policy)
         rules = AdmissionRules.of(settings, store.keys.agent_id())
         types = DocumentTypeCache(OfflineDocumentTypes(), store, clock)
         source = source_of(settings)
         if request.get("verb") in _READS_DOCUMENTS and not isinstance(source, FolderSource):
-            acted = store.revision_state(settings.source_name).acted
-            source.refresh(acted.commit if acted is not None else None, store.recall(MetaKey.REVISION_APPROVED))
+            acted = (await store.revision_state(settings.source_name)).acted
+            approved = await store.recall(MetaKey.REVISION_APPROVED)
+            source.refresh(acted.commit if acted is not None else None, approved)
         admission = Admission(source, rules, store, records, store.keys, types, clock)
         revision = state_of(settings, store)
         control = CommandHandler(store, records, admission, clock, settings.source_name, revision=revision)
-        return asyncio.run(_execute(control, store, request))
+        answer = await control.execute(request, own_account())
+        with contextlib.suppress(AgentError):  # the command is executed; the next agent truncates the log
+            await store.tidy()
+        return answer
     finally:
         store.close()

@@ -24,7 +24,7 @@ class OfflineRecords:
     async def deliver(self, observations: Mapping[str, Observation]) -> None:
         """Apply each. An intent that an ended agent left open counts as unanswered."""
         for uid, observation in observations.items():
-            record = self._store.get(uid)
+            record = await self._store.get(uid)
             if record is None:
                 continue
             if record.intent is not None:

@@ -31,19 +31,19 @@ class WorkGate:
 
     async def start(self) -> None:
         """Restore the state of the last run. Records in the audit log that the operator restored the store."""
-        self.refresh()
-        if (since := self._store.recall_time(MetaKey.PAUSED)) is not None:
+        await self.refresh()
+        if (since := await self._store.recall_time(MetaKey.PAUSED)) is not None:
             self._telemetry.started_paused(since)
-        recovery = self._store.recoveries.open()
+        recovery = await self._store.recoveries.open()
         if recovery is not None and recovery.cause == "restored" and recovery.scanned_at is None:
             # the operator restored it; any other copy is a break of the audit log
             await self._store.record_restore(self._clock.now())
 
-    def refresh(self) -> None:
+    async def refresh(self) -> None:
         """Apply the pause and the recovery of the store."""
-        recovery = self._store.recoveries.open()
+        recovery = await self._store.recoveries.open()
         self._reconciler.recovering = recovery is not None
-        paused = self._store.recall_time(MetaKey.PAUSED) is not None
+        paused = await self._store.recall_time(MetaKey.PAUSED) is not None
         self._reconciler.paused = paused or (recovery is not None and recovery.holds_new_work)
 
     async def run_recovery(self, first: bool = False) -> None:
@@ -53,14 +53,14 @@ class WorkGate:
             self._telemetry.lists_checked(not self._recovery.lists_unreadable)
             if not behind:
                 return
-            self.refresh()
+            await self.refresh()
         regained = await self._shutdown.run_until_requested(self._recovery.scan())
         self._telemetry.lists_checked(not self._recovery.lists_unreadable)
         if regained is None:
             return
         self._telemetry.recovery_scanned(regained)
         if regained.closed:
-            self.refresh()
+            await self.refresh()
 
     async def _store_is_behind(self, tries: int) -> bool:
         """True if Assure shows that the store is older. Without lists from Assure, it retries `tries` times."""

@@ -30,10 +30,11 @@ def log_start(settings: Settings, url: str, events_url: str | None) -> None:
     )
 
 
-def report_first_store(store: Store, settings: Settings, telemetry: Telemetry) -> None:
+async def report_first_store(store: Store, settings: Settings, telemetry: Telemetry) -> None:
     """Warn if the store is new although the source already has requests: each of them will be billed."""
     recoveries = store.recoveries
-    starts = store.count_progressing() if recoveries.fresh and recoveries.open() is None else 0
+    new = recoveries.fresh and await recoveries.open() is None
+    starts = await store.count_progressing() if new else 0
     if starts and not store.simulated:
         telemetry.first_store_created(settings.state_path.absolute(), starts)
 

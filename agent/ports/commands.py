@@ -46,16 +46,16 @@ class CommandStore(DossierOwners, KeyValue, Protocol):
     def recoveries(self) -> Recoveries:
         """The recoveries of this store."""
 
-    def get(self, uid: str) -> Record | None:
+    async def get(self, uid: str) -> Record | None:
         """The record of this uid."""
 
-    def command_answer(self, command_id: str) -> str | None:
+    async def command_answer(self, command_id: str) -> str | None:
         """The answer to an executed command."""
 
     async def apply_command(self, command: Command, answer: str, at: float) -> None:
         """Record an executed command and its answer."""
 
-    def has_pending_image_deletions(self, uid: str) -> bool:
+    async def has_pending_image_deletions(self, uid: str) -> bool:
         """True if an image file of an earlier generation is still to be deleted."""
 
     async def make_claims_unreadable(self, uid: str) -> bool:

@@ -63,7 +63,7 @@ class ClaimsEncryption(Protocol):
 class Budget(Protocol):
     """The start budget: the starts that the agent may make in one day."""
 
-    def take(self) -> float | None:
+    async def take(self) -> float | None:
         """Take one start. Returns None, or the time of the next budget if none is left."""
 
 
@@ -73,5 +73,5 @@ class DocumentTypes(Protocol):
     async def resolve(self, wanted: DocumentKey | int) -> Resolution | None:
         """Resolve a country and type, or an id. Returns within seconds; None while Assure returns no list."""
 
-    def listed_ids(self) -> frozenset[int] | None:
+    async def listed_ids(self) -> frozenset[int] | None:
         """The ids that Assure lists. None while the agent has no valid list; it makes no call."""

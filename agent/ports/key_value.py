@@ -35,10 +35,10 @@ REMEMBERED = "remembered/"
 class KeyValue(Protocol):
     """Facts about the account. A coroutine returns when the value is durable."""
 
-    def recall(self, key: MetaKey) -> str | None:
+    async def recall(self, key: MetaKey) -> str | None:
         """The text of this key."""
 
-    def recall_time(self, key: MetaKey) -> float | None:
+    async def recall_time(self, key: MetaKey) -> float | None:
         """The time of this key, in seconds since the epoch."""
 
     async def remember(self, key: MetaKey, value: str | float | None) -> None:

@@ -31,13 +31,13 @@ class Recoveries(Protocol):
 
     fresh: bool  # this process created the store, so it has no past
 
-    def open(self) -> Recovery | None:
+    async def open(self) -> Recovery | None:
         """The recovery in progress."""
 
-    def possibly_stale(self) -> list[str]:
+    async def possibly_stale(self) -> list[str]:
         """The uids of all requests that are not done: any of them may be older than the state at Assure."""
 
-    def held_history_lost(self, unsearched: bool = False) -> list[str]:
+    async def held_history_lost(self, unsearched: bool = False) -> list[str]:
         """The uids of requests with the hold `history-lost`. `unsearched`: only those not yet searched at Assure."""
 
     async def record_search(self, at: float, unclaimed: Iterable[tuple[str, str]]) -> None:
@@ -46,10 +46,10 @@ class Recoveries(Protocol):
     async def suspect(self, uid: str, reference: str, dossier_id: str, at: float) -> None:
         """Record an empty dossier of an earlier attempt as an orphan. The agent deletes it."""
 
-    def last_scan_at(self) -> float | None:
+    async def last_scan_at(self) -> float | None:
         """When the agent last read the lists in an earlier recovery. It has settled the dossiers of before."""
 
-    def previously_unclaimed(self, dossiers: Sequence[str]) -> set[str]:
+    async def previously_unclaimed(self, dossiers: Sequence[str]) -> set[str]:
         """Those of these dossiers that an earlier recovery found and left unchanged."""
 
     async def begin(self, at: float) -> None:

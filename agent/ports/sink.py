@@ -37,7 +37,7 @@ class Sink(Protocol):
 class Outbox(Protocol):
     """The pending notifications."""
 
-    def pending(self, sink: str, after: int, limit: int) -> list[Delivery]:
+    async def pending(self, sink: str, after: int, limit: int) -> list[Delivery]:
         """The notifications of this sink after the delivery `after`, oldest first."""
 
     async def acknowledge(self, ids: Sequence[int]) -> None:

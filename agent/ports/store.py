@@ -78,8 +78,11 @@ class IdentityKey(Protocol):
 class Records(Protocol):
     """The records of requests."""
 
-    def get(self, uid: str) -> Record | None:
+    async def get(self, uid: str) -> Record | None:
         """The record of this uid."""
+
+    async def get_many(self, uids: Sequence[str]) -> dict[str, Record]:
+        """The records of these uids, by uid; without those that the store does not have."""
 
     async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
         """Write these steps and the receipt of their event, all or none."""
@@ -88,49 +91,49 @@ class Records(Protocol):
 class DueRecords(Records, Protocol):
     """The records that the reconciler drives."""
 
-    def claim(self, now: float, limit: int, busy: set[str], started_only: bool = False) -> list[Record]:
+    async def claim(self, now: float, limit: int, busy: set[str], started_only: bool = False) -> list[Record]:
         """At most `limit` due records that are not busy: first new work, then retries and deletions, then polls.
 
         With `started_only` only those that wait for their result or their deletion.
         """
 
-    def next_due(self, busy: set[str], started_only: bool = False) -> float | None:
+    async def next_due(self, busy: set[str], started_only: bool = False) -> float | None:
         """When the next record that is not busy is due."""
 
-    def overdue(self, now: float, limit: int, busy: set[str]) -> list[Record]:
+    async def overdue(self, now: float, limit: int, busy: set[str]) -> list[Record]:
         """At most `limit` records that are not busy, and whose deadline or hold has expired before their outcome."""
 
-    def creating(self) -> list[Record]:
+    async def creating(self) -> list[Record]:
         """The records without a dossier whose creation was intended at least once."""
 
 
 class WaitingRecords(Protocol):
     """The records that wait for a result."""
 
-    def waiting(self) -> WaitingSummary:
+    async def waiting(self) -> WaitingSummary:
         """How many wait."""
 
-    def waiting_in(self, dossiers: Sequence[str]) -> list[str]:
+    async def waiting_in(self, dossiers: Sequence[str]) -> list[str]:
         """The uids of those that wait for a result in one of these dossiers."""
 
-    def least_recently_polled(self, limit: int) -> list[str]:
+    async def least_recently_polled(self, limit: int) -> list[str]:
         """The uids of those whose last poll is longest ago, oldest first."""
 
 
 class Starts(Protocol):
     """The billable starts."""
 
-    def starts_since(self, at: float) -> int:
+    async def starts_since(self, at: float) -> int:
         """How many starts count since then: reserved ones, and those made or begun without a budget."""
 
 
 class DossierOwners(Protocol):
     """The use of dossiers."""
 
-    def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
+    async def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
         """The uid of the request that is not done and has the dossier, by dossier."""
 
-    def orphans(self) -> list[tuple[str, float, str | None]]:
+    async def orphans(self) -> list[tuple[str, float, str | None]]:
         """The open possible orphans: reference, since, and the dossier's id once Assure showed it."""
 
 
@@ -147,13 +150,13 @@ class Orphans(DossierOwners, Protocol):
 class AdmissionStore(DossierOwners, KeyValue, Protocol):
     """The store, as admission uses it."""
 
-    def get(self, uid: str) -> Record | None:
-        """The record of this uid."""
+    async def get_many(self, uids: Sequence[str]) -> dict[str, Record]:
+        """The records of these uids, by uid; without those that the store does not have."""
 
-    def present(self, source: str) -> dict[str, str]:
+    async def present(self, source: str) -> dict[str, str]:
         """The names and uids of the requests of a source that have a file, according to the last scan."""
 
-    def withdrawn_since(self, at: float) -> int:
+    async def withdrawn_since(self, at: float) -> int:
         """How many files were removed before the outcome since then, also those that are back."""
 
     async def record_scan(
@@ -175,7 +178,7 @@ class AdmissionStore(DossierOwners, KeyValue, Protocol):
 class RevisionStore(Protocol):
     """The state of a git source."""
 
-    def revision_state(self, source: str) -> RevisionState:
+    async def revision_state(self, source: str) -> RevisionState:
         """The state of this source; empty if it never was a git source."""
 
     async def record_refresh(
@@ -190,13 +193,13 @@ class RevisionStore(Protocol):
 class Inbox(Protocol):
     """The receipts of Assure Events."""
 
-    def is_known(self, digest: str) -> bool:
+    async def is_known(self, digest: str) -> bool:
         """True if the store has a receipt of an event with this id."""
 
     async def remember_event(self, receipt: Receipt) -> None:
         """Record the receipt of an event that no step belongs to."""
 
-    def find_request(self, dossier_id: str | None, reference: str | None) -> str | None:
+    async def find_request(self, dossier_id: str | None, reference: str | None) -> str | None:
         """The uid of the open request that has this dossier or this external reference now."""
 
 

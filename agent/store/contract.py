@@ -39,7 +39,7 @@ class StoredClaimsTable(Protocol):
     def keyring(self) -> ClaimsKeyring:
         """The keys that encrypt claims."""
 
-    def expired(self, now: float, limit: int = 1000) -> list[StoredClaims]:
+    async def expired(self, now: float, limit: int = 1000) -> list[StoredClaims]:
         """Expired claims, oldest first."""
 
     async def make_unreadable(self, expiring: Sequence[StoredClaims]) -> list[StoredClaims]:
@@ -51,20 +51,20 @@ class StoredClaimsTable(Protocol):
     async def tidy(self) -> None:
         """Remove the copies of erased claims, if that was not possible at once."""
 
-    def sweep(self, now: float) -> None:
+    async def sweep(self, now: float) -> None:
         """Destroy keys of past days that no row names. A crash or a restored copy can leave such keys."""
 
 
 class DeletableImages(Protocol):
     """The image files that the agent deletes."""
 
-    def due(self, now: float) -> list[ImageDeletion]:
+    async def due(self, now: float) -> list[ImageDeletion]:
         """The due deletions, oldest first. Infinity: all."""
 
     async def failed(self, deletion: ImageDeletion, now: float, cause: str, how: Mapping[str, str]) -> None:
         """Record that a deletion failed. The pauses between tries grow."""
 
-    def superseded(self, now: float) -> list[SupersededImage]:
+    async def superseded(self, now: float) -> list[SupersededImage]:
         """The due files of earlier generations, oldest first. Infinity: all."""
 
     async def superseded_failed(self, one: SupersededImage, now: float, cause: str) -> None:
@@ -116,25 +116,25 @@ class Store(
     async def check_integrity(self) -> None:
         """Check what was not checked at opening, while the store is in use. Raises StoreDamaged."""
 
-    def last_event_at(self) -> float:
+    async def last_event_at(self) -> float:
         """The time of the last event, in seconds since the epoch; 0 without events."""
 
-    def other_source(self, source: str) -> str | None:
+    async def other_source(self, source: str) -> str | None:
         """Another source of the store, if the store has no file of this one."""
 
-    def unsettled(self, started_only: bool = False) -> bool:
+    async def unsettled(self, started_only: bool = False) -> bool:
         """True while a request continues without a decision: not held, not suspended, not queued, not in retention."""
 
-    def count_progressing(self) -> int:
+    async def count_progressing(self) -> int:
         """How many requests continue without a decision."""
 
-    def open_requests(self) -> list[str]:
+    async def open_requests(self) -> list[str]:
         """The uids of the requests that are not done."""
 
-    def awaiting_budget_or_images(self) -> list[str]:
+    async def awaiting_budget_or_images(self) -> list[str]:
         """The uids of the requests that wait for the daily budget or for their images."""
 
-    def needed_images(self) -> dict[str, set[str]]:
+    async def needed_images(self) -> dict[str, set[str]]:
         """The uids of open and held requests by image. Each image has two keys: its path and its digest."""
 
     async def apply_command(self, command: Command, answer: str, at: float, steps: Sequence[Step] = ()) -> None:

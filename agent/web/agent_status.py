@@ -1,6 +1,6 @@
 """The state of the running agent for the status page: readiness, pause, budget, circuit, answers of Assure, source."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from agent.core.policy import Policy
@@ -35,20 +35,20 @@ class AgentStatus:
     policy: Policy
     clock: Clock
     recent_calls: RecentCalls
-    ready: Callable[[], str | None]
+    ready: Callable[[], Awaitable[str | None]]
     paused: Callable[[], bool]
     budget: Callable[[], tuple[int, int] | None]
     circuit: Callable[[], str | None]
+    revision: Callable[[], Awaitable[RevisionState | None]]  # of a git source
     troubles: Callable[[], tuple[tuple[str, float, str], ...]] = tuple
-    revision: Callable[[], RevisionState | None] = lambda: None  # of a git source
     web_page: str = ""  # SOURCE_WEB_URL
 
-    def snapshot(self) -> StatusSnapshot:
+    async def snapshot(self) -> StatusSnapshot:
         """The current state."""
         return StatusSnapshot(
             now=self.clock.now(),
             policy=self.policy,
-            ready=self.ready(),
+            ready=await self.ready(),
             paused=self.paused(),
             budget=self.budget(),
             circuit=self.circuit(),
@@ -56,6 +56,6 @@ class AgentStatus:
             minutes=self.recent_calls.minutes(),
             last_done=self.recent_calls.last_done,
             last_trouble=self.recent_calls.last_trouble,
-            revision=self.revision(),
+            revision=await self.revision(),
             web_page=self.web_page,
         )

@@ -102,14 +102,14 @@ class AssureEventEndpoint:
 
     async def _process(self, envelope: Mapping[str, Any]) -> EventResult:
         digest = hashlib.sha256(envelope["id"].encode()).hexdigest()[:32]
-        if self._inbox.is_known(digest):
+        if await self._inbox.is_known(digest):
             return EventResult.DUPLICATE
         now = self._clock.now()
         forget_before = now - _REMEMBER_SECONDS if self._clock.confirmed else 0.0
         receipt = Receipt(digest=digest, at=now, forget_before=forget_before)
         complete = envelope["eventName"] == _COMPLETE
         data = _text(envelope, "dossierId"), _text(envelope, "externalReference")
-        uid = self._inbox.find_request(*data) if complete else None
+        uid = await self._inbox.find_request(*data) if complete else None
         if uid is None:
             await self._inbox.remember_event(receipt)
             return EventResult.UNMATCHED if complete else EventResult.UNKNOWN

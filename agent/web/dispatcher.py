@@ -66,7 +66,7 @@ class Dispatcher:
     async def dispatch_once(self) -> None:
         """Send all due notifications once. While the sink is down, only those of one request."""
         after, met = 0, set[str]()
-        while page := self._outbox.pending(self._name, after, _PAGE):
+        while page := await self._outbox.pending(self._name, after, _PAGE):
             chains = self._due(page)
             tried = await self._send(chains[:1] if self.sink_down else chains)
             if self.sink_down and chains:

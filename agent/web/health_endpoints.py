@@ -1,7 +1,7 @@
 """The open endpoints: /metrics, /healthz, /readyz."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from agent.platform.log import logger
 
 
-def health_routes(registry: CollectorRegistry, ready: Callable[[], str | None]) -> list[BaseRoute]:
+def health_routes(registry: CollectorRegistry, ready: Callable[[], Awaitable[str | None]]) -> list[BaseRoute]:
     """The routes. `ready` returns the reason why the agent is not ready, or None."""
 
     exposition = _Exposition(registry)
@@ -30,7 +30,7 @@ def health_routes(registry: CollectorRegistry, ready: Callable[[], str | None]) 
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        reason = ready()
+        reason = await ready()
         return PlainTextResponse("ok\n") if reason is None else PlainTextResponse(reason + "\n", status_code=503)
 
     return [Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)]

@@ -148,7 +148,7 @@ class StatusPage:
 
     async def _respond(self, request: Request, template: str, gather: Gather, **more: Any) -> Response:
         """Gather and render, on a thread of the read pool."""
-        seen = self._status.snapshot()
+        seen = await self._status.snapshot()
         more = {"query": "", "hidden": (), "base": _base(request), **more}
 
         def drawn(browsing: Reading) -> str | None:

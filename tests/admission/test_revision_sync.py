@@ -96,7 +96,7 @@ class Loop:
 
     @property
     def state(self) -> RevisionState:
-        return self.store.revision_state("default")
+        return self.store.reads.revision_state("default")
 
     @property
     def acted(self) -> str | None:
@@ -285,7 +285,7 @@ async def test_an_approval_is_used_up_by_the_revision_that_it_names(loop: Loop) 
     assert loop.acted == forced
     later = loop.source.push(files("x", "y"))
     await loop.run(70.0)
-    assert loop.store.recall(MetaKey.REVISION_APPROVED) is None
+    assert loop.store.reads.recall(MetaKey.REVISION_APPROVED) is None
     loop.source.head = forced
     await loop.run(130.0)
     assert loop.acted == later

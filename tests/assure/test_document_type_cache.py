@@ -28,7 +28,7 @@ class Late:
 class Full:
     """A store on a full disk."""
 
-    def recall(self, _: str) -> str | None:
+    async def recall(self, _: str) -> str | None:
         return None
 
     async def remember(self, _: str, __: str) -> None:
@@ -77,6 +77,6 @@ async def test_the_listed_ids_need_no_call(ids: tuple[int, ...], known: frozense
     rows = tuple(DocumentType(id=number, country="NLD", type="passport", name="") for number in ids)
     store, remote = Memory(), Ready(rows)
     cache = DocumentTypeCache(remote, store, SystemClock())  # type: ignore[arg-type]
-    assert (cache.listed_ids(), remote.calls) == (None, 0)
+    assert (await cache.listed_ids(), remote.calls) == (None, 0)
     await cache.resolve(DocumentKey("NLD", "passport"))
-    assert (cache.listed_ids(), remote.calls) == (known, 1)
+    assert (await cache.listed_ids(), remote.calls) == (known, 1)

@@ -189,14 +189,14 @@ async def test_nothing_but_the_version_is_read_while_nothing_changes(
     world.upload("a", suspend=True)
     await world.settle()
     statements: list[str] = []
-    query = ReadOnlyStore._query
+    query = ReadOnlyStore.query
 
     def counted(self: ReadOnlyStore, sql: str, values: Any = ()) -> list[Any]:
         statements.append(sql)
         return query(self, sql, values)
 
     async with watching() as watched:
-        monkeypatch.setattr(ReadOnlyStore, "_query", counted)
+        monkeypatch.setattr(ReadOnlyStore, "query", counted)
         await watched.poll()
         await watched.poll()
         monkeypatch.undo()

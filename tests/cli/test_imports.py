@@ -52,7 +52,8 @@ def test_get_of_a_missing_store_imports_nothing_else() -> None:
 
 
 def test_get_imports_the_record_without_the_state_machine() -> None:
-    assert core_modules("from agent.cli.app import create_app; create_app(['get']); import agent.store.sqlite.readonly") == {
+    with_store = "from agent.cli.app import create_app; create_app(['get']); import agent.store.sqlite.readonly"
+    assert core_modules(with_store) == {
         "admission", "assure_types", "audit", "conditions", "duration", "effect", "errors", "fast_replace",
         "personal_data", "policy", "record", "reference", "source_revision", "timestamps",
     }  # fmt: skip

@@ -64,7 +64,7 @@ async def test_only_the_neighbours_of_a_name_are_compared(world: World, state: H
         assert reading.names("customer-2999", 3) == ["customer-2999"]
         assert reading.names("", 1) == ["customer-0000"]
         for sql in ("name < 'm' ORDER BY name DESC", "name > 'm' ORDER BY name"):
-            plan = reading._query(
+            plan = reading.query(
                 f"EXPLAIN QUERY PLAN SELECT DISTINCT name FROM requests WHERE name IS NOT NULL AND {sql} LIMIT 9"
             )
             assert "SEARCH requests USING COVERING INDEX requests_by_part_of_name" in plan[0][3]

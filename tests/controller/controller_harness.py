@@ -68,7 +68,7 @@ class Drive:
     bugs: list[tuple[str, Exception]] = field(default_factory=list)
 
     def record(self, name: str) -> Record:
-        found = self.store.get(uid(name))
+        found = self.store.reads.get(uid(name))
         assert found is not None
         return found
 
@@ -162,7 +162,7 @@ class Types:
         self.asked.append(wanted)
         return None if self.rows is None else resolve(self.rows, wanted)
 
-    def listed_ids(self) -> frozenset[int] | None:
+    async def listed_ids(self) -> frozenset[int] | None:
         return frozenset(row.id for row in self.rows) if self.rows else None
 
 
@@ -200,7 +200,7 @@ class ControllerHarness:
         return write(self.specs / f"{name}.yaml", capture(name, **more))
 
     def find(self, name: str) -> Record | None:
-        return self.store.get(self.store.keys.uid("default", name))
+        return self.store.reads.get(self.store.keys.uid("default", name))
 
     def record(self, name: str) -> Record:
         found = self.find(name)

@@ -365,7 +365,7 @@ async def test_no_step_is_reported_before_its_commit(world: World) -> None:
     on_disk: list[Callable[[], bool]] = []
 
     def seen(step: Step) -> None:
-        stored = drive.store.get(step.record.uid)
+        stored = drive.store.reads.get(step.record.uid)
         on_disk.append(lambda: stored is not None and stored.version >= step.record.version)
 
     async with driving(world, seen=seen) as drive:

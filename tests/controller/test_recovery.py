@@ -425,8 +425,8 @@ async def test_an_unreadable_list_is_reported_and_the_recovery_continues_later(w
             await agent._work_gate.run_recovery()
         reported = [entry["event"] for entry in world.logs if "Assure's lists cannot be read" in entry["event"]]
         assert len(reported) == 1
-        assert agent._store.recoveries.open() is not None
+        assert (await agent._store.recoveries.open()) is not None
         world.sandbox.faults.clear()
         await agent._work_gate.run_recovery()
-        assert agent._store.recoveries.open() is None
+        assert (await agent._store.recoveries.open()) is None
     assert world.logs[-1]["event"] != reported[0]

@@ -55,7 +55,7 @@ async def dry_run(harness: ControllerHarness) -> tuple[Plan, DryRun]:
         )
         plan = await rehearsal.plan()
         for name in NAMES:  # read it all while the snapshot is open
-            rehearsal.store._committed.setdefault(uid(harness, name), rehearsal.store.get(uid(harness, name)))  # type: ignore
+            rehearsal.store._committed.setdefault(uid(harness, name), rehearsal.store.after(uid(harness, name)))  # type: ignore
     return plan, rehearsal
 
 

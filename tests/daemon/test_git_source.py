@@ -91,7 +91,7 @@ async def test_a_start_without_the_server_continues_with_the_last_good_revision(
     scans = fake.scans
     async with world.running() as agent:
         assert fake.scans == scans + 1
-        assert agent._health.not_ready_reason() is None
+        assert await agent._health.not_ready_reason() is None
         assert {record.outcome for record in world.records().values()} == {None}
 
 
@@ -330,7 +330,7 @@ async def test_pushes_reverts_and_forced_pushes_of_a_real_repository(world: Worl
         assert actual.refused.revision[:12] in answer["message"]
         await world.clock.advance(2.0)
         assert "f" in world.records()
-        assert agent._health.not_ready_reason() is None
+        assert await agent._health.not_ready_reason() is None
     assert second not in repr(world.logs)  # 12 digits of each
 
 

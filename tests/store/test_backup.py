@@ -120,10 +120,10 @@ async def test_a_backup_that_is_restored_is_known_to_be(tmp_path: Path) -> None:
     assert found.requests == 2
     assert kept is not None
     store = opened(tmp_path)
-    recovery = store.recoveries.open()
+    recovery = await store.recoveries.open()
     assert recovery is not None
     assert (recovery.cause, recovery.holds_new_work) == ("restored", True)
-    assert store.get("u3") is None
+    assert store.reads.get("u3") is None
     store.close()
     ((known, had, at),) = rows(tmp_path, "SELECT known, kept, backup_at FROM recoveries")
     assert known > had > 0
@@ -149,7 +149,7 @@ async def test_a_backup_copied_by_hand_is_known_to_be_one(tmp_path: Path) -> Non
     made = back_up(tmp_path / "agent.db", tmp_path / "kept.db")
     made.path.rename(tmp_path / "agent.db")
     store = opened(tmp_path)
-    recovery = store.recoveries.open()
+    recovery = await store.recoveries.open()
     store.close()
     assert recovery is not None
     assert recovery.cause == "restored"
@@ -204,7 +204,7 @@ async def test_a_plain_copy_of_a_state_file_can_be_restored_as_well(tmp_path: Pa
     found, _ = restore(tmp_path / "copy.db", tmp_path / "agent.db")
     assert replace(found, path=tmp_path).at is None
     store = opened(tmp_path)
-    recovery = store.recoveries.open()
+    recovery = await store.recoveries.open()
     store.close()
     assert recovery is not None
     assert recovery.cause == "restored"

@@ -166,7 +166,7 @@ async def test_a_seal_under_way_keeps_its_day_open_until_it_is_committed(tmp_pat
     store = opened(tmp_path, claims_key=KEY)
     await accepted(store, "u1", ttl=60)
     under_way = store.claims.keyring.encrypt(ClaimsRequest(uid="u2", generation=1, ttl=61), CLAIMS, NOW)
-    expired = store.claims.expired(NOW + 60)
+    expired = await store.claims.expired(NOW + 60)
     assert [one.uid for one in expired] == ["u1"]
     assert await store.claims.make_unreadable(expired) == []
     store.claims.keyring.committed(under_way)
@@ -182,11 +182,11 @@ async def test_without_the_claims_key_the_key_of_the_day_goes_with_its_last(tmp_
     store = opened(tmp_path)
     keys = tmp_path / "keys"
     for now, left in ((NOW + 60, 1), (NOW + 120, 0)):
-        expired = store.claims.expired(now)
+        expired = await store.claims.expired(now)
         assert len(expired) == 1
         await store.claims.erase(await store.claims.make_unreadable(expired))
         assert len(list(keys.iterdir())) == left
-    assert store.claims.of("u1") == store.claims.of("u2") == []
+    assert (await store.claims.of("u1")) == (await store.claims.of("u2")) == []
     store.close()
 
 
@@ -197,11 +197,11 @@ async def test_keys_that_no_row_names_wait_until_their_day_is_over(tmp_path: Pat
     unnamed = store.claims.keyring.encrypt(ClaimsRequest(uid="u2", generation=1, ttl=60), CLAIMS, NOW)
     store.claims.keyring.committed(unnamed)
     keys = tmp_path / "keys"
-    store.claims.sweep(NOW)
+    (await store.claims.sweep(NOW))
     assert len(list(keys.iterdir())) == 2
-    store.claims.sweep(NOW + 86400.0)
-    assert [path.stem for path in keys.iterdir()] == [store.claims.of("u1")[0].encrypted.key_id]
-    store.claims.sweep(NOW + 10 * 86400.0)
+    (await store.claims.sweep(NOW + 86400.0))
+    assert [path.stem for path in keys.iterdir()] == [(await store.claims.of("u1"))[0].encrypted.key_id]
+    (await store.claims.sweep(NOW + 10 * 86400.0))
     assert len(list(keys.iterdir())) == 1
     store.close()
 
@@ -215,7 +215,7 @@ async def test_the_log_is_truncated_once_nobody_reads_it(tmp_path: Path) -> None
     reader = raw(tmp_path)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM claims").fetchone()
-    await store.claims.erase(await store.claims.make_unreadable(store.claims.expired(NOW + 60)))
+    await store.claims.erase(await store.claims.make_unreadable(await store.claims.expired(NOW + 60)))
     assert wal.stat().st_size > 0
     await store.remember(MetaKey.CIRCUIT, "commits go on")
     reader.execute("COMMIT")

@@ -36,7 +36,7 @@ async def several(store: SqliteStore) -> None:
 
 
 def found(store: SqliteStore, now: float) -> set[str]:
-    return {record.uid for record in store.overdue(now, 100, set())}
+    return {record.uid for record in store.reads.overdue(now, 100, set())}
 
 
 async def test_those_whose_clock_ran_out_are_found_and_no_others(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ async def test_an_outage_reads_no_request_whose_time_is_not_up(tmp_path: Path) -
     store = opened(tmp_path)
     statements: list[str] = []
     store._reader.set_trace_callback(statements.append)
-    store.overdue(NOW, 100, set())
+    store.reads.overdue(NOW, 100, set())
     store._reader.set_trace_callback(None)
     (plan,) = {row[3] for row in rows(tmp_path, "EXPLAIN QUERY PLAN " + statements[-1])}
     assert plan == "SEARCH requests USING INDEX requests_deciding (decides_at<?)"

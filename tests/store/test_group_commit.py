@@ -57,7 +57,7 @@ async def test_a_caller_that_is_cancelled_does_not_take_its_step_back(tmp_path: 
     with pytest.raises(asyncio.CancelledError):
         await task
     await store.commit([Life("u2").steps[0]])
-    assert store.get("u1") is not None
+    assert store.reads.get("u1") is not None
     store.close()
 
 
@@ -86,7 +86,7 @@ async def test_an_open_intent_is_claimed_after_a_restart_and_resumes(tmp_path: P
     await committed(store, life)
     store.close()
     store = opened(tmp_path)
-    (record,) = store.claim(life.at, 10, set())
+    (record,) = store.reads.claim(life.at, 10, set())
     assert record == life.record
     life.sees(Resumed)
     await store.commit([life.steps[-1]])

@@ -147,7 +147,7 @@ async def test_a_restored_backup_has_the_signer_and_acts_on_the_older_revision(t
     store.close()
     restore(tmp_path / "kept.db", tmp_path / "agent.db")
     store = opened(tmp_path)
-    assert store.revision_state("default").acted == older
+    assert store.reads.revision_state("default").acted == older
     store.close()
     assert [row["signed_by"] for row in who_asked(tmp_path)] == [ORIGIN.signer]
 

@@ -29,6 +29,7 @@ from agent.store.sqlite.claims import Claims
 from agent.store.sqlite.connection import Connection
 from agent.store.sqlite.image_deletions import ImageDeletions
 from agent.store.sqlite.inbox import SqliteInbox
+from agent.store.sqlite.loop_queries import LoopQueries
 from agent.store.sqlite.outbox import SqliteOutbox
 from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.store.sqlite.recoveries import SqliteRecoveries
@@ -79,6 +80,7 @@ STORE: dict[str, Call] = {
     "checkpoint": lambda store: store.checkpoint(NOW),
     "record_restore": lambda store: store.record_restore(NOW),
     "get": lambda store: store.get("waits-3"),
+    "get_many": lambda store: store.get_many(["waits-3", "settled-1", "unknown"]),
     "present": lambda store: store.present("default"),
     "revision_state": lambda store: store.revision_state("default"),
     "other_source": lambda store: [store.other_source("default"), store.other_source("other")],
@@ -155,6 +157,7 @@ CLAIMS: dict[str, Call] = {
 READING: dict[str, Call] = {
     "find": lambda one: one.find("name-waits-1"),
     "get": lambda one: one.get("waits-1"),
+    "get_many": lambda one: one.get_many(["waits-1", "settled-1"]),
     "present": lambda one: one.present("default"),
     "revision_state": lambda one: one.revision_state("default"),
     "other_source": lambda one: [one.other_source("default"), one.other_source("other")],
@@ -277,7 +280,7 @@ PARTIAL = {
 
 def _next(store: SqliteStore) -> Step:
     """A step of one that waits."""
-    record = store.get("waits-2")
+    record = store.reads.get("waits-2")
     assert record is not None
     return step(record, TimerFired(at=NOW + 1e6), DEFAULT_POLICY)
 
@@ -315,8 +318,10 @@ async def costs(folder: Path) -> dict[str, tuple[int, list[str]]]:
                 for name, call in calls.items():
                     ledger.asked.clear()
                     ledger.steps = 0
-                    if inspect.isawaitable(came := call(owner)):
-                        await came
+                    came = call(owner)
+                    for one in came if isinstance(came, list) else [came]:
+                        if inspect.isawaitable(one):
+                            await one
                     found[f"{kind.__name__}.{name}"] = ledger.steps, list(ledger.asked)
         store.close()
     return found
@@ -336,8 +341,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, tu
 def test_every_method_of_the_store_is_tested() -> None:
     for kind, calls in CLASSES.items():
         methods = {name for name, _ in inspect.getmembers(kind, inspect.isroutine) if not name.startswith("_")}
-        assert methods - {"close"} | (calls.keys() & {"close"}) == calls.keys(), kind
-    known = {base for kind in CLASSES for base in kind.__mro__}
+        assert methods - {"close", "query"} | (calls.keys() & {"close"}) == calls.keys(), kind
+    known = {base for kind in (*CLASSES, LoopQueries) for base in kind.__mro__}
     for name in (
         "agent.store.sqlite.store",
         "agent.store.sqlite.queries",
@@ -352,7 +357,7 @@ def test_every_method_of_the_store_is_tested() -> None:
     ):
         module = sys.modules[name]
         kinds = {kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == name}
-        asking = {kind for kind in kinds if "_query" in inspect.getsource(kind)}
+        asking = {kind for kind in kinds if "query(" in inspect.getsource(kind)}
         assert asking <= known, f"a class that asks the store is not looked at: {asking - known}"
 
 

@@ -140,7 +140,7 @@ async def test_a_deletion_that_fails_after_a_retention_is_active_work(tmp_path: 
     life.sees(TimerFired)
     life.sees(EffectUnanswered, kind=EffectKind.DELETE_DOSSIER, evidence=Evidence(status=503))
     await committed(store, life)
-    unsettled = store.unsettled()
+    unsettled = store.reads.unsettled()
     store.close()
     assert life.record.state == "active"
     assert unsettled

@@ -66,16 +66,16 @@ async def test_a_value_that_was_remembered_of_an_account_is_there_after_a_restar
     tmp_path: Path,
 ) -> None:
     store = opened(tmp_path)
-    assert store.recall(MetaKey.DOCUMENT_TYPES) is None
+    assert store.reads.recall(MetaKey.DOCUMENT_TYPES) is None
     await store.remember(MetaKey.DOCUMENT_TYPES, "old")
     await store.remember(MetaKey.DOCUMENT_TYPES, "new")
     store.close()
     store = opened(tmp_path)
-    assert store.recall(MetaKey.DOCUMENT_TYPES) == "new"
-    assert store.recall(MetaKey.CIRCUIT) is None
+    assert store.reads.recall(MetaKey.DOCUMENT_TYPES) == "new"
+    assert store.reads.recall(MetaKey.CIRCUIT) is None
     store.close()
     store = SqliteStore(tmp_path / "agent.db", "another account")  # nothing was asked of Assure yet
-    assert store.recall(MetaKey.DOCUMENT_TYPES) is None
+    assert store.reads.recall(MetaKey.DOCUMENT_TYPES) is None
     store.close()
 
 
@@ -85,7 +85,7 @@ async def test_a_store_that_is_taken_to_another_account_forgets_what_it_learned_
     await store.remember(MetaKey.DOCUMENT_TYPES, "of the first")
     store.close()
     store = SqliteStore(tmp_path / "agent.db", "another account", rebind=True)
-    assert store.recall(MetaKey.DOCUMENT_TYPES) is None
+    assert store.reads.recall(MetaKey.DOCUMENT_TYPES) is None
     store.close()
 
 
@@ -109,7 +109,7 @@ async def test_a_later_migration_is_applied_once_to_a_store_with_content(
     monkeypatch.setattr(migrations, "NAMES", (*migrations.NAMES, "0002_later"))
     for _ in range(2):
         store = opened(tmp_path)
-        assert store.get("u1") is not None
+        assert store.reads.get("u1") is not None
         store.close()
     assert rows(tmp_path, "SELECT later FROM requests") == [("yes",)]
 

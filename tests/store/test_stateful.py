@@ -72,7 +72,7 @@ class Storing(RuleBasedStateMachine):
 
     @initialize()
     def a_new_file(self) -> None:
-        assert self.store.claim(NEVER, 10, set()) == []
+        assert self.store.reads.claim(NEVER, 10, set()) == []
 
     @rule(
         target=lives,
@@ -213,11 +213,11 @@ class Storing(RuleBasedStateMachine):
     @invariant()
     def it_knows_what_was_committed(self) -> None:
         for uid, record in self.known.items():
-            assert self.store.get(uid) == record, "[I4]"
+            assert self.store.reads.get(uid) == record, "[I4]"
 
     @invariant()
     def it_knows_the_revision(self) -> None:
-        state = self.store.revision_state("default")
+        state = self.store.reads.revision_state("default")
         refused = state.refused and state.refused.revision
         assert (state.acted, refused, state.failure) == (self.acted, self.refused, self.failure), "[I4]"
 
@@ -233,19 +233,19 @@ class Storing(RuleBasedStateMachine):
 
     @invariant()
     def it_gives_out_what_is_due(self) -> None:
-        claimed = {record.uid for record in self.store.claim(NEVER, 1000, set())}
+        claimed = {record.uid for record in self.store.reads.claim(NEVER, 1000, set())}
         assert claimed == {uid for uid, record in self.known.items() if record.due_at is not None}, "[I1]"
         times = [record.due_at for record in self.known.values() if record.due_at is not None]
-        assert self.store.next_due(set()) == min(times, default=None)
-        priorities = [record.priority for record in self.store.claim(NEVER, 1000, set())]
+        assert self.store.reads.next_due(set()) == min(times, default=None)
+        priorities = [record.priority for record in self.store.reads.claim(NEVER, 1000, set())]
         assert priorities == sorted(priorities)
-        assert self.store.unsettled() == any(record.progressing for record in self.known.values())
+        assert self.store.reads.unsettled() == any(record.progressing for record in self.known.values())
 
     @invariant()
     def it_knows_who_waits_and_what_may_turn_up(self) -> None:
         waiting = [record for record in self.known.values() if record.phase is Phase.RESULT]
-        assert self.store.waiting().count == len(waiting)
-        assert {one[0] for one in self.store.orphans()} == self.orphans, "[I3]"
+        assert self.store.reads.waiting().count == len(waiting)
+        assert {one[0] for one in self.store.reads.orphans()} == self.orphans, "[I3]"
 
     @invariant()
     def it_has_an_attempt_for_each_intent(self) -> None:

@@ -229,7 +229,7 @@ async def test_a_commit_that_fails_is_forgotten_and_its_neighbours_are_written(t
     with pytest.raises(StoreError):
         await store.commit([Life("u2").steps[0], Life("u3", name="same").steps[0]])
     life = await committed(store, Life("u2").until(Phase.DONE))
-    assert store.get("u2") == life.record
+    assert store.reads.get("u2") == life.record
     store.close()
     assert not verify(tmp_path / "agent.db").findings
 
@@ -251,7 +251,7 @@ async def test_a_deletion_is_written_with_its_confirmation(tmp_path: Path, found
     else:
         life.sees(TargetMissing, kind=EffectKind.READ_DOSSIER)
     await store.commit([committed_together(deleted, life.steps[-1])])
-    assert store.get("u1") == life.record
+    assert store.reads.get("u1") == life.record
     store.close()
     assert rows(tmp_path, "SELECT answered_at FROM attempts WHERE effect = 'delete_dossier'") == [(deleted.at,)]
     assert not verify(tmp_path / "agent.db").findings

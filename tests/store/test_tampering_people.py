@@ -298,7 +298,7 @@ async def test_a_request_that_is_back_after_it_was_forgotten_is_chained_again(tm
     store = opened(tmp_path)
     life = await committed(store, Life("u1", upload(**ALICE)).until(Phase.DONE))
     await store.forget("u1", NOW + 10)
-    record = store.get("u1")
+    record = store.reads.get("u1")
     assert record is not None and record.name == ""
     back = step(
         record, DocumentChanged(at=NOW + 20, desired=upload(**BOB, digest="d2", essence="e2"), name="b"), DEFAULT_POLICY

@@ -160,15 +160,22 @@ def _status(found: Served) -> AgentStatus:
     pulse = RecentCalls(clock)
     for result in ("done", "done", "done", "busy", "unknown", "refused"):
         pulse.record_call(Operation.READ_PROCESS, result, 0.1)
+
+    async def ready() -> str | None:
+        return found.observations["ready"]
+
+    async def revision() -> Any:
+        return found.observations["revision"]
+
     return AgentStatus(
         source="default",
         policy=Policy(),
         clock=clock,
         recent_calls=pulse,
-        ready=lambda: found.observations["ready"],
+        ready=ready,
         paused=lambda: found.observations["paused"],
         budget=lambda: found.observations["budget"],
         circuit=lambda: found.observations["circuit"],
-        revision=lambda: found.observations["revision"],
+        revision=revision,
         web_page=found.web_page,
     )

@@ -118,9 +118,9 @@ async def test_the_outbox_has_no_name_label_or_link_and_a_notification_has_the_c
     kept = str(rows(desk.folder, "SELECT * FROM deliveries"))
     for canary in ("canary", "capture.example", "shop.example"):
         assert canary not in kept
-    assert desk.store.outbox.pending(SINK, 0, 10)[0].name == "canary-name"
+    assert (await desk.store.outbox.pending(SINK, 0, 10))[0].name == "canary-name"
     await desk.store.forget("u1", NOW)
-    assert desk.store.outbox.pending(SINK, 0, 10)[0].name is None, "a forgotten name is delivered to no sink"
+    assert (await desk.store.outbox.pending(SINK, 0, 10))[0].name is None, "a forgotten name is delivered to no sink"
 
 
 async def test_a_failed_notification_delays_only_its_own_request(desk: Desk, listener: Listener) -> None:
@@ -173,7 +173,7 @@ async def test_the_backlog_of_a_dead_sink_is_bounded_and_the_oldest_are_dropped(
 
 async def test_a_delivery_that_is_cut_off_is_sent_again_with_the_same_id(desk: Desk, listener: Listener) -> None:
     await desk.done("u1")
-    first = desk.store.outbox.pending(SINK, 0, 1)[0]
+    first = (await desk.store.outbox.pending(SINK, 0, 1))[0]
     await listener.send(first)  # and then the agent ended
     await desk.deliverer.dispatch_once()
     assert [delivery.event for delivery in listener.taken if delivery.id == first.id] == [first.event] * 2

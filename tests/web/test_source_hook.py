@@ -103,15 +103,20 @@ async def hooked(folder: Path, **more: str) -> AsyncIterator[Hooked]:
     settings = load_settings(
         listen="127.0.0.1:0", events_listen="127.0.0.1:0", state_url=f"sqlite:///{folder}/agent.db", **given
     )
+
+    async def nothing() -> None:
+        return None
+
     status = AgentStatus(
         source="default",
         policy=Policy(),
         clock=clock,
         recent_calls=RecentCalls(clock),
-        ready=lambda: None,
+        ready=nothing,
         paused=lambda: False,
         budget=lambda: None,
         circuit=lambda: None,
+        revision=nothing,
     )
 
     async def deliver(*_: object, **__: object) -> None:

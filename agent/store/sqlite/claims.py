@@ -29,12 +29,12 @@ class Claims:
         self._query = query
         self._wal_dirty = True  # the write-ahead log may still have erased claims, also from an earlier process
 
-    def expired(self, now: float, limit: int = 1000) -> list[StoredClaims]:
+    async def expired(self, now: float, limit: int = 1000) -> list[StoredClaims]:
         """Expired claims, oldest first."""
         sql = f"SELECT {COLUMNS} FROM claims WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"  # noqa: S608 - constant
         return [stored_claims(row) for row in self._query(sql, (now, limit))]
 
-    def of(self, uid: str) -> list[StoredClaims]:
+    async def of(self, uid: str) -> list[StoredClaims]:
         """The claims of all generations of a request."""
         sql = f"SELECT {COLUMNS} FROM claims WHERE uid = ?"  # noqa: S608 - constant
         return [stored_claims(row) for row in self._query(sql, (uid,))]
@@ -53,7 +53,7 @@ class Claims:
 
     async def make_all_unreadable(self, uid: str) -> list[StoredClaims]:
         """Make all claims of a request permanently unreadable. Raises AgentError if that is not possible now."""
-        leaving = self.of(uid)
+        leaving = await self.of(uid)
         for _ in range(_RETIRE_RETRIES):
             if len(await self.make_unreadable(leaving)) == len(leaving):
                 return leaving
@@ -76,8 +76,11 @@ class Claims:
             await self._writer.write(lambda connection: done.append(truncate(connection)), alone=True)
             self._wal_dirty = not done[0]
 
-    def sweep(self, now: float) -> None:
+    async def sweep(self, now: float) -> None:
         """Destroy keys of past days that no row names. A crash or a restored copy can leave such keys."""
+        await asyncio.to_thread(self._sweep, now)
+
+    def _sweep(self, now: float) -> None:
         left = self.keyring.expired(now)
         if left:
             named = {row[0] for row in self._query("SELECT DISTINCT key_id FROM claims", ())}

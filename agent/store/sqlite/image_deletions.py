@@ -18,7 +18,7 @@ class ImageDeletions:
         self._query = query
         self._writer = writer
 
-    def due(self, now: float) -> list[ImageDeletion]:
+    async def due(self, now: float) -> list[ImageDeletion]:
         """The due deletions, oldest first. Infinity: all."""
         sql = "SELECT uid, tries, how FROM image_deletions WHERE due_at <= ? ORDER BY since"
         return [ImageDeletion(uid=row[0], tries=row[1], how=orjson.loads(row[2])) for row in self._query(sql, (now,))]
@@ -35,7 +35,7 @@ class ImageDeletions:
         )
         await self._writer.write(lambda connection: connection.execute(sql, values))
 
-    def superseded(self, now: float) -> list[SupersededImage]:
+    async def superseded(self, now: float) -> list[SupersededImage]:
         """The due files of earlier generations, oldest first. Infinity: all."""
         sql = """
             SELECT uid, generation, depiction, path, sha256, tries FROM superseded_images
@@ -52,7 +52,7 @@ class ImageDeletions:
         """Record the result for a file: it is deleted, or its content has changed."""
         await self._set(one, "path = NULL, sha256 = NULL, done_at = ?, how = ?", (now, how))
 
-    def has_pending(self, uid: str) -> bool:
+    async def has_pending(self, uid: str) -> bool:
         """True if a file of an earlier generation of this request is still to be deleted."""
         return bool(self._query("SELECT 1 FROM superseded_images WHERE uid = ? AND done_at IS NULL LIMIT 1", (uid,)))
 

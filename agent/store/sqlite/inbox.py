@@ -24,7 +24,7 @@ class SqliteInbox:
         self._query = query
         self._writer = writer
 
-    def is_known(self, digest: str) -> bool:
+    async def is_known(self, digest: str) -> bool:
         """True if the store has a receipt of an event with this id."""
         return bool(self._query("SELECT 1 FROM receipts WHERE digest = ?", (digest,)))
 
@@ -32,7 +32,7 @@ class SqliteInbox:
         """Record the receipt of an event that no step belongs to."""
         await self._writer.write(lambda connection: record_receipt(connection, receipt))
 
-    def find_request(self, dossier_id: str | None, reference: str | None) -> str | None:
+    async def find_request(self, dossier_id: str | None, reference: str | None) -> str | None:
         """The uid of the open request that has this dossier or this external reference now."""
         if dossier_id is not None and (rows := self._query(f"{_STARTED} UNION ALL {_STARTING}", (dossier_id,))):
             return str(rows[0][0])

@@ -65,7 +65,7 @@ class LoopQueries(Queries):
         """  # noqa: S608 - constant
         claimed: list[str] = []
         for priority in (2, 1, 0):
-            rows = self._query(sql, (priority, now, limit + len(busy)))
+            rows = self.query(sql, (priority, now, limit + len(busy)))
             free = [text for uid, text in rows if uid not in busy]
             first = free[: max(limit - len(claimed), limit - limit // 4)]
             claimed = first + claimed[: limit - len(first)]
@@ -77,7 +77,7 @@ class LoopQueries(Queries):
             SELECT uid, record FROM requests
             WHERE decides_at <= :now AND due_at <= :now ORDER BY decides_at LIMIT :limit
         """
-        rows = self._query(sql, {"now": now, "limit": limit + len(busy)})
+        rows = self.query(sql, {"now": now, "limit": limit + len(busy)})
         return [load(text) for uid, text in rows if uid not in busy][:limit]
 
     def open_requests(self) -> list[str]:
@@ -96,7 +96,7 @@ class LoopQueries(Queries):
         """  # noqa: S608 - constant
         times = []
         for priority in (0, 1, 2):
-            rows = self._query(sql, (priority, len(busy) + 1))
+            rows = self.query(sql, (priority, len(busy) + 1))
             times += [due_at for uid, due_at in rows if uid not in busy][:1]
         return min(times, default=None)
 
@@ -121,7 +121,7 @@ class LoopQueries(Queries):
     def needed_images(self) -> dict[str, set[str]]:
         """The uids of open and held requests by image. Each image has two keys: its path and its digest."""
         needed: dict[str, set[str]] = {}
-        for uid, *marks in self._query(_NEEDED):
+        for uid, *marks in self.query(_NEEDED):
             for mark in marks:
                 needed.setdefault(mark, set()).add(uid)
         return needed

@@ -27,7 +27,7 @@ class SqliteOutbox:
         self._query = query
         self._writer = writer
 
-    def pending(self, sink: str, after: int, limit: int) -> list[Delivery]:
+    async def pending(self, sink: str, after: int, limit: int) -> list[Delivery]:
         """The notifications of this sink after the delivery `after`, oldest first, with the current names."""
         return [
             Delivery(

@@ -17,6 +17,7 @@ from agent.store.sqlite.revisions import REVISION_STATE
 
 # The requests that are not done, by two ranges of the index. `<>` would scan all of it.
 OPEN = "requests INDEXED BY requests_by_phase WHERE (phase < 'done' OR phase > 'done')"
+_RECORDS = "SELECT record FROM requests WHERE uid IN (SELECT value FROM json_each(?))"
 _PRESENT = """
 SELECT name, uid FROM requests INDEXED BY requests_present WHERE source = ? AND present AND name IS NOT NULL
 """
@@ -61,7 +62,8 @@ class Queries:
         with self._read_lock:
             self._reader.close()
 
-    def _query(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
+    def query(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
+        """All rows."""
         try:
             with self._read_lock:
                 return self._reader.execute(sql, values).fetchall()  # type: ignore[no-any-return]
@@ -70,7 +72,7 @@ class Queries:
 
     def _row(self, sql: str, *values: Any) -> Any:
         """The first row, or None."""
-        return next(iter(self._query(sql, values)), None)
+        return next(iter(self.query(sql, values)), None)
 
     def _value(self, sql: str, *values: Any) -> Any:
         """The first column of the first row, or None."""
@@ -79,7 +81,7 @@ class Queries:
 
     def _column(self, sql: str, *values: Any) -> list[Any]:
         """The first column of all rows."""
-        return [row[0] for row in self._query(sql, values)]
+        return [row[0] for row in self.query(sql, values)]
 
     def _records(self, sql: str, *values: Any) -> list[Record]:
         """The records of a query whose first column is `record`."""
@@ -89,13 +91,18 @@ class Queries:
         """The record of this uid, also after its name was forgotten."""
         return next(iter(self._records("SELECT record FROM requests WHERE uid = ?", uid)), None)
 
+    def get_many(self, uids: Sequence[str]) -> dict[str, Record]:
+        """The records of these uids, by uid; without those that the store does not have."""
+        found = self._records(_RECORDS, orjson.dumps(list(uids)).decode()) if uids else []
+        return {record.uid: record for record in found}
+
     def present(self, source: str) -> dict[str, str]:
         """The names and uids of the requests of a source that have a file, according to the last scan."""
-        return dict(self._query(_PRESENT, (source,)))
+        return dict(self.query(_PRESENT, (source,)))
 
     def other_source(self, source: str) -> str | None:
         """Another source of the store, if the store has no file of this one."""
-        found: str | None = self._query(_OTHER_SOURCE, {"source": source})[0][0]
+        found: str | None = self.query(_OTHER_SOURCE, {"source": source})[0][0]
         return found
 
     def revision_state(self, source: str) -> RevisionState:
@@ -107,11 +114,11 @@ class Queries:
 
     def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
         """The uid of the request that is not done and has the dossier, by dossier."""
-        return dict(self._query(_OWNERS, (orjson.dumps(dossiers).decode(),))) if dossiers else {}
+        return dict(self.query(_OWNERS, (orjson.dumps(dossiers).decode(),))) if dossiers else {}
 
     def orphans(self) -> list[tuple[str, float, str | None]]:
         """The open possible orphans: reference, since, and the dossier's id once Assure showed it."""
-        rows = self._query("SELECT reference, since, dossier_id FROM orphans WHERE closed_at IS NULL")
+        rows = self.query("SELECT reference, since, dossier_id FROM orphans WHERE closed_at IS NULL")
         return [(row[0], row[1], row[2]) for row in rows]
 
     def starts_since(self, at: float) -> int:

@@ -27,7 +27,7 @@ class ReadOnlyStore(RequestQueries, StatisticsQueries):
 
     def freeze(self) -> None:
         """Begin a snapshot: later commits of an agent stay invisible."""
-        self._query("BEGIN")
+        self.query("BEGIN")
 
     def data_version(self) -> int:
         """A number that changes with each commit of another connection. SQLite reads no row for it."""

@@ -20,18 +20,18 @@ class SqliteRecoveries:
         self._writer = writer
         self.fresh = fresh  # this process created the store
 
-    def open(self) -> Recovery | None:
+    async def open(self) -> Recovery | None:
         """The recovery in progress."""
         rows = self._query("SELECT at, cause, scanned_at, approved_at FROM recoveries WHERE closed_at IS NULL")
         return (
             Recovery(at=rows[0][0], cause=rows[0][1], scanned_at=rows[0][2], approved_at=rows[0][3]) if rows else None
         )
 
-    def possibly_stale(self) -> list[str]:
+    async def possibly_stale(self) -> list[str]:
         """The uids of all requests that are not done: any of them may be older than the state at Assure."""
         return [row[0] for row in self._query(f"SELECT uid FROM {OPEN}")]  # noqa: S608 - constant
 
-    def held_history_lost(self, unsearched: bool = False) -> list[str]:
+    async def held_history_lost(self, unsearched: bool = False) -> list[str]:
         """The uids of requests with the hold `history-lost`. `unsearched`: only those not yet searched at Assure."""
         sql = "SELECT uid FROM requests WHERE hold_reason = ?"
         if not unsearched:
@@ -55,12 +55,12 @@ class SqliteRecoveries:
         sql = "INSERT OR IGNORE INTO orphans (reference, uid, since, dossier_id) VALUES (?, ?, ?, ?)"
         await self._writer.write(lambda connection: connection.execute(sql, (reference, uid, at, dossier_id)))
 
-    def last_scan_at(self) -> float | None:
+    async def last_scan_at(self) -> float | None:
         """When the agent last read the lists in an earlier recovery."""
         at: float | None = self._query("SELECT max(scanned_at) FROM recoveries")[0][0]
         return at
 
-    def previously_unclaimed(self, dossiers: Sequence[str]) -> set[str]:
+    async def previously_unclaimed(self, dossiers: Sequence[str]) -> set[str]:
         """Those of these dossiers that an earlier recovery found and left unchanged."""
         sql = "SELECT dossier_id FROM unclaimed_dossiers WHERE dossier_id IN (SELECT value FROM json_each(?))"
         return {row[0] for row in self._query(sql, (orjson.dumps(dossiers).decode(),))} if dossiers else set()

@@ -59,7 +59,7 @@ class RequestLists(Queries):
         """
         seek, order = (">", "ASC") if before else ("<", "DESC")
         at, _, row = (before or after or _LATEST).rpartition("-")
-        rows = self._query(
+        rows = self.query(
             "SELECT uid, progress_at, rowid FROM requests WHERE state = ? AND name IS NOT NULL"  # noqa: S608 - constant
             f" AND (progress_at, rowid) {seek} (?, ?) ORDER BY progress_at {order}, rowid {order} LIMIT ?",
             (state, float(at), int(row), limit + 1),
@@ -85,7 +85,7 @@ class RequestLists(Queries):
 
     def _named(self, uids: Sequence[str]) -> list[Record]:
         sql = "SELECT uid, record FROM requests WHERE name IS NOT NULL AND uid IN (SELECT value FROM json_each(?))"
-        rows = dict(self._query(sql, (orjson.dumps(list(uids)).decode(),)))
+        rows = dict(self.query(sql, (orjson.dumps(list(uids)).decode(),)))
         return [load(rows[uid]) for uid in uids if uid in rows]
 
 

@@ -66,7 +66,7 @@ class RequestQueries(RequestLists):
         sql = "SELECT seq, at, type, changes FROM events WHERE uid = ? ORDER BY seq DESC LIMIT ?"
         return [
             HistoryEntry(seq=seq, at=at, type=kind, changes=orjson.loads(changes))
-            for seq, at, kind, changes in reversed(self._query(sql, (uid, most)))
+            for seq, at, kind, changes in reversed(self.query(sql, (uid, most)))
         ]
 
     def origin(self, uid: str, generation: int) -> Origin | None:
@@ -79,7 +79,7 @@ class RequestQueries(RequestLists):
         """The last attempts of a request, oldest first."""
         names = [field.name for field in fields(Attempt)]
         sql = f"SELECT {', '.join(names)} FROM attempts WHERE uid = ? ORDER BY number DESC LIMIT ?"  # noqa: S608 - fields
-        return [Attempt(**dict(zip(names, row, strict=True))) for row in reversed(self._query(sql, (uid, most)))]
+        return [Attempt(**dict(zip(names, row, strict=True))) for row in reversed(self.query(sql, (uid, most)))]
 
     def link(self, uid: str) -> str | None:
         """The capture link while the end user may still use it: a bearer secret."""
@@ -106,7 +106,7 @@ class RequestQueries(RequestLists):
         sql = "SELECT file, line, col, message, hint, name FROM refusals ORDER BY file, line, col"
         return [
             Refusal(file=file, line=line, column=column, message=message, hint=hint, name=name)
-            for file, line, column, message, hint, name in self._query(sql)
+            for file, line, column, message, hint, name in self.query(sql)
         ]
 
     def refused(self, name: str) -> list[Refusal]:
@@ -115,7 +115,7 @@ class RequestQueries(RequestLists):
 
     def scan_notes(self, uid: str) -> list[ScanNote]:
         """The notes of the last scan about a request. Its record does not have them."""
-        rows = self._query("SELECT kind, hold_id FROM scan_notes WHERE uid = ?", (uid,))
+        rows = self.query("SELECT kind, hold_id FROM scan_notes WHERE uid = ?", (uid,))
         return [ScanNote(uid=uid, kind=ScanNoteKind(kind), hold_id=hold_id) for kind, hold_id in rows]
 
     def strays(self) -> list[str]:

@@ -22,13 +22,13 @@ class StatisticsQueries(Queries):
             "SELECT phase, CASE WHEN phase = 'done' AND reason <> '' THEN 'held' ELSE state END AS shown, sum(requests)"
             " FROM request_counts GROUP BY phase, shown"
         )
-        found = {(phase, state): int(count) for phase, state, count in self._query(sql)}
+        found = {(phase, state): int(count) for phase, state, count in self.query(sql)}
         return {("done", "held"): 0, ("done", "done"): 0} | found
 
     def states(self) -> dict[str, int]:
         """Requests by state."""
         sql = "SELECT state, sum(requests) FROM request_counts GROUP BY state HAVING sum(requests) > 0"
-        return dict(self._query(sql))
+        return dict(self.query(sql))
 
     def held(self) -> list[tuple[str, int]]:
         """Held requests by reason."""
@@ -36,7 +36,7 @@ class StatisticsQueries(Queries):
             SELECT reason, sum(requests) FROM request_counts WHERE reason <> ''
             GROUP BY reason HAVING sum(requests) > 0
         """
-        return [(reason, count) for reason, count in self._query(sql)]
+        return [(reason, count) for reason, count in self.query(sql)]
 
     def progress_counts(self) -> tuple[int, int, int]:
         """How many requests there are, how many continue without a decision, and how many are held."""
@@ -48,14 +48,14 @@ class StatisticsQueries(Queries):
     def counters(self, counter: str) -> list[tuple[str, str, str, int]]:
         """A persistent counter: mode, process type, outcome, value."""
         sql = "SELECT mode, process_type, outcome, value FROM counters WHERE counter = ?"
-        return [tuple(row) for row in self._query(sql, (counter,))]
+        return [tuple(row) for row in self.query(sql, (counter,))]
 
     def sources(self) -> list[SourceState]:
         """The last scan of each source."""
         sql = "SELECT source, synced_at, files, complete, waiting FROM sources ORDER BY source"
         return [
             SourceState(source=source, synced_at=at, files=files, complete=bool(complete), waiting=waiting)
-            for source, at, files, complete, waiting in self._query(sql)
+            for source, at, files, complete, waiting in self.query(sql)
         ]
 
     def waiting_withdrawals(self) -> int:
@@ -70,7 +70,7 @@ class StatisticsQueries(Queries):
     def failed_image_deletions(self) -> list[tuple[str, int]]:
         """The causes of failed deletions of image files (names of errnos), with the number of their requests."""
         sql = f"SELECT cause, count(DISTINCT uid) FROM ({FAILED_IMAGE_DELETIONS}) GROUP BY cause ORDER BY 2 DESC"  # noqa: S608 - constant
-        return [(str(cause), int(count)) for cause, count in self._query(sql)]
+        return [(str(cause), int(count)) for cause, count in self.query(sql)]
 
     def concerns(self, now: float) -> dict[str, int]:
         """Counts that are 0 when all is well: refused documents, overdue deletions, orphans, pending notifications."""

@@ -1,4 +1,4 @@
-"""The store on SQLite: opening and all writes. The reads of the loops are in `loop_queries.py`."""
+"""The store on SQLite: opening and all writes. The reads of the loops are in `loop_reads.py`."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +31,7 @@ from agent.store.sqlite.inbox import SqliteInbox, record_receipt
 from agent.store.sqlite.integrity import check_integrity, is_small, refuse_unreadable, refuse_unverified
 from agent.store.sqlite.lock import StoreLock
 from agent.store.sqlite.loop_queries import LoopQueries
+from agent.store.sqlite.loop_reads import LoopReads
 from agent.store.sqlite.migrations import create_if_missing, migrate
 from agent.store.sqlite.operator_commands import record_command, seal_empty_chain
 from agent.store.sqlite.outbox import SqliteOutbox
@@ -44,7 +45,7 @@ from agent.store.sqlite.step_writer import StepWriter
 _TRUNCATIONS = 10  # tries to truncate the log while another connection reads, 50 ms apart
 
 
-class SqliteStore(LoopQueries):
+class SqliteStore(LoopReads):
     """The store of a running agent. Opening it takes the lock."""
 
     def __init__(
@@ -71,7 +72,7 @@ class SqliteStore(LoopQueries):
             raise folder_error(path.parent, error) from None
         try:
             self._open(path, account, observe, rebind, sinks)
-            self.claims = Claims(ClaimsKeyring.for_store(path, claims_key), self._writer, self._query)
+            self.claims = Claims(ClaimsKeyring.for_store(path, claims_key), self._writer, self.reads.query)
         except BaseException:
             self._lock.release()
             raise
@@ -84,6 +85,7 @@ class SqliteStore(LoopQueries):
         rebind: bool,
         sinks: Sequence[str],
     ) -> None:
+        self.path = path
         fresh = create_if_missing(path)
         self._lock.hold()
         connection = open_writer(path)
@@ -98,7 +100,7 @@ class SqliteStore(LoopQueries):
             self.keys = key_of(connection, path)
             self._mark = open_marked(connection, path, fresh, key_there, self.keys)
             seal_empty_chain(connection, self.keys)
-            super().__init__(path, open_reader(path))
+            self.reads = LoopQueries(path, open_reader(path))
         except (sqlite3.DatabaseError, OSError) as error:
             connection.close()
             raise store_error(path, error) from None
@@ -109,16 +111,16 @@ class SqliteStore(LoopQueries):
         self._connection = connection
         self._steps = StepWriter(self.keys, sinks)
         self._writer = Writer(connection, self._steps, observe, self._lock.confirm, self._mark.advance)
-        self.recoveries = SqliteRecoveries(self._query, self._writer, fresh)
+        self.recoveries = SqliteRecoveries(self.reads.query, self._writer, fresh)
         self._checkpoints = Checkpoints(path)
-        self.inbox = SqliteInbox(self._query, self._writer)
-        self.outbox = SqliteOutbox(self._query, self._writer)
-        self.image_deletions = ImageDeletions(self._query, self._writer)
+        self.inbox = SqliteInbox(self.reads.query, self._writer)
+        self.outbox = SqliteOutbox(self.reads.query, self._writer)
+        self.image_deletions = ImageDeletions(self.reads.query, self._writer)
 
     def close(self) -> None:
         """Write the queued work, close the file, and release the lock."""
         self._writer.close()
-        super().close()
+        self.reads.close()
         self._connection.close()
         self._mark.close()
         self._lock.release()
@@ -182,7 +184,7 @@ class SqliteStore(LoopQueries):
         """Record the result of a refresh. `fetched`: the server reported its head. Writes nothing if nothing changed,
         but `fetched_at` once a minute. A failed refresh clears no refusal.
         """
-        known = self.revision_state(source)
+        known = self.reads.revision_state(source)
         result = (at, fetched, refused, failure)
         if after_refresh(known, *result) != known:
             await self._writer.write(lambda connection: write_refresh(connection, source, *result))
@@ -242,9 +244,9 @@ class SqliteStore(LoopQueries):
 
     # -- erasure ----------------------------------------------------------------------------------------
 
-    def has_pending_image_deletions(self, uid: str) -> bool:
+    async def has_pending_image_deletions(self, uid: str) -> bool:
         """True if an image file of an earlier generation is still to be deleted."""
-        return self.image_deletions.has_pending(uid)
+        return await self.image_deletions.has_pending(uid)
 
     async def make_claims_unreadable(self, uid: str) -> bool:
         """Make the claims of a request unreadable in this file and in every copy. True: it had claims."""
