@@ -283,7 +283,9 @@ class Admission:
             await self._guard.remember_waiting(bool(waiting))
         if confirmed:
             now = self._clock.now()
-            await self._records.deliver({record.uid: DocumentRemoved(at=now) for record in confirmed.values()})
+            removed = {record.uid: DocumentRemoved(at=now) for record in confirmed.values()}
+            declined = await self._records.deliver(removed)
+            confirmed = {name: record for name, record in confirmed.items() if record.uid not in declined}
         for name in confirmed:
             del self._present[name]
         for name in missing:

@@ -89,10 +89,11 @@ class Erasure:
         while expired := await claims.expired(now):
             shut = await claims.make_unreadable(expired)
             current = [one.uid for one in shut if await self._generation(one.uid) == one.generation]
-            await self._records.deliver({uid: ClaimsErased(at=now) for uid in current})
-            await claims.erase(shut)
-            erased += len(shut)
-            if len(shut) < len(expired):
+            declined = await self._records.deliver({uid: ClaimsErased(at=now) for uid in current})
+            told = [one for one in shut if one.uid not in declined]
+            await claims.erase(told)
+            erased += len(told)
+            if len(told) < len(expired):
                 break  # another task encrypts claims with the key of that day; try again in a minute
         await claims.tidy()
         await claims.sweep(now)

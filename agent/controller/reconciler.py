@@ -6,13 +6,14 @@ the loop, because without it the agent may not act outside [I4].
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from agent.controller.create_barrier import CreateBarrier
+from agent.controller.deliveries import deliver_again
 from agent.controller.interpreter import Interpreter
 from agent.controller.workqueue import OpenGate, WorkQueue
-from agent.core.errors import Impossible, StoreError
+from agent.core.errors import Impossible, Moved, StoreError
 from agent.core.machine import admit, step
 from agent.core.observations import Observation, Resumed, TimerFired
 from agent.core.policy import Policy
@@ -22,11 +23,13 @@ from agent.platform.callbacks import isolated
 from agent.ports import Clock, DueRecords, Gate, Receipt
 
 _FAULT_PAUSE = 60.0  # seconds until a record with a bug is tried again
+_MOVED_PAUSE = 1.0  # seconds until a record that changed meanwhile is read again
 _PARK_SECONDS = 60.0  # seconds until a blocked record is tried again, unless the block ends earlier
 
 
 class Reconciler:
-    """Processes records. `on_step` receives every committed step, `on_bug` the uid and the error of a bug.
+    """Processes records. `on_step` receives every committed step, `on_bug` the uid and the error of a bug, and
+    `on_moved` the uid of a record that changed in the store meanwhile.
 
     Errors in these callbacks have no effect.
     """
@@ -42,6 +45,7 @@ class Reconciler:
         on_step: Callable[[Step], None] = lambda step: None,
         on_bug: Callable[[str, Exception], None] = lambda uid, error: None,
         gate: Gate | None = None,
+        on_moved: Callable[[str], None] = lambda uid: None,
     ) -> None:
         self._store = store
         self._interpreter = interpreter
@@ -50,6 +54,7 @@ class Reconciler:
         self._chance = chance
         self._on_step = isolated(on_step)
         self._on_bug = isolated(on_bug)
+        self._on_moved = isolated(on_moved)
         self._wake = asyncio.Event()
         self._gate = gate or OpenGate()
         self._gate.listen(self._gate_changed)
@@ -58,6 +63,7 @@ class Reconciler:
         self._driven: dict[str, asyncio.Task[None]] = {}
         self._committing: set[str] = set()  # records whose observations `deliver` is committing
         self._calling: set[str] = set()  # records with a call in progress
+        self._received: dict[str, list[Observation]] = {}  # by uid: those whose steps are not committed yet
         self._stopping = False
         self._paused = False
         self._store_error: StoreError | None = None
@@ -73,7 +79,7 @@ class Reconciler:
 
     async def deliver(
         self, observations: Mapping[str, Observation], *, durable: bool = True, receipt: Receipt | None = None
-    ) -> None:
+    ) -> Collection[str]:
         """Deliver observations by uid. Idle records apply them now, in one transaction, active ones after their call.
 
         With `durable=False` an observation is a hint. It stays in memory until its record is claimed, and may be lost.
@@ -81,32 +87,40 @@ class Reconciler:
 
         An active record keeps the observation in memory. After a crash it is resumed or still due, and reads its
         process without the event.
+
+        Returns the uids of records that changed in the store meanwhile, at each try. They did not receive their
+        observation, and the receipt is not committed if no record received one.
         """
         if not durable:
             self._queue.hint({uid: seen for uid, seen in observations.items() if not self._occupied(uid)})
             self._wake.set()
-            return
-        free = {uid for uid in observations if not self._occupied(uid)}
-        uids: set[str] = set()
+            return ()
+        return await deliver_again(lambda left: self._deliver(left, receipt), observations, self._on_moved)
+
+    async def _deliver(self, observations: dict[str, Observation], receipt: Receipt | None) -> None:
+        """Deliver once, and remove those that wait in a queue from then on. Raises Moved if a record changed."""
+        held = free = {uid for uid in observations if not self._occupied(uid)}
         self._committing |= free
         try:
             records = await self._store.get_many([uid for uid in observations if uid in free])
             steps = []
-            for uid, observation in observations.items():
+            for uid, observation in list(observations.items()):
                 record = records.get(uid)
                 if record is None or record.intent is not None:
-                    self._queue.enqueue(uid, observation)
+                    self._queue.enqueue(uid, observations.pop(uid))
                 else:
                     steps.append(step(record, observation, self._delivery_policy, request_effect=False))
             uids = {item.record.uid for item in steps}
             self._committing -= free - uids
+            held = uids
             await self._commit([item for item in steps if item.changed], receipt)
         finally:
-            self._committing -= free
+            self._committing -= held
             self._wake.set()
         for uid in self._queue.pending_for(uids):  # queued during this commit
             if (waiting := self._queue.dequeue(uid)) is not None:
-                await self.deliver({uid: waiting})
+                for again in await self.deliver({uid: waiting}):
+                    self._queue.enqueue(again, waiting)
 
     def retract(self, uid: str, observation: Observation) -> bool:
         """Remove an observation that still waits for a call to end. False when it was already applied."""
@@ -206,17 +220,22 @@ class Reconciler:
             await self._run_until_waiting(record)
         except StoreError as error:
             self._store_error = error
+        except Moved as moved:
+            self._queue.restore(record.uid, self._received.get(record.uid, ()))
+            self._queue.park(record.uid, _MOVED_PAUSE)
+            self._on_moved(moved.uid)
         except Exception as error:
             self._queue.park(record.uid, _FAULT_PAUSE, until_cleared=True)
             self._on_bug(record.uid, error)
         finally:
             # Here and not in a callback, so that no later observation enters a queue that no task reads.
             del self._driven[record.uid]
+            self._received.pop(record.uid, None)
             self._wake.set()
 
     async def _run_until_waiting(self, record: Record) -> None:
         """Process a record until it waits. Some steps are committed with the answer to the next read."""
-        observation: Observation | None = self._queue.dequeue(record.uid) if record.intent is None else None
+        observation = self._receive(record.uid) if record.intent is None else None
         now = self._clock.now()
         if observation is None:
             kind = TimerFired if record.intent is None else Resumed
@@ -232,9 +251,10 @@ class Reconciler:
                     await self._commit([whole])
                 elif taken.effect is None and isinstance(observation, TimerFired):
                     self._park_idle(record, policy, ask)
+                self._received.pop(record.uid, None)
             record = taken.record
             if taken.effect is None:
-                observation, now = self._queue.dequeue(record.uid), self._clock.now()
+                observation, now = self._receive(record.uid), self._clock.now()
                 continue
             if not taken.effect.kind.local:
                 self._calling.add(record.uid)
@@ -245,6 +265,13 @@ class Reconciler:
             finally:
                 self._calling.discard(record.uid)
             now = observation.at  # the interpreter has just read the clock
+
+    def _receive(self, uid: str) -> Observation | None:
+        """The oldest observation kept for the record, which is kept on until the commit of its step."""
+        observation = self._queue.dequeue(uid)
+        if observation is not None:
+            self._received.setdefault(uid, []).append(observation)
+        return observation
 
     def _current_policy(self, now: float) -> tuple[Policy, bool]:
         """The current policy, and True when effects may be requested."""

@@ -129,7 +129,8 @@ class StoreRecovery:
         if recovery.approved_at is not None:
             uids = list({*uids, *await self._recoveries.held_history_lost()})
         asked = {*uids, *found} if first else set(uids)
-        await self._deliver({uid: HistoryLost(at=self._clock.now(), found=found.get(uid, ())) for uid in asked})
+        if await self._deliver({uid: HistoryLost(at=self._clock.now(), found=found.get(uid, ())) for uid in asked}):
+            return None
         unclaimed = await self._unclaimed(found)
         await self._recoveries.record_search(self._clock.now(), unclaimed)
         if recovery.approved_at is not None:
@@ -182,10 +183,13 @@ class StoreRecovery:
             return None
         return read.uid, FoundDossier(generation=read.generation, attempt=read.attempt, dossier_id="")
 
-    async def _deliver(self, observations: Mapping[str, Observation]) -> None:
+    async def _deliver(self, observations: Mapping[str, Observation]) -> set[str]:
+        """Deliver to the records that exist. Returns the uids that did not receive their observation."""
+        declined: set[str] = set()
         for uids in _chunks(list(observations)):
             known = await self._store.get_many(list(uids))
-            await self._reconciler.deliver({uid: observations[uid] for uid in uids if uid in known})
+            declined |= {*await self._reconciler.deliver({uid: observations[uid] for uid in uids if uid in known})}
+        return declined
 
     async def _unclaimed(self, found: Mapping[str, tuple[FoundDossier, ...]]) -> list[tuple[str, str]]:
         """Dossiers that no request explains: id and reference. Empty ones of earlier attempts are possible orphans."""
@@ -210,8 +214,8 @@ class StoreRecovery:
             record = await self._store.get(uid)
             if record is not None and record.hold is not None:
                 answers[uid] = HoldResolved(at=now, hold_id=record.hold.id, answer=HoldAnswer.RETRY)
-        await self._deliver(answers)
-        await self._recoveries.close(now)
+        if not await self._deliver(answers):
+            await self._recoveries.close(now)
 
 
 def _is_not_newer(found: FoundDossier, record: Record) -> bool:

@@ -6,7 +6,7 @@ The queue in memory need not survive a crash: the records are claimed again [I1]
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from agent.controller.create_barrier import CreateBarrier
@@ -83,6 +83,11 @@ class WorkQueue:
         if not waiting:
             del self._inbox[uid]
         return observation
+
+    def restore(self, uid: str, observations: Sequence[Observation]) -> None:
+        """Keep observations again, before all later ones: nothing followed from them."""
+        if observations:
+            self._inbox[uid] = [*observations, *self._inbox.get(uid, ())]
 
     def discard(self, uid: str, observation: Observation) -> bool:
         """Remove this observation, by identity. False when it was dequeued before or never kept."""

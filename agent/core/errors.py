@@ -26,6 +26,17 @@ class Impossible(AgentError):
     """A bug of the agent: an observation that the state machine does not allow. The record stays unchanged."""
 
 
+class Moved(AgentError):
+    """The stored record `uid` is another one than the record before the step. The commit has written nothing.
+
+    Its writer has to read the record again. With SQLite, one agent is the only writer, so it is a bug of the agent.
+    """
+
+    def __init__(self, uid: str) -> None:
+        super().__init__(f"the record {uid} has another version in the store")
+        self.uid = uid
+
+
 def required(value: T | None, name: str) -> T:
     """Return a value that the phase guarantees. Raises Impossible when it is None."""
     if value is None:

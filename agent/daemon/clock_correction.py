@@ -15,6 +15,7 @@ import asyncio
 
 from agent.controller.reconciler import Reconciler
 from agent.core.answer import Busy, Unknown
+from agent.core.errors import Moved
 from agent.core.observations import ClockCorrected
 from agent.platform.clock import Anchor, Correction, SystemClock
 from agent.platform.log import logger
@@ -152,7 +153,9 @@ class ClockCorrector:
         observation = ClockCorrected(at=correction.at, by=correction.by, since=correction.since)
         uids = await self._store.open_requests()
         for first in range(0, len(uids), _CHUNK):
-            await self._reconciler.deliver(dict.fromkeys(uids[first : first + _CHUNK], observation))
+            chunk = dict.fromkeys(uids[first : first + _CHUNK], observation)
+            if declined := await self._reconciler.deliver(chunk):
+                raise Moved(min(declined))  # the store remembers the correction, so it can be completed
 
     async def _save_anchor(self) -> None:
         """Store the confirmed time for the next start on this boot."""

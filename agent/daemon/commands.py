@@ -154,7 +154,10 @@ class CommandHandler:
 
         After a timeout the observation is retracted, because the operator will send the command again.
         """
-        await self._records.deliver({uid: observation})
+        if await self._records.deliver({uid: observation}):
+            raise AgentError(
+                "The request changed meanwhile, so the command was not executed.", "send the command again"
+            )
         never, waited = asyncio.Event(), 0.0
         while not ((record := await self._store.get(uid)) is not None and is_durable(record)):
             if waited > _DURABLE_TIMEOUT:

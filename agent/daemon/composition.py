@@ -180,6 +180,7 @@ def build_controller(common: CommonParts, assure: AssureParts, on_step: Callable
         on_step,
         common.telemetry.bug,
         assure.throttle,
+        common.telemetry.moved,
     )
     sole = not settings.agent_id
     return ControllerParts(

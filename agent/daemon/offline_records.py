@@ -1,7 +1,8 @@
 """The owner of the records while no agent runs: commands and the dry run use it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from agent.core.errors import Moved
 from agent.core.machine import admit, step
 from agent.core.observations import Observation, Resumed
 from agent.core.policy import Policy
@@ -21,19 +22,30 @@ class OfflineRecords:
         """Admit new requests."""
         await self._store.commit([admit(record, self._clock.now(), self._policy) for record in records])
 
-    async def deliver(self, observations: Mapping[str, Observation]) -> None:
-        """Apply each. An intent that an ended agent left open counts as unanswered."""
+    async def deliver(self, observations: Mapping[str, Observation]) -> Collection[str]:
+        """Apply each. An intent that an ended agent left open counts as unanswered.
+
+        Returns the uids of records that changed in the store meanwhile.
+        """
+        declined = []
         for uid, observation in observations.items():
-            record = await self._store.get(uid)
-            if record is None:
-                continue
-            if record.intent is not None:
-                resumed = step(record, Resumed(at=self._clock.now()), self._policy, request_effect=False)
-                await self._store.commit([resumed])
-                record = resumed.record
-            taken = step(record, observation, self._policy, request_effect=False)
-            if taken.changed:
-                await self._store.commit([taken])
+            try:
+                await self._apply(uid, observation)
+            except Moved:
+                declined.append(uid)
+        return declined
+
+    async def _apply(self, uid: str, observation: Observation) -> None:
+        record = await self._store.get(uid)
+        if record is None:
+            return
+        if record.intent is not None:
+            resumed = step(record, Resumed(at=self._clock.now()), self._policy, request_effect=False)
+            await self._store.commit([resumed])
+            record = resumed.record
+        taken = step(record, observation, self._policy, request_effect=False)
+        if taken.changed:
+            await self._store.commit([taken])
 
     def retract(self, uid: str, observation: Observation) -> bool:
         """Never: `deliver` has committed the observation."""

@@ -293,6 +293,12 @@ class Telemetry:
         )
 
     @isolated
+    def moved(self, uid: str) -> None:
+        """A record changed in the store while the agent worked on it. With SQLite, this never happens without a bug."""
+        self._metrics.moved()
+        self._log.error("a record changed meanwhile", uid=uid, hint="report it; the agent reads the record again")
+
+    @isolated
     def bug(self, uid: str, error: Exception) -> None:
         """A bug stopped the work on one request."""
         self._log.error(

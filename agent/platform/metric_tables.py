@@ -69,6 +69,7 @@ COUNTERS: Final = {
         "Assure Events received, by result. Forged, oversized and unreadable events are refused.",
         {"result": EventResult},
     ),
+    "moved": Definition("Commits that the store refused, because the record had changed meanwhile. Above 0 is a bug."),
     "source_hooks": Definition(
         "Hooks received at /hooks/source, by result. Only an accepted hook makes the agent fetch.",
         {"result": HookResult},

@@ -87,6 +87,11 @@ class Metrics:
         self._counters["deliveries"].add((result,), number)
 
     @isolated
+    def moved(self) -> None:
+        """A record changed in the store while the agent worked on it."""
+        self._counters["moved"].add(())
+
+    @isolated
     def step_committed(self, step: Step) -> None:
         """A step was committed."""
         before, record = step.before, step.record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from agent.core.observations import Observation
     from agent.core.record import Record
@@ -17,8 +17,8 @@ class DeliverEvent(Protocol):
 
     async def __call__(
         self, observations: Mapping[str, Observation], /, *, durable: bool = True, receipt: Receipt | None = None
-    ) -> None:
-        """Deliver the observations; commit the receipt with their steps."""
+    ) -> Collection[str]:
+        """Deliver the observations; commit the receipt with their steps. Returns the uids that it could not tell."""
 
 
 class RecordPort(Protocol):
@@ -27,8 +27,11 @@ class RecordPort(Protocol):
     async def admit(self, records: Sequence[Record]) -> None:
         """Admit new requests, in one transaction."""
 
-    async def deliver(self, observations: Mapping[str, Observation], /) -> None:
-        """Deliver observations to records, by uid."""
+    async def deliver(self, observations: Mapping[str, Observation], /) -> Collection[str]:
+        """Deliver observations to records, by uid. Returns the uids of records that changed again and again.
+
+        These records did not receive their observation. The caller delivers it again later, or reports it.
+        """
 
     def retract(self, uid: str, observation: Observation) -> bool:
         """Take an observation back. True: it was still queued behind a call, and has no effect."""

@@ -85,7 +85,10 @@ class Records(Protocol):
         """The records of these uids, by uid; without those that the store does not have."""
 
     async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
-        """Write these steps and the receipt of their event, all or none."""
+        """Write these steps and the receipt of their event, all or none.
+
+        Raises Moved if a stored record is no longer the one before its step.
+        """
 
 
 class DueRecords(Records, Protocol):

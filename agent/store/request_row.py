@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Self
 
-from agent.core.errors import Impossible
 from agent.core.step import Step
 from agent.store.repository import MIRRORED, document_json, mirrored
 
@@ -44,8 +43,3 @@ class RequestRow:
         """The key of `request_counts`: phase, state, reason of the hold, and 1 with a dossier."""
         phase, state, reason, dossier = _KIND(self.mirrored)
         return phase, state, reason or "", int(dossier is not None)
-
-
-def another_version(uid: str) -> Impossible:
-    """The error for a step whose `before` is not the stored record."""
-    return Impossible(f"the record {uid} has another version in the store")

@@ -113,7 +113,7 @@ class AssureEventEndpoint:
         if uid is None:
             await self._inbox.remember_event(receipt)
             return EventResult.UNMATCHED if complete else EventResult.UNKNOWN
-        await self._deliver({uid: ResultAvailable(at=now)}, receipt=receipt)
+        await self._deliver({uid: ResultAvailable(at=now)}, receipt=receipt)  # without it, a poll finds the result
         return EventResult.ACCEPTED
 
 

@@ -66,6 +66,7 @@ class Drive:
     interpreter: Bent
     steps: list[Step] = field(default_factory=list)
     bugs: list[tuple[str, Exception]] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)  # uids of records that changed in the store meanwhile
 
     def record(self, name: str) -> Record:
         found = self.store.reads.get(uid(name))
@@ -99,6 +100,7 @@ async def driving(
     interpreter = Bent(plain.perform, around)
     steps: list[Step] = []
     bugs: list[tuple[str, Exception]] = []
+    moved: list[str] = []
 
     def on_step(step: Step) -> None:
         steps.append(step)
@@ -117,6 +119,7 @@ async def driving(
         half,
         on_step,
         bug,
+        on_moved=moved.append,
     )
     observer = ResultPoller(store, client, reconciler, world.clock)
     ended = asyncio.Event()
@@ -134,7 +137,7 @@ async def driving(
         ):
             polling = asyncio.create_task(observing())
             try:
-                yield Drive(store, reconciler, interpreter, steps, bugs)
+                yield Drive(store, reconciler, interpreter, steps, bugs, moved)
             finally:
                 ended.set()
                 await polling

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.core.assure_types import CaptureOptions, StatusReason
 from agent.core.effect import ImageRef
-from agent.core.errors import Impossible, StoreError
+from agent.core.errors import Moved, StoreError
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record, Result
 from agent.core.step import Step
 from agent.store.repository import load
@@ -94,7 +94,7 @@ async def test_every_attempt_is_on_record_before_it_is_made_and_again_with_its_a
 async def test_a_step_from_another_version_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     store = opened(tmp_path)
     life = await committed(store, Life().until(Phase.PROCESS))
-    with pytest.raises(Impossible, match="another version"):
+    with pytest.raises(Moved, match="another version"):
         await store.commit([life.steps[-1]])
     assert store.reads.get("u1") == life.record
     store.close()

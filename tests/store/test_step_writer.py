@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.core import answer, assure_types, effect, notifications, record
 from agent.core.effect import EffectKind
-from agent.core.errors import Impossible, StoreError
+from agent.core.errors import Impossible, Moved, StoreError
 from agent.core.observations import (
     DocumentChanged,
     DocumentRemoved,
@@ -167,7 +167,7 @@ def test_a_step_that_fails_makes_the_writer_forget_all_rows() -> None:
     writer.write(connection, [*first.steps, *second.steps[:-1]])
     connection.execute("BEGIN")
     first.goes_on()
-    with pytest.raises(Impossible, match="another version"):
+    with pytest.raises(Moved, match="another version"):
         writer.write(connection, [first.steps[-1], second.steps[-2]])
     connection.execute("ROLLBACK")
     writer.write(connection, [first.steps[-1], second.steps[-1]])
@@ -197,7 +197,7 @@ def test_a_remembered_row_that_other_sql_changed_is_found_by_the_update() -> Non
     writer.write(connection, life.steps)
     connection.execute("UPDATE requests SET seq = seq + 1, head = 'another'")
     life.goes_on()
-    with pytest.raises(Impossible, match="another version"):
+    with pytest.raises(Moved, match="another version"):
         writer.write(connection, [life.steps[-1]])
 
 

@@ -9,10 +9,11 @@ from itertools import compress
 from operator import ne
 from typing import Any
 
+from agent.core.errors import Moved
 from agent.core.record import Record
 from agent.core.step import Step
 from agent.store.repository import MIRRORED, mirrored, record_json
-from agent.store.request_row import RequestRow, another_version
+from agent.store.request_row import RequestRow
 
 Cursor = Any  # sqlite3.Cursor of the chosen module
 
@@ -20,11 +21,11 @@ _COLUMNS = (*MIRRORED, "seq", "head", "salt", "progress_at", "record")
 
 
 def stored_row(cursor: Cursor, before: Record) -> RequestRow:
-    """The stored row of this record. Raises Impossible if it has another version."""
+    """The stored row of this record. Raises Moved if it has another version."""
     sql = "SELECT version, seq, head, salt FROM requests WHERE uid = ?"
     row = cursor.execute(sql, (before.uid,)).fetchone()
     if row is None or row[0] != before.version:
-        raise another_version(before.uid)
+        raise Moved(before.uid)
     return RequestRow(row[1], row[2], row[3], mirrored(before))
 
 
@@ -53,7 +54,7 @@ def update(cursor: Cursor, step: Step, known: RequestRow, row: RequestRow) -> No
     sql = _update_of(changed, step.progressed, row.salt != known.salt, given)
     where = (step.record.uid, known.version, known.seq)
     if cursor.execute(sql, (*compress(values, given), *where)).rowcount != 1:
-        raise another_version(step.record.uid)
+        raise Moved(step.record.uid)
 
 
 @cache

@@ -42,7 +42,7 @@ class StepWriter:
             self._rows.pop(uid, None)
 
     def write(self, connection: Connection, steps: Iterable[Step]) -> None:
-        """Write these steps. Raises Impossible if the stored record of a step has another version."""
+        """Write these steps. Raises Moved if the stored record of a step has another version."""
         cursor = connection.cursor()  # one for all statements: `connection.execute` makes one for each
         try:
             changes = Changes(self._keys, self._sinks)

@@ -134,7 +134,7 @@ class SqliteStore(LoopReads):
     # -- commits ---------------------------------------------------------------------------------------------
 
     async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
-        """Write these steps and the receipt of their event, all or none."""
+        """Write these steps and the receipt of their event, all or none. Raises Moved."""
 
         def work(connection: Connection) -> None:
             if receipt is not None:
