@@ -90,10 +90,10 @@ class Erasure:
             shut = await claims.make_unreadable(expired)
             current = [one.uid for one in shut if await self._generation(one.uid) == one.generation]
             declined = await self._records.deliver({uid: ClaimsErased(at=now) for uid in current})
-            told = [one for one in shut if one.uid not in declined]
-            await claims.erase(told)
-            erased += len(told)
-            if len(told) < len(expired):
+            written = [one for one in shut if one.uid not in declined]
+            await claims.erase(written)
+            erased += len(written)
+            if len(written) < len(expired):
                 break  # another task encrypts claims with the key of that day; try again in a minute
         await claims.tidy()
         await claims.sweep(now)

@@ -28,8 +28,9 @@ _PARK_SECONDS = 60.0  # seconds until a blocked record is tried again, unless th
 
 
 class Reconciler:
-    """Processes records. `on_step` receives every committed step, `on_bug` the uid and the error of a bug, and
-    `on_moved` the uid of a record that changed in the store meanwhile.
+    """Processes records. `on_step` receives every committed step, and `on_bug` the uid and the error of a bug.
+
+    `on_moved` receives the uid of a record that changed in the store meanwhile.
 
     Errors in these callbacks have no effect.
     """

@@ -18,7 +18,7 @@ class DeliverEvent(Protocol):
     async def __call__(
         self, observations: Mapping[str, Observation], /, *, durable: bool = True, receipt: Receipt | None = None
     ) -> Collection[str]:
-        """Deliver the observations; commit the receipt with their steps. Returns the uids that it could not tell."""
+        """Deliver the observations; commit the receipt with their steps. Returns the uids without delivery."""
 
 
 class RecordPort(Protocol):
