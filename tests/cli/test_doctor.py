@@ -205,7 +205,7 @@ def test_an_unreadable_state_folder_is_reported(folder: Path, monkeypatch: pytes
     monkeypatch.setattr(Path, "is_dir", refused)
     settings = load_settings(state_url=f"sqlite:///{folder}/state/agent.db")
     write(settings.state_path, b"")
-    monkeypatch.setattr(store, "ReadOnlyStore", refused)
+    monkeypatch.setattr(store, "open_reading", lambda settings: refused(settings.state_path))
     (found,) = store.store(settings.state_path, settings)
     assert (found.state, str(settings.state_path) in found.message) == (State.PROBLEM, True)
     assert "chown" in found.hint

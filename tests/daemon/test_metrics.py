@@ -49,6 +49,7 @@ NAMES = {
     "source_files",
     "source_last_sync_timestamp_seconds",
     "source_scan_complete",
+    "moved",
     "source_hooks",
     "source_fetches",
     "source_fetch_duration_seconds",

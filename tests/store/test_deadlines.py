@@ -56,9 +56,9 @@ async def test_an_outage_reads_no_request_whose_time_is_not_up(tmp_path: Path) -
     """Once a minute, in the event loop, whatever waits. [I9]"""
     store = opened(tmp_path)
     statements: list[str] = []
-    store._reader.set_trace_callback(statements.append)
+    store.reads._reader.set_trace_callback(statements.append)
     store.reads.overdue(NOW, 100, set())
-    store._reader.set_trace_callback(None)
+    store.reads._reader.set_trace_callback(None)
     (plan,) = {row[3] for row in rows(tmp_path, "EXPLAIN QUERY PLAN " + statements[-1])}
     assert plan == "SEARCH requests USING INDEX requests_deciding (decides_at<?)"
     store.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.core.effect import EffectKind
-from agent.core.errors import Impossible, StoreError
+from agent.core.errors import Moved, StoreError
 from agent.core.observations import EffectDelayed, Resumed
 from agent.core.record import Phase
 from agent.store.sqlite.audit.verify import verify
@@ -43,7 +43,7 @@ async def test_one_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
     answers = await asyncio.gather(*(store.commit([taken]) for taken in steps), return_exceptions=True)
     failed = [answer for answer in answers if answer is not None]
     assert len(failed) == 1
-    assert isinstance(failed[0], Impossible)
+    assert isinstance(failed[0], Moved)
     assert rows(tmp_path, "SELECT count(*) FROM requests") == [(51,)]
     store.close()
 
