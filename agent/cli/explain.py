@@ -15,11 +15,10 @@ from agent.core.retry import holds_new_work
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.ports.store import Attempt
-from agent.store import open_reading, store_exists
+from agent.store import open_reading, running_agent, store_exists
 from agent.store.nearest_names import unknown_request
 from agent.store.read_results import HistoryEntry, Refusal
 from agent.store.reading import Reading
-from agent.store.sqlite.lock import holder
 from agent.views.explain import RequestContext, describe_attempt
 from agent.views.explain_json import explanation_json
 from agent.views.origin import origin_json, origin_sentence
@@ -76,7 +75,7 @@ def find_requests(settings: Settings, name: str, most_events: int = 0) -> tuple[
     if not store_exists(settings):
         return [], []
     now = SystemClock().now()
-    runs = holder(settings.state_path) is not None  # without an agent, no circuit breaker is open
+    runs = running_agent(settings) is not None  # without an agent, no circuit breaker is open
     with open_reading(settings) as reading:
         reading.freeze()
         # The recovery is read before the records: a running agent may end it at any moment.

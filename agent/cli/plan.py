@@ -99,16 +99,15 @@ async def make_plan(settings: Settings, source: "RequestSource") -> Plan:
     from agent.admission import AdmissionRules
     from agent.daemon.dry_run import DryRun
     from agent.platform.clock import SystemClock
-    from agent.store import open_reading, store_exists
+    from agent.store import lost_store, open_reading, store_exists
     from agent.store.identity_key import Keys
-    from agent.store.sqlite.rollback_detection import detect_rollback
 
     path = settings.state_path
     keys = Keys.existing(path)
     with contextlib.ExitStack() as stack:
         reading = stack.enter_context(open_reading(settings)) if store_exists(settings) else None
         if reading is None:
-            why, recovery_scan, approved = detect_rollback(None, path), False, False
+            why, recovery_scan, approved = lost_store(settings), False, False
         else:
             reading.freeze()
             why, recovery_scan, approved = reading.recovery() or (None, False, False)

@@ -44,6 +44,20 @@ def store_exists(settings: Settings) -> bool:
     return settings.state_path.exists()
 
 
+def running_agent(settings: Settings) -> int | None:
+    """The process id of the agent that runs on the store, or None."""
+    from agent.store.sqlite.lock import holder
+
+    return holder(settings.state_path)
+
+
+def lost_store(settings: Settings) -> str | None:
+    """The cause of the recovery that a start without a store would begin, or None. Call it if no store exists."""
+    from agent.store.sqlite.rollback_detection import detect_rollback
+
+    return detect_rollback(None, settings.state_path)
+
+
 def store_identity(settings: Settings) -> tuple[int, int] | None:
     """A value that changes when another store takes the place of this one; None if there is none."""
     try:

@@ -11,7 +11,7 @@ from watchfiles import watch
 from agent.cli.checks import Check, problem, warning
 from agent.core.errors import AgentError, SettingsError
 from agent.platform.settings import Settings
-from agent.store.sqlite.lock import holder
+from agent.store import running_agent
 from agent.web.server import bind_listener
 
 _INOTIFY_HINT = (
@@ -54,7 +54,7 @@ def ports(settings: Settings) -> Iterator[Check]:
     listeners = {"LISTEN": settings.address}
     if settings.events_secret.get_secret_value() or settings.source_hook_secret.get_secret_value():
         listeners["EVENTS_LISTEN"] = settings.events_address
-    running = _running(settings.state_path)
+    running = _running(settings)
     for setting, (host, port) in listeners.items():
         name = f"port of {setting}"
         if running:
@@ -68,9 +68,9 @@ def ports(settings: Settings) -> Iterator[Check]:
         yield Check(name=name, message=f"{host}:{port} is free" if port else f"the system chooses a port of {host}")
 
 
-def _running(state: Path) -> bool:
+def _running(settings: Settings) -> bool:
     """True if an agent runs on the state file. A file that cannot be read has its own check."""
     try:
-        return holder(state) is not None
+        return running_agent(settings) is not None
     except (AgentError, OSError):
         return False

@@ -12,9 +12,8 @@ from agent.core.timestamps import format_optional_timestamp
 from agent.platform.endpoint_health import TroubleRows, from_json
 from agent.platform.settings import Settings, refuse_renamed
 from agent.ports import MetaKey
-from agent.store import open_reading, store_exists
+from agent.store import open_reading, running_agent, store_exists
 from agent.store.sqlite.connection import sqlite3
-from agent.store.sqlite.lock import holder
 from agent.store.sqlite.migrations import NAMES
 from agent.views.phrases import RECOVERY_CAUSES, count_of, count_withdrawals
 
@@ -64,7 +63,7 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
         yield warning("recovery", f"the state file {RECOVERY_CAUSES[found.recovery]}; new work needs an approval", hint)
     yield from _same_source(settings.source_name, found.other_source)
     yield _account(found.account, settings)
-    yield from _running(holder(path), found.circuit, found.troubles)
+    yield from _running(running_agent(settings), found.circuit, found.troubles)
     if found.paused_since is not None:
         when = f" since {format_optional_timestamp(found.paused_since)}" if found.paused_since else ""
         yield warning("pause", f"the agent is paused{when} and starts nothing new", "`assure-agent resume`")
