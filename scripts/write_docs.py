@@ -19,8 +19,9 @@ from agent.core.record import HoldReason, Outcome, Phase
 from agent.core.request_schema import schema_text
 from agent.platform.metrics import Metrics
 from agent.platform.settings import PREFIX, Settings
+from agent.store.audit.query_library import library
 from agent.store.sqlite.audit.datasette import metadata
-from agent.store.sqlite.audit.named_queries import library, view_columns
+from agent.store.sqlite.audit.named_queries import view_columns
 from agent.store.sqlite.connection import open_writer
 from agent.store.sqlite.migrations import migrate
 from agent.web.openapi import openapi

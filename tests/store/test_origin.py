@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from agent.core.errors import AgentError
 from agent.core.record import Desired, Origin, Phase
 from agent.core.source_revision import Revision
+from agent.store.audit.certificate import SignedGeneration
+from agent.store.audit.query_library import library
 from agent.store.digests import RequestDigests
 from agent.store.identity_key import Keys
-from agent.store.sqlite.audit.deletion_certificate import SignedGeneration, certificates
+from agent.store.sqlite.audit.deletion_certificate import certificates
 from agent.store.sqlite.audit.export import export_lines, verifier
-from agent.store.sqlite.audit.named_queries import SHIPPED, library, run_query
+from agent.store.sqlite.audit.named_queries import SHIPPED, run_query
 from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.backup import back_up, restore
 from verification.builders.lives import Life

@@ -9,7 +9,8 @@ import pytest
 
 from agent.core.errors import AgentError
 from agent.core.record import Phase
-from agent.store.sqlite.audit.named_queries import CLOSED, OPEN, SHIPPED, Query, library, read, run_query, view_columns
+from agent.store.audit.query_library import Query, library, read
+from agent.store.sqlite.audit.named_queries import CLOSED, OPEN, SHIPPED, run_query, view_columns
 from verification.builders.lives import LINK, Life
 from verification.builders.records import capture
 

@@ -17,8 +17,8 @@ from agent.views.phrases import count_of
 from agent.views.resource import answer_json
 
 if TYPE_CHECKING:
+    from agent.store.audit.certificate import Certificate, DeletedDossier
     from agent.store.audit.request_log import LoggedAnswer
-    from agent.store.sqlite.audit.deletion_certificate import Certificate, DeletedDossier
 
 
 def certificate(

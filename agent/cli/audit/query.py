@@ -19,7 +19,7 @@ from agent.cli.state_file import require_store, store_settings
 from agent.core.errors import AgentError
 
 if TYPE_CHECKING:
-    from agent.store.sqlite.audit.named_queries import Query, QueryResult
+    from agent.store.audit.query_library import Query, QueryResult
 
 
 class Output(StrEnum):
@@ -52,11 +52,12 @@ def query(
 
     Example: assure-agent audit query deletions since=2026-11-01 -o csv
     """
+    from agent.store.audit.query_library import library
     from agent.store.sqlite.audit import named_queries
 
     settings = store_settings(state_url)
     path = settings.state_path
-    known = named_queries.library(named_queries.SHIPPED, path.with_name("queries"))
+    known = library(named_queries.SHIPPED, path.with_name("queries"))
     if datasette:
         from agent.store.sqlite.audit.datasette import metadata
 

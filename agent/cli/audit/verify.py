@@ -12,7 +12,7 @@ from agent.core.errors import AgentError
 from agent.views.phrases import count_of
 
 if TYPE_CHECKING:
-    from agent.store.sqlite.audit.verify import AuditReport
+    from agent.store.audit.report import AuditReport
 
 
 def verify(

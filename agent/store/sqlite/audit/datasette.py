@@ -8,7 +8,8 @@ Datasette cannot restrict a free query to some tables: such a query could read c
 from collections.abc import Iterable
 from typing import Any
 
-from agent.store.sqlite.audit.named_queries import CLOSED, OPEN, Query
+from agent.store.audit.query_library import Query
+from agent.store.sqlite.audit.named_queries import CLOSED, OPEN
 
 
 def metadata(queries: Iterable[Query], database: str = "agent") -> dict[str, Any]:

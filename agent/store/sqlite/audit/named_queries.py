@@ -1,18 +1,11 @@
-"""SQL queries to the store: named ones, and free ones. They are read-only, and cannot read secrets.
-
-A named query is a file `NAME.sql`. The first line of its comment is the title. Then come a description and one line for
-each parameter (`-- :since=time  meaning`). A missing parameter is the empty text, as in Datasette. A parameter without
-a kind is any text.
-"""
+"""SQL queries to the store: named ones, and free ones. They are read-only, and cannot read secrets."""
 
 import contextlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from agent.core.errors import AgentError
+from agent.store.audit.query_library import QueryResult
 from agent.store.sqlite.connection import Connection, is_damage, open_reader, reader, sqlite3, store_error
 
 # The tables that a query may read. A new table is closed by default, and a test demands a decision about it.
@@ -28,55 +21,11 @@ OPEN = frozenset(
 # Bearer secrets, personal data, pending notifications, and internal notes.
 CLOSED = frozenset({"links", "claims", "deliveries", "meta", "_sqlite_migrations", "sqlite_sequence"})
 
-_PARAMETER = re.compile(r":([a-z_]+)(?:=([a-z]+))?\s+(.+)")
 _STEPS = 100_000  # instructions of SQLite between two checks for an interrupt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """A named query. `parameters` are names with their meanings, `kinds` the kinds of their values."""
-
-    name: str
-    title: str
-    about: str
-    parameters: tuple[tuple[str, str], ...]
-    kinds: Mapping[str, str]
-    sql: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueryResult:
-    """Columns and rows."""
-
-    columns: tuple[str, ...]
-    rows: Iterator[Sequence[Any]]
 
 
 # The queries of the agent. In the checkout this is a link to `state/queries`; a wheel contains the files.
 SHIPPED = Path(__file__).with_name("queries")
-
-
-def library(*folders: Path) -> dict[str, Query]:
-    """All named queries by name. A later folder overrides an earlier one."""
-    files = [path for folder in folders for path in sorted(folder.glob("*.sql"))]
-    return dict(sorted({path.stem: read(path) for path in files}.items()))
-
-
-def read(path: Path) -> Query:
-    """Read a named query."""
-    text = path.read_text()
-    comment = [line[2:].strip() for line in text.splitlines() if line.startswith("--")]
-    parameters = [match.groups() for line in comment if (match := _PARAMETER.fullmatch(line))]
-    prose = [line for line in comment if not _PARAMETER.fullmatch(line)]
-    sql = "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()
-    return Query(
-        name=path.stem,
-        title=prose[0] if prose else "",
-        about=" ".join(filter(None, prose[1:])),
-        parameters=tuple((key, meaning) for key, _, meaning in parameters),
-        kinds={key: kind for key, kind, _ in parameters if kind is not None},
-        sql=sql,
-    )
 
 
 @contextlib.contextmanager

@@ -20,28 +20,15 @@ from agent.core.effect import EffectKind
 from agent.core.errors import AgentError, StoreDamaged
 from agent.ports import MetaKey
 from agent.store.audit.checkpoints import checkpoint_path
+from agent.store.audit.report import AuditReport, CheckpointFile, Finding
 from agent.store.identity_key import Keys
 from agent.store.repository import columns, event_hash, load
 from agent.store.sqlite.audit.checkpoints import note
 from agent.store.sqlite.audit.verify_commands import verify_commands
-from agent.store.sqlite.audit.verify_journal import CheckpointFile, Finding, verify_journal
+from agent.store.sqlite.audit.verify_journal import verify_journal
 from agent.store.sqlite.audit.verify_names import NameDigests, name_differences
 from agent.store.sqlite.connection import Connection, reader
 from agent.store.sqlite.rollback_detection import carried_key
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditReport:
-    """The result of `verify`. Findings are in the order of writing. Notices are not faults."""
-
-    requests: int
-    events: int
-    commands: int  # of operators
-    checkpoints: int
-    covered: int  # events up to the last checkpoint that still applies
-    last: str | None  # the time of the last checkpoint
-    findings: tuple[Finding, ...]
-    notices: tuple[str, ...]
 
 
 def verify(path: Path, copy: Path | None = None) -> AuditReport:

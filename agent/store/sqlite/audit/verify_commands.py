@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from agent.core.timestamps import format_timestamp
 from agent.store.audit.checkpoints import Checkpoint
+from agent.store.audit.report import Finding
 from agent.store.identity_key import Keys
 from agent.store.operator_commands import COLUMNS, Note, command_hash, note_seal
-from agent.store.sqlite.audit.verify_journal import Finding
 from agent.store.sqlite.connection import Connection
 from agent.store.sqlite.operator_commands import read_note
 
