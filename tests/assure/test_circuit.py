@@ -217,7 +217,7 @@ async def test_a_request_that_was_deleted_at_assure_is_lost_once_the_operator_co
         elsewhere(world)
         await world.clock.advance(2 * HOUR)
         assert {record.outcome for record in world.records().values()} == {None}
-        agent._command_executed(Command(id="command-1", verb="resume"))
+        await agent._command_executed(Command(id="command-1", verb="resume"))
         await world.clock.advance(600)
         assert {record.outcome for record in world.records().values()} == {Outcome.LOST}
         assert {record.phase for record in world.records().values()} == {Phase.DONE}
