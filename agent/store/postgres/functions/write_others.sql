@@ -7,9 +7,11 @@ BEGIN
     INSERT INTO reservations (uid, generation, at)
     SELECT x ->> 0, (x ->> 1)::bigint, (x ->> 2)::double precision FROM json_array_elements(others -> 'reserved') AS x
     ON CONFLICT DO NOTHING;
-    INSERT INTO provenance (uid, generation, file, author)
-    SELECT x ->> 0, (x ->> 1)::bigint, x ->> 2, x ->> 3 FROM json_array_elements(others -> 'provenance') AS x
-    ON CONFLICT (uid, generation) DO UPDATE SET file = excluded.file, author = excluded.author;
+    INSERT INTO provenance (uid, generation, file, author, file_commit, signer)
+    SELECT x ->> 0, (x ->> 1)::bigint, x ->> 2, x ->> 3, x ->> 4, x ->> 5
+    FROM json_array_elements(others -> 'provenance') AS x
+    ON CONFLICT (uid, generation) DO UPDATE SET file = excluded.file, author = excluded.author,
+        file_commit = excluded.file_commit, signer = excluded.signer;
     INSERT INTO withdrawals (uid, generation, at)
     SELECT x ->> 0, (x ->> 1)::bigint, (x ->> 2)::double precision FROM json_array_elements(others -> 'withdrawn') AS x
     ON CONFLICT (uid, generation) DO UPDATE SET at = excluded.at;
@@ -24,7 +26,8 @@ BEGIN
     ON CONFLICT (uid) DO UPDATE SET link = excluded.link, created_at = excluded.created_at;
     DELETE FROM links WHERE uid IN (SELECT x ->> 0 FROM json_array_elements(others -> 'unlinked') AS x);
     INSERT INTO claims (uid, generation, key_id, wrapped, ciphertext, expires_at)
-    SELECT x ->> 0, (x ->> 1)::bigint, x ->> 2, decode(x ->> 3, 'base64'), decode(x ->> 4, 'base64'), (x ->> 5)::double precision
+    SELECT x ->> 0, (x ->> 1)::bigint, x ->> 2, decode(x ->> 3, 'base64'), decode(x ->> 4, 'base64'),
+        (x ->> 5)::double precision
     FROM json_array_elements(others -> 'claims') AS x
     ON CONFLICT (uid, generation) DO UPDATE SET key_id = excluded.key_id, wrapped = excluded.wrapped,
         ciphertext = excluded.ciphertext, expires_at = excluded.expires_at;
@@ -36,16 +39,6 @@ BEGIN
     SELECT x ->> 0, (x ->> 1)::bigint, (x ->> 2)::double precision, x ->> 3, x ->> 4, x ->> 5
     FROM json_array_elements(others -> 'superseded') AS x ON CONFLICT DO NOTHING;
     INSERT INTO orphans (reference, uid, since)
-    SELECT x ->> 0, x ->> 1, (x ->> 2)::double precision FROM json_array_elements(others -> 'orphan') AS x ON CONFLICT DO NOTHING;
-END $$;
-
--- write_counts: the net changes of the counters. The caller holds the lock of the journal.
-CREATE OR REPLACE FUNCTION write_counts(others json) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO counters AS c (counter, mode, process_type, outcome, value)
-    SELECT x ->> 0, x ->> 1, x ->> 2, x ->> 3, (x ->> 4)::bigint FROM json_array_elements(others -> 'counters') AS x
-    ON CONFLICT (counter, mode, process_type, outcome) DO UPDATE SET value = c.value + excluded.value;
-    INSERT INTO request_counts AS c (phase, state, reason, dossier, requests)
-    SELECT x ->> 0, x ->> 1, x ->> 2, (x ->> 3)::smallint, (x ->> 4)::bigint FROM json_array_elements(others -> 'request_counts') AS x
-    ON CONFLICT (phase, state, reason, dossier) DO UPDATE SET requests = c.requests + excluded.requests;
+    SELECT x ->> 0, x ->> 1, (x ->> 2)::double precision FROM json_array_elements(others -> 'orphan') AS x
+    ON CONFLICT DO NOTHING;
 END $$;

@@ -21,17 +21,15 @@ $$;
 
 -- ---- The current state of each request --------------------------------------------------------------------------------
 
--- Most CHECKs have no IN list of three or more values, because SQLite would build a table of the list for each row.
-
 -- requests: one row for each request. The column `record` holds the whole record as JSON. The other columns copy the
 -- fields that queries and constraints need. Names, labels and paths are in this table, in `labels` and in `provenance`.
 CREATE TABLE requests (
     uid          text COLLATE "C" PRIMARY KEY,
-    name         text COLLATE "C",                                   -- null: erased by `forget`
+    name         text COLLATE "C",                           -- null: erased by `forget`
     source       text COLLATE "C" NOT NULL,
     version      bigint NOT NULL CHECK (version > 0),
-    seq          bigint NOT NULL CHECK (seq > 0),       -- the number of the last event of this request
-    head         text COLLATE "C" NOT NULL,                          -- the hash of that event
+    seq          bigint NOT NULL CHECK (seq > 0),            -- the number of the last event of this request
+    head         text COLLATE "C" NOT NULL,                  -- the hash of that event
     generation   bigint NOT NULL CHECK (generation > 0),
     mode         text COLLATE "C" NOT NULL CHECK (mode IN ('upload', 'capture')),
     process_type text COLLATE "C" NOT NULL,
@@ -47,21 +45,21 @@ CREATE TABLE requests (
     present      smallint NOT NULL CHECK (present IN (0, 1)),  -- 1: the request file exists
     moving       smallint NOT NULL CHECK (moving IN (0, 1)),   -- 1: the request progresses without an operator
     priority     bigint NOT NULL CHECK (priority BETWEEN 0 AND 2),
-    due_at       double precision,                                   -- when the agent handles the request next
+    due_at       double precision,                           -- when the agent handles the request next
     admitted_at  double precision NOT NULL,
-    opened_at    double precision,                                   -- the first create call
-    read_at      double precision,                                   -- the last successful read of the status
+    opened_at    double precision,                           -- the first create call
+    read_at      double precision,                           -- the last successful read of the status
     queued       smallint NOT NULL CHECK (queued IN (0, 1)),  -- 1: the request waits for the budget
-    progress_at  double precision NOT NULL,                          -- the last new phase or successful call
-    delete_at    double precision,                                   -- when the deletion of the dossier is due
+    progress_at  double precision NOT NULL,                  -- the last new phase or successful call
+    delete_at    double precision,                           -- when the deletion of the dossier is due
     record       text COLLATE "C" NOT NULL,
-    decides_at   double precision,                                   -- when the deadline decides; while held or suspended, `due_at`
-    salt         text COLLATE "C",                                   -- of the digests of this request; null after `forget`
+    decides_at   double precision,                           -- when the deadline decides; while held or suspended, `due_at`
+    salt         text COLLATE "C",                           -- of the digests of this request; null after `forget`
     -- [I1] No request gets stuck: a request that is not done and not blocked has a time at which it is handled next.
     CHECK (due_at IS NOT NULL OR (moving = 0 AND phase <> 'deletion')),
     CHECK (phase <> 'done' OR (outcome IS NOT NULL AND due_at IS NULL)),
     CHECK (phase IN ('dossier', 'done') OR dossier_id IS NOT NULL)
-);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 
 -- Indexes of the control loops. The cost of a query depends on the rows that it returns, not on the size of the table.
 CREATE UNIQUE INDEX requests_by_name ON requests (source, name) WHERE name IS NOT NULL;
@@ -93,12 +91,15 @@ CREATE TABLE labels (
 );
 CREATE INDEX labels_by_uid ON labels (uid);
 
--- provenance: the author of the last commit of the file, for each generation. `forget` erases it.
+-- provenance: the origin of the file of each generation. That is the author of its last commit, and with SOURCE_VERIFY=each
+-- the commit and its signer. `forget` erases it.
 CREATE TABLE provenance (
-    uid        text COLLATE "C" NOT NULL REFERENCES requests (uid),
-    generation bigint NOT NULL CHECK (generation > 0),
-    file       text COLLATE "C" NOT NULL,
-    author     text COLLATE "C" NOT NULL,
+    uid         text COLLATE "C" NOT NULL REFERENCES requests (uid),
+    generation  bigint NOT NULL CHECK (generation > 0),
+    file        text COLLATE "C" NOT NULL,
+    author      text COLLATE "C",                            -- as git has it, or why it is not known
+    file_commit text COLLATE "C",                            -- the commit that last changed the file
+    signer      text COLLATE "C",                            -- its verified signer, with the fingerprint of the key
     PRIMARY KEY (uid, generation)
 );
 
@@ -127,9 +128,9 @@ CREATE TABLE commands (
     verb   text COLLATE "C" NOT NULL,
     uid    text COLLATE "C",
     answer text COLLATE "C" NOT NULL,
-    sender text COLLATE "C",                                         -- the OS account at the other end of the control socket
-    number bigint NOT NULL,                             -- the order of application: 1, 2, 3, without a gap
-    hash   text COLLATE "C" NOT NULL                                 -- keyed; covers the previous hash and every column but the answer
+    sender text COLLATE "C",                                 -- the OS account at the other end of the control socket
+    number bigint NOT NULL,                                  -- the order of application: 1, 2, 3, without a gap
+    hash   text COLLATE "C" NOT NULL                         -- keyed; covers the previous hash and every column but the answer
 );
 CREATE UNIQUE INDEX commands_in_order ON commands (number);
 
@@ -138,12 +139,12 @@ CREATE TABLE recoveries (
     id          bigint PRIMARY KEY,
     at          double precision NOT NULL,
     cause       text COLLATE "C" NOT NULL CHECK (cause IN ('lost', 'older', 'restored')),
-    known       bigint,                                 -- the number of events according to the high-water mark
-    kept        bigint NOT NULL,                        -- the number of events in the file as it was found
-    backup_at   double precision,                                    -- when the backup was made; null if the file is not a backup
-    scanned_at  double precision,                                    -- when the agent listed the dossiers at Assure
-    approved_at double precision,                                    -- when an operator approved new work
-    closed_at   double precision                                     -- when the recovery ended
+    known       bigint,                                      -- the number of events according to the high-water mark
+    kept        bigint NOT NULL,                             -- the number of events in the file as it was found
+    backup_at   double precision,                            -- when the backup was made; null if the file is not a backup
+    scanned_at  double precision,                            -- when the agent listed the dossiers at Assure
+    approved_at double precision,                            -- when an operator approved new work
+    closed_at   double precision                             -- when the recovery ended
 );
 CREATE UNIQUE INDEX recoveries_open ON recoveries ((closed_at IS NULL)) WHERE closed_at IS NULL;
 CREATE TRIGGER recoveries_are_never_deleted BEFORE DELETE ON recoveries FOR EACH ROW
@@ -166,10 +167,10 @@ CREATE TABLE attempts (
     shape       text COLLATE "C",
     digest      text COLLATE "C",
     trace_id    text COLLATE "C",
-    words       text COLLATE "C",                                    -- the known words of an error body
+    words       text COLLATE "C",                            -- the known words of an error body
     PRIMARY KEY (uid, number),
     CHECK ((answered_at IS NULL) = (result IS NULL))
-);
+) WITH (fillfactor = 80);
 
 -- starts: the billable act of a generation. [I2] A generation starts at most one process.
 CREATE TABLE starts (
@@ -197,8 +198,8 @@ CREATE TABLE orphans (
     reference  text COLLATE "C" PRIMARY KEY,
     uid        text COLLATE "C" NOT NULL REFERENCES requests (uid),
     since      double precision NOT NULL,
-    dossier_id text COLLATE "C",                                     -- set when Assure lists the dossier
-    closed_at  double precision                                      -- when it was confirmed deleted, or the agent stopped searching
+    dossier_id text COLLATE "C",                             -- set when Assure lists the dossier
+    closed_at  double precision                              -- when it was confirmed deleted, or the agent stopped searching
 );
 
 -- unclaimed_dossiers: dossiers with this agent's id that no request explains, as of the last list of a recovery.
@@ -228,8 +229,8 @@ CREATE TABLE links (
 CREATE TABLE claims (
     uid        text COLLATE "C" NOT NULL REFERENCES requests (uid),
     generation bigint NOT NULL,
-    key_id     text COLLATE "C" NOT NULL,                            -- the file in `keys/` with the key that wraps `wrapped`
-    wrapped    bytea NOT NULL,                            -- the data key of these claims, wrapped
+    key_id     text COLLATE "C" NOT NULL,                    -- the file in `keys/` with the key that wraps `wrapped`
+    wrapped    bytea NOT NULL,                               -- the data key of these claims, wrapped
     ciphertext bytea NOT NULL,
     expires_at double precision NOT NULL,
     PRIMARY KEY (uid, generation)
@@ -242,9 +243,9 @@ CREATE TABLE image_deletions (
     uid    text COLLATE "C" PRIMARY KEY REFERENCES requests (uid),
     since  double precision NOT NULL,
     tries  bigint NOT NULL DEFAULT 0,
-    due_at double precision NOT NULL DEFAULT 0,                      -- the next attempt
-    cause  text COLLATE "C",                                         -- the errno of the last failure; null before any failure
-    how    text COLLATE "C" NOT NULL DEFAULT '{}'                    -- JSON: the result for each file that is finished
+    due_at double precision NOT NULL DEFAULT 0,              -- the next attempt
+    cause  text COLLATE "C",                                 -- the errno of the last failure; null before any failure
+    how    text COLLATE "C" NOT NULL DEFAULT '{}'            -- JSON: the result for each file that is finished
 );
 
 -- superseded_images: files that an earlier generation uploaded and that the current document does not name. The agent
@@ -273,23 +274,23 @@ CREATE TABLE sources (
     synced_at double precision NOT NULL,
     files     bigint NOT NULL,
     complete  smallint NOT NULL CHECK (complete IN (0, 1)),
-    waiting   bigint NOT NULL DEFAULT 0                 -- withdrawals that wait for an approval
+    waiting   bigint NOT NULL DEFAULT 0                      -- withdrawals that wait for an approval
 );
 
 -- source_revisions: git sources. The revision that the agent acts on, and why it does not act on a newer one. `signer` is
 -- personal data of the team; the next revision overwrites it.
 CREATE TABLE source_revisions (
     source          text COLLATE "C" PRIMARY KEY,
-    revision        text COLLATE "C",                                -- the commit of the last complete scan
+    revision        text COLLATE "C",                        -- the commit that was scanned last
     committed_at    double precision,
     signer          text COLLATE "C",
-    acted_at        double precision,                                -- when that commit was first scanned
-    fetched_at      double precision,                                -- when the server last told its head
-    refused         text COLLATE "C",                                -- a fetched commit that the agent does not act on
+    acted_at        double precision,                        -- when that commit was first scanned
+    fetched_at      double precision,                        -- when the server last reported its head
+    refused         text COLLATE "C",                        -- a fetched commit that the agent does not act on
     refused_reason  text COLLATE "C",
-    refused_commit  text COLLATE "C",                                -- the commit that is the reason
+    refused_commit  text COLLATE "C",                        -- the commit that is the reason
     refused_since   double precision,
-    failure         text COLLATE "C",                                -- why the last fetch failed
+    failure         text COLLATE "C",                        -- why the last fetch failed
     failing_since   double precision
 );
 
@@ -301,7 +302,7 @@ CREATE TABLE refusals (
     col     bigint NOT NULL,
     message text COLLATE "C" NOT NULL,
     hint    text COLLATE "C" NOT NULL,
-    name    text COLLATE "C"                                         -- null: the document has no readable name
+    name    text COLLATE "C"                                 -- null: the document has no readable name
 );
 
 -- scan_notes: results of the last scan that are not in the record of a request. A scan replaces all of them.
@@ -309,7 +310,7 @@ CREATE TABLE scan_notes (
     source  text COLLATE "C" NOT NULL,
     uid     text COLLATE "C" NOT NULL REFERENCES requests (uid),
     kind    text COLLATE "C" NOT NULL CHECK (kind IN ('withdrawal-waits', 'stray-answer')),
-    hold_id text COLLATE "C" NOT NULL,                               -- the hold that a stray answer names, or empty
+    hold_id text COLLATE "C" NOT NULL,                       -- the hold that a stray answer names, or empty
     PRIMARY KEY (uid, kind, source)
 );
 
@@ -336,8 +337,8 @@ CREATE TABLE counters (
 CREATE TABLE request_counts (
     phase    text COLLATE "C" NOT NULL,
     state    text COLLATE "C" NOT NULL,
-    reason   text COLLATE "C" NOT NULL,                              -- of the hold, or empty
-    dossier  smallint NOT NULL CHECK (dossier IN (0, 1)), -- 1: the request has a dossier id
+    reason   text COLLATE "C" NOT NULL,                      -- of the hold, or empty
+    dossier  smallint NOT NULL CHECK (dossier IN (0, 1)),    -- 1: the request has a dossier id
     requests bigint NOT NULL,
     PRIMARY KEY (phase, state, reason, dossier)
 );
@@ -345,9 +346,9 @@ CREATE TABLE request_counts (
 -- deliveries: the outbox. A notification is written in the transaction of its change, and deleted once the sink accepted
 -- it. [I6] It holds no name and no label: the agent reads these from `requests` when it sends the notification.
 CREATE TABLE deliveries (
-    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,        -- the order
-    sink       text COLLATE "C" NOT NULL,                            -- a digest of its URL
-    event      text COLLATE "C" NOT NULL,                            -- the id that the sink receives; the same for each attempt
+    id         bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,    -- the order
+    sink       text COLLATE "C" NOT NULL,                    -- a digest of its URL
+    event      text COLLATE "C" NOT NULL,                    -- the id that the sink receives; the same for each attempt
     uid        text COLLATE "C" NOT NULL REFERENCES requests (uid),
     type       text COLLATE "C" NOT NULL CHECK (type = 'capture.ready' OR type = 'settled' OR type = 'held' OR type = 'deleted'),
     generation bigint NOT NULL,
@@ -362,7 +363,7 @@ CREATE INDEX deliveries_by_sink ON deliveries (sink, id);
 -- agent. A time is the text of its number.
 CREATE TABLE meta (
     key   text COLLATE "C" PRIMARY KEY,
-    value text NOT NULL
+    value text COLLATE "C" NOT NULL
 );
 -- The number of the last command and its seal. Empty until the first start, when the agent has the key.
 INSERT INTO meta (key, value) VALUES ('commands', '');
@@ -389,7 +390,7 @@ SELECT events.id AS event, requests.name, events.uid, events.seq,
     events.type, events.changes, events.hash
 FROM events LEFT JOIN requests ON requests.uid = events.uid;
 
--- generations: a requested verification, with the commit, its author and the outcome
+-- generations: a requested verification, with the commit, the author and signer of its file's last change, and the outcome
 CREATE VIEW generations AS
 WITH begun AS (
     SELECT id, uid, seq, at, (changes::json ->> 'generation')::bigint AS generation,
@@ -398,7 +399,7 @@ WITH begun AS (
 )
 SELECT requests.name, begun.uid, begun.generation,
     iso(begun.at) AS asked,
-    (SELECT author FROM provenance WHERE provenance.uid = begun.uid AND provenance.generation = begun.generation) AS author,
+    provenance.author, provenance.signer AS signed_by, provenance.file_commit,
     (SELECT (changes::json ->> 'commit') FROM events WHERE events.uid = begun.uid AND events.seq <= begun.seq
         AND changes::json -> 'commit' IS NOT NULL ORDER BY events.seq DESC LIMIT 1) AS "commit",
     (SELECT (changes::json ->> 'dirty') FROM events WHERE events.uid = begun.uid AND events.seq <= begun.seq
@@ -418,7 +419,8 @@ SELECT requests.name, begun.uid, begun.generation,
     (SELECT iso((changes::json ->> 'outcomeAt')::double precision) FROM events
         WHERE events.uid = begun.uid AND events.seq >= begun.seq AND events.seq < begun.until
         AND (changes::json ->> 'outcome') IS NOT NULL ORDER BY events.seq DESC LIMIT 1) AS decided
-FROM begun LEFT JOIN requests ON requests.uid = begun.uid;
+FROM begun LEFT JOIN requests ON requests.uid = begun.uid
+    LEFT JOIN provenance ON provenance.uid = begun.uid AND provenance.generation = begun.generation;
 
 -- phases: the time that a request spent in a phase. `left` is null for the current phase.
 CREATE VIEW phases AS
@@ -513,12 +515,12 @@ SELECT iso(commands.at) AS time, commands.verb AS command,
     requests.name, commands.uid, commands.sender
 FROM commands LEFT JOIN requests ON requests.uid = commands.uid;
 
--- ---- The agent that owns the store ---------------------------------------------------------------------------------
+-- ---- The agent that owns the store ------------------------------------------------------------------------------------
 
--- agents: the life of an agent that may write. Every commit holds its row; a row whose time is over may be removed.
+-- agents: the life of an agent that may write. Every commit locks its row. Another agent may remove a row whose time is over.
 CREATE TABLE agents (
     epoch uuid PRIMARY KEY,
-    name  text NOT NULL,
+    name  text COLLATE "C" NOT NULL,
     since timestamptz NOT NULL,
     until timestamptz NOT NULL
 ) WITH (fillfactor = 50);

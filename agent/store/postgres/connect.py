@@ -1,0 +1,200 @@
+"""Connections to the server: a pool of few, with TLS, and with limits on how long a dead connection goes unnoticed.
+
+Nothing is read from the environment, from ~/.pgpass or from a service file: STATE_URL alone says what is used.
+"""
+
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from agent.core.errors import StoreError, WrongUse, did_you_mean
+from agent.platform.trusted_files import read_trusted
+
+from .driver import Connection, Pool, asyncpg
+from .errors import translated
+
+_OLDEST = 15  # the oldest version of PostgreSQL
+_CONNECT = 10.0  # seconds until an attempt to connect fails
+_DEAD = 10_000  # milliseconds until a connection without an answer of the other kernel ends
+_PARAMETERS = ("host", "sslmode", "sslrootcert", "sslcert", "sslkey", "statement_cache_size")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A database, as STATE_URL names it."""
+
+    hosts: tuple[str, ...]  # names, addresses, or folders with a Unix socket
+    ports: tuple[int, ...]  # of each host
+    user: str
+    database: str
+    tls: ssl.SSLContext | None
+    password_file: Path | None
+    statement_cache_size: int  # prepared statements for each connection; 0 for PgBouncer before 1.21
+
+    @classmethod
+    def parse(cls, url: str, password_file: Path | None = None) -> "Server":
+        """Read `postgresql://USER@HOST[:PORT][,HOST[:PORT]...]/DATABASE[?sslrootcert=FILE...]`.
+
+        `host` names the folder of a Unix socket. TLS checks the certificate and the host name, except on this machine.
+        Raises WrongUse, and StoreError if a file of TLS cannot be read.
+        """
+        parts = urlsplit(url)
+        account, _, places = parts.netloc.rpartition("@")
+        user, secret, _ = account.partition(":")
+        if secret:
+            raise _wrong("STATE_URL contains a password", "write the password to a file, and set STATE_PASSWORD_FILE")
+        given = dict(parse_qsl(parts.path and parts.query, keep_blank_values=True))
+        for name in given:
+            if name not in _PARAMETERS:
+                raise _wrong(
+                    f"STATE_URL has the unknown parameter {name!r}.{did_you_mean(name, _PARAMETERS)}",
+                    f"remove it; there are {', '.join(_PARAMETERS)}",
+                )
+        hosts, ports = _places(places)
+        if "host" in given:
+            hosts, ports = (given["host"],), ports[:1]
+        database = unquote(parts.path.lstrip("/"))
+        if not (user and database and all(hosts)):
+            raise _wrong("STATE_URL lacks a user, a host or a database", "write postgresql://USER@HOST/DATABASE")
+        return cls(
+            hosts=hosts,
+            ports=ports,
+            user=unquote(user),
+            database=database,
+            tls=_tls(hosts, given),
+            password_file=password_file,
+            statement_cache_size=_number(given.get("statement_cache_size", "100")),
+        )
+
+    def __str__(self) -> str:
+        places = ",".join(f"{host}:{port}" for host, port in zip(self.hosts, self.ports, strict=True))
+        return f"{self.database} at {places}"
+
+    def password(self) -> str:
+        """The password, as the file has it now: it may be rotated while the agent runs."""
+        if self.password_file is None:
+            return ""
+        try:
+            return read_trusted(self.password_file, secret=True).decode().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(
+                f"The password file {self.password_file} cannot be read: {getattr(error, 'strerror', 'not UTF-8')}.",
+                "correct STATE_PASSWORD_FILE, or the owner and the mode of the file",
+            ) from None
+
+
+async def open_pool(server: Server, connections: int = 4) -> Pool:
+    """Open a pool. Raises StoreError in plain words if the server cannot be used."""
+    with translated(str(server)):
+        pool = await asyncpg.create_pool(
+            host=list(server.hosts),
+            port=list(server.ports),
+            user=server.user,
+            database=server.database,
+            password=server.password,
+            ssl=server.tls or False,
+            target_session_attrs="read-write",
+            timeout=_CONNECT,
+            statement_cache_size=server.statement_cache_size,
+            server_settings={"application_name": "assure-agent"},
+            connection_class=_kept_alive(),
+            reset=_keep,
+            min_size=1,
+            max_size=connections,
+        )
+    async with pool.acquire() as connection:
+        found = connection.get_server_version()
+    if found.major < _OLDEST:
+        await pool.close()
+        raise StoreError(
+            f"The server of {server} is PostgreSQL {found.major}, and the agent needs {_OLDEST} or later.",
+            "upgrade the server",
+        )
+    return pool
+
+
+async def _keep(_: Connection) -> None:
+    """A connection has no state between two statements, so nothing has to be reset."""
+
+
+def _kept_alive() -> type:
+    """The class of connections that end soon when the other side is gone: by default, Linux waits 15 minutes."""
+
+    class KeptAlive(asyncpg.Connection):  # type: ignore[misc]
+        __slots__ = ()
+
+        def __init__(self, protocol: Any, transport: Any, *others: Any) -> None:
+            super().__init__(protocol, transport, *others)
+            limit_silence(transport.get_extra_info("socket"))
+
+    return KeptAlive
+
+
+def limit_silence(connected: Any) -> None:
+    """Set the limits of this socket. A Unix socket needs none."""
+    if connected is None or connected.family == socket.AF_UNIX:
+        return
+    with socket.socket(fileno=os.dup(connected.fileno())) as same:  # a socket of uvloop has no setsockopt
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", _DEAD)):
+            if (option := getattr(socket, name, None)) is not None:
+                same.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _places(text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    hosts, ports = [], []
+    for place in text.split(","):
+        host, port = place, ""
+        if not place.endswith("]") and ":" in place:
+            host, _, port = place.rpartition(":")
+        hosts.append(unquote(host.strip("[]")))
+        ports.append(_number(port or "5432"))
+    return tuple(hosts), tuple(ports)
+
+
+def _tls(hosts: tuple[str, ...], given: dict[str, str]) -> ssl.SSLContext | None:
+    local = all(host in _LOOPBACK or host.startswith("/") for host in hosts)
+    mode = given.get("sslmode", "disable" if local and "sslrootcert" not in given else "verify-full")
+    if mode == "disable" and local:
+        return None
+    if mode != "verify-full":
+        raise _wrong(
+            f"STATE_URL has sslmode={mode}, which lets another server read and answer",
+            "use sslmode=verify-full; only a server on this machine may have sslmode=disable",
+        )
+    return _read(given, lambda: _context(given))
+
+
+def _context(given: dict[str, str]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=given.get("sslrootcert"))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if "sslcert" in given:
+        context.load_cert_chain(given["sslcert"], given.get("sslkey"))
+    return context
+
+
+def _read(given: dict[str, str], make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    try:
+        return make()
+    except OSError as error:
+        files = ", ".join(given[name] for name in ("sslrootcert", "sslcert", "sslkey") if name in given)
+        reason = "not a certificate or key in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        raise StoreError(
+            f"A file of TLS cannot be used ({files}): {reason}.", "correct the files in STATE_URL"
+        ) from None
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) > 65535:
+        raise _wrong(f"STATE_URL has {text!r} instead of a number", "write a number from 0 to 65535")
+    return int(text)
+
+
+def _wrong(message: str, hint: str) -> WrongUse:
+    return WrongUse(message if message.endswith("?") else f"{message}.", hint)
