@@ -67,17 +67,17 @@ class CuttingProxy:
         there: asyncio.StreamReader,
         back: asyncio.StreamWriter,
     ) -> None:
-        answers = asyncio.create_task(_pump(there, writer))
+        answers = asyncio.create_task(forwarded(there, writer))
         try:
             while data := await reader.read(2**20):
                 if self._cuts and data[:1] == b"B":  # Bind: a prepared statement is executed
-                    answers.cancel()
+                    await _ended(answers)
                     await self._break(self._cuts.pop(0), data, writer, there, back)
                     return
                 back.write(data)
                 await back.drain()
         finally:
-            answers.cancel()
+            await _ended(answers)
 
     async def _break(
         self,
@@ -103,12 +103,18 @@ class CuttingProxy:
         await asyncio.gather(*self._clients, return_exceptions=True)
 
 
-async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+async def forwarded(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    """Forward until the source ends, then close the target."""
     with contextlib.suppress(ConnectionError):
         while data := await source.read(2**20):
             target.write(data)
             await target.drain()
         target.close()
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 @contextlib.asynccontextmanager

@@ -13,14 +13,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
@@ -92,8 +90,8 @@ def binaries() -> Path | None:
     return next((folder for folder in folders if (folder / "postgres").exists()), None)
 
 
-def start(run: int, *settings: str, prepare: Any = None) -> PostgresServer:
-    """Start a server that ends when the process `run` is gone. `prepare(data folder)` may add files before.
+def start(run: int, *settings: str, hba: str = "") -> PostgresServer:
+    """Start a server that ends when the process `run` is gone. `hba` replaces the rules of who may connect.
 
     Skips the test if there are no binaries.
     """
@@ -123,25 +121,19 @@ def start(run: int, *settings: str, prepare: Any = None) -> PostgresServer:
     if made.returncode:
         shutil.rmtree(folder)
         pytest.skip(f"PostgreSQL cannot run here: {made.stderr.strip().splitlines()[-1:]}")
-    if prepare is not None:
-        prepare(data)
+    if hba:
+        (data / "pg_hba.conf").write_text(hba)
     options = [option for setting in (*settings, f"unix_socket_directories={folder}") for option in ("-c", setting)]
     server = [*user, programs / "postgres", "-D", data, "-p", str(port), *options]
     command = ["sh", "-c", _WATCH, "watch", str(run), folder, *server]
     watch = subprocess.run(command, cwd="/", start_new_session=True, capture_output=True, text=True, check=True)
-    log = folder / "log"
-    eventually(
-        lambda: log.exists() and "ready to accept connections" in log.read_text(),
-        lambda: log.read_text() if log.exists() else "no log",
-    )
+    log, said = folder / "log", ""
+    while "ready to accept connections" not in said:
+        time.sleep(0.05)
+        if not folder.exists():
+            raise RuntimeError(f"the server ended: {said}")
+        said = log.read_text() if log.exists() else said
     return PostgresServer(str(folder), port, int(watch.stdout))
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port: int = one.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

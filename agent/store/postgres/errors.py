@@ -16,7 +16,13 @@ class StoreAway(StoreError):
     """The server cannot be reached now."""
 
 
-_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError, EOFError)
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # also for a session that the server ended while it was idle
+    OSError,
+    EOFError,
+)
 _DRIVER = (asyncpg.PostgresError, *_LOST)
 # A value that the driver cannot send is a ValueError. A missing certificate does not appear by waiting.
 _NEVER = (ValueError, ssl.SSLCertVerificationError, asyncpg.TargetServerAttributeNotMatched)
@@ -31,7 +37,7 @@ _LATER = (
 
 def is_away(error: BaseException) -> bool:
     """True if the connection broke, or the server cannot answer now: it may have done what it was asked to do."""
-    if isinstance(error, _NEVER):
+    if isinstance(error, _NEVER) or (isinstance(error, asyncpg.InterfaceError) and "pool is clos" in str(error)):
         return False
     return isinstance(error, _LOST) or sqlstate(error) in _LATER
 

@@ -1,10 +1,11 @@
 """Statements that wait while the server is away, for the writer: an outage only delays a commit."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from .driver import Connection, Pool
+from .driver import Connection, Pool, asyncpg
 from .errors import is_away, is_repeatable
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Persistence:
             return await statement(connection)
         except Exception as error:
             if is_away(error):
-                connection.terminate()  # a server that became a standby keeps it open
                 broke()
+                with contextlib.suppress(asyncpg.InterfaceError):  # the pool has it back if it is closed
+                    connection.terminate()  # a server that became a standby keeps it open
             raise
