@@ -16,8 +16,10 @@ NAMES = ("0001_initial",)
 _HERE = Path(__file__).parent
 _LOCK = "SELECT pg_advisory_xact_lock(4707182901351009619);"  # any number that no other program uses
 _TABLE = "CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());"
+# Another agent may have created the first table a moment ago.
 _OTHERS = """
-SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace
+SELECT count(*) > 0 AND NOT bool_or(relname = 'migrations') FROM pg_class
+WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace
 """
 
 
