@@ -5,17 +5,18 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
+from agent.core.assure_types import Status
 from agent.core.effect import EffectKind
 from agent.core.errors import Impossible, StoreError, StoreLocked
 from agent.core.observations import EffectUnanswered, Resumed
 from agent.core.record import Phase
 from agent.ports import Command, Receipt
-from agent.store.postgres.batch import COMMIT
+from agent.store.postgres.batch import COMMIT, Batch
 from tests.support.timeouts import PATIENT
 from verification.builders.lives import Life
 from verification.builders.records import NOW, upload
 
-from .support import Opened, content, opened
+from .support import KEYS, SINKS, Opened, content, opened
 
 
 async def committed(to: Opened, life: Life) -> Life:
@@ -154,6 +155,35 @@ async def test_two_writers_number_the_journal_without_a_gap(database: str) -> No
         )
         await one.counted()
         assert await one.rows("SELECT count(*) FROM requests WHERE phase = 'done'") == [(50,)]
+
+
+async def test_a_commit_waits_for_the_numbers_of_another(database: str) -> None:
+    """[I5] The next number follows from the last event, so it is read only when that event is visible."""
+    async with opened(database) as ours:
+        async with ours.pool.acquire() as connection, connection.transaction():
+            batch = Batch(KEYS, SINKS)
+            batch.add(Life("u1").steps[0], None)
+            assert await connection.fetchval(COMMIT, ours.owner.epoch, *batch.arguments()) == "done"
+            committing = asyncio.ensure_future(ours.commits.commit([Life("u2").steps[0]]))
+            await asyncio.sleep(0.2)
+            assert not committing.done()
+        await asyncio.wait_for(committing, PATIENT)
+        await ours.counted()
+
+
+async def test_a_poll_without_an_event_also_moves_the_record(database: str) -> None:
+    """[I5] Only the version changes."""
+    async with opened(database) as one, opened_beside(database, one) as other:
+        life, same = Life().until(Phase.RESULT), Life().until(Phase.RESULT)
+        await committed(one, life)
+        for ours in (one, other):
+            ours.commits._rows["u1"] = (await ours.commits._known([life.record]))["u1"]
+        assert not life.reads(Status.PROCESSING).events
+        await one.commits.commit([life.steps[-1]])
+        same.reads(Status.ACCEPTED)
+        with pytest.raises(Impossible):
+            await other.commits.commit([same.steps[-1]])
+        await one.counted()
 
 
 async def test_two_writers_of_one_request_cannot_both_win(database: str) -> None:
