@@ -15,14 +15,14 @@ from time import perf_counter
 from typing import Protocol
 from uuid import UUID
 
-from agent.core.errors import Impossible, StoreError, StoreLocked
+from agent.core.errors import Impossible, Moved, StoreError, StoreLocked
 from agent.core.record import Phase, Record
 from agent.core.step import Step
 from agent.platform.callbacks import isolated
 from agent.ports import Command, Receipt
 from agent.store.identity_key import Keys
 from agent.store.repository import MIRRORED, mirrored
-from agent.store.request_row import RequestRow, another_version
+from agent.store.request_row import RequestRow
 
 from .batch import COMMIT, Batch, StoredRow
 from .driver import Connection, Pool, asyncpg
@@ -91,7 +91,7 @@ class Commits:
     async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
         """Return when the steps and the receipt are durable, all or none. Waits while the server is away.
 
-        Raises Impossible for a step whose `before` is not the stored record, StoreLocked if another agent owns the
+        Raises Moved for a step whose `before` is not the stored record, StoreLocked if another agent owns the
         store, and StoreError if the server refuses.
         """
         await self._enqueue(steps, receipt, None)
@@ -172,10 +172,10 @@ class Commits:
             try:
                 await self._send(*await self._batch(group))
             except _MovedOn:
-                raise another_version(", ".join(group[0].uids())) from None
+                raise Moved(", ".join(group[0].uids())) from None
 
     async def _batch(self, group: Sequence[_Ticket]) -> tuple[Batch, dict[str, RequestRow]]:
-        """The batch, and the rows to remember. Raises Impossible if a stored record has another version."""
+        """The batch, and the rows to remember. Raises Moved if a stored record has another version."""
         batch, after = Batch(self._keys, self._sinks), {}
         known = await self._known([step.before for ticket in group for step in ticket.steps if step.before is not None])
         for ticket in group:
@@ -201,7 +201,7 @@ class Commits:
         for uid, before in unknown.items():
             found = stored.get(uid)
             if found is None or found.version != before.version:
-                raise another_version(uid)
+                raise Moved(uid)
             known[uid] = RequestRow(found.seq, found.head, found.salt, mirrored(before))
         return known
 

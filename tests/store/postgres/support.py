@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from agent.store.connection import Connection
 from agent.store.identity_key import Keys
 from agent.store.postgres.commits import Commits
 from agent.store.postgres.connect import Server, open_pool
 from agent.store.postgres.ownership import Ownership
+from agent.store.sqlite.connection import Connection
 
 KEYS = Keys(b"k" * 32)
 SINKS = ("one-sink", "another-sink")

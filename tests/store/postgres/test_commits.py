@@ -7,7 +7,7 @@ import pytest
 
 from agent.core.assure_types import Status
 from agent.core.effect import EffectKind
-from agent.core.errors import Impossible, StoreError, StoreLocked
+from agent.core.errors import Impossible, Moved, StoreError, StoreLocked
 from agent.core.observations import EffectUnanswered, Resumed
 from agent.core.record import Phase
 from agent.ports import Command, Receipt
@@ -48,7 +48,7 @@ async def test_one_that_cannot_be_written_fails_alone(database: str) -> None:
         steps[5:5] = [stale.steps[-1], Life("other", name="name-u1").steps[0], Life("stale").steps[0]]
         answers = await asyncio.gather(*(ours.commits.commit([step]) for step in steps), return_exceptions=True)
         failed = [(number, type(answer)) for number, answer in enumerate(answers) if answer is not None]
-        assert failed == [(5, Impossible), (6, StoreError), (7, Impossible)]
+        assert failed == [(5, Moved), (6, StoreError), (7, Moved)]
         assert await ours.rows("SELECT count(*) FROM requests") == [(21,)]
         await ours.counted()
 
@@ -59,7 +59,7 @@ async def test_the_steps_of_a_caller_are_written_all_or_none(database: str) -> N
         stale = await committed(ours, Life("stale").until(Phase.PROCESS))
         before = await content(ours.pool)
         receipt = Receipt(digest="d", at=NOW, forget_before=0)
-        with pytest.raises(Impossible, match="another version"):
+        with pytest.raises(Moved, match="another version"):
             await ours.commits.commit([Life("u1").steps[0], stale.steps[-1]], receipt)
         with pytest.raises(Impossible, match="two steps"):
             await ours.commits.commit(Life("u1").until(Phase.PROCESS).steps[:2])
@@ -91,7 +91,7 @@ async def test_a_command_is_part_of_the_chain_and_is_applied_once(database: str)
         await ours.commits.apply_command(Command(id="c2", verb="resolve", uid="u1"), "", NOW, [life.steps[-1]])
         life.goes_on()
         await ours.commits.commit([life.steps[-1]])
-        with pytest.raises(Impossible):
+        with pytest.raises(Moved):
             await ours.commits.apply_command(Command(id="c2", verb="resolve", uid="u1"), "", NOW)
         assert await ours.rows("SELECT number, id FROM commands ORDER BY number") == [(1, "c1"), (2, "c2")]
         await ours.counted()
@@ -181,7 +181,7 @@ async def test_a_poll_without_an_event_also_moves_the_record(database: str) -> N
         assert not life.reads(Status.PROCESSING).events
         await one.commits.commit([life.steps[-1]])
         same.reads(Status.ACCEPTED)
-        with pytest.raises(Impossible):
+        with pytest.raises(Moved):
             await other.commits.commit([same.steps[-1]])
         await one.counted()
 
@@ -202,7 +202,7 @@ async def test_two_writers_of_one_request_cannot_both_win(database: str) -> None
                 other.commits.commit([step, Life(f"{uid}-b").steps[0]]),
                 return_exceptions=True,
             )
-            assert {type(answer) for answer in answers} == {Impossible, type(None)}
+            assert {type(answer) for answer in answers} == {Moved, type(None)}
             rows = await one.rows("SELECT count(*) FROM requests WHERE uid = ANY($1)", [f"{uid}-a", f"{uid}-b"])
             assert rows == [(1,)]
         await one.counted()

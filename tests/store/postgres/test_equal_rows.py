@@ -16,10 +16,10 @@ from agent.core.policy import Policy
 from agent.core.record import Phase
 from agent.core.step import Step
 from agent.ports import Command, Receipt
-from agent.store.connection import Connection
-from agent.store.inbox import record_receipt
-from agent.store.operator_commands import record_command
-from agent.store.step_writer import StepWriter
+from agent.store.sqlite.connection import Connection
+from agent.store.sqlite.inbox import record_receipt
+from agent.store.sqlite.operator_commands import record_command
+from agent.store.sqlite.step_writer import StepWriter
 from tests.store.test_step_writer import LABELS, empty, happens, histories
 from verification.builders import lives
 from verification.builders.lives import Life

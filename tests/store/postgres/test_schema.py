@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from agent.store.connection import Connection, sqlite3
-from agent.store.migrations import migrate
 from agent.store.postgres.connect import Server, open_pool
+from agent.store.sqlite.connection import Connection, sqlite3
+from agent.store.sqlite.migrations import migrate
 
 ONLY_THERE = {"agents", "migrations"}  # on PostgreSQL alone
 KINDS = {
