@@ -11,6 +11,8 @@ from types import TracebackType
 from agent.core.audit import Event
 from agent.core.record import Record
 from agent.core.step import Step
+from agent.store.reading.loop_reads import claim
+from agent.store.reading.reads import answer
 from agent.store.sqlite.connection import sqlite3
 from agent.store.sqlite.step_writer import StepWriter
 from agent.store.sqlite.store import SqliteStore
@@ -83,7 +85,8 @@ class QueryCoverage:
 
     def _selected(self, size: int) -> set[str]:
         """The uids that are selected as due, held, suspended or done."""
-        driven = {record.uid for record in self._store.reads.claim(_NEVER, size, set())}
+        query = lambda asked: self._connection.execute(asked.sql, asked.values).fetchall()  # noqa: E731
+        driven = {record.uid for record in answer(claim(_NEVER, size, set()), query)}
         people = "SELECT uid FROM requests WHERE state IN ('held', 'suspended') OR (phase = 'done' AND due_at IS NULL)"
         return driven | {row[0] for row in self._connection.execute(people)}
 

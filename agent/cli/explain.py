@@ -18,7 +18,7 @@ from agent.ports.store import Attempt
 from agent.store import open_reading, running_agent, store_exists
 from agent.store.nearest_names import unknown_request
 from agent.store.read_results import HistoryEntry, Refusal
-from agent.store.reading import Reading
+from agent.store.reading.reading import Reading
 from agent.views.explain import RequestContext, describe_attempt
 from agent.views.explain_json import explanation_json
 from agent.views.origin import origin_json, origin_sentence

@@ -30,7 +30,7 @@ from agent.source.diagnostics import format_location
 from agent.store import open_reading, store_exists
 from agent.store.nearest_names import unknown_request
 from agent.store.read_results import Refusal
-from agent.store.reading import Reading
+from agent.store.reading.reading import Reading
 from agent.views.resource import FIELDS, fault_json, request_json
 
 

@@ -7,7 +7,7 @@ from time import sleep
 from agent.core.record import Record
 from agent.platform.settings import Settings
 from agent.store import open_reading, store_identity
-from agent.store.reading import Reading
+from agent.store.reading.reading import Reading
 
 _POLL_SECONDS = 0.25  # between two reads of the version of the file
 

@@ -15,7 +15,7 @@ from agent.cli.state_file import store_settings
 from agent.platform.settings import Settings
 from agent.store import open_reading, store_exists
 from agent.store.nearest_names import unknown_request
-from agent.store.reading import Reading
+from agent.store.reading.reading import Reading
 
 _POLL_SECONDS = 0.5  # seconds between two reads of the store
 

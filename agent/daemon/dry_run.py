@@ -21,7 +21,7 @@ from agent.daemon.offline_records import OfflineRecords
 from agent.ports import Clock, IdentityKey, MetaKey, Receipt
 from agent.source.diagnostics import Fault
 from agent.source.loader import Document
-from agent.store.reading import Reading
+from agent.store.reading.reading import Reading
 from agent.views.document_diff import DocumentDiff, document_diff
 from agent.views.plan import (
     Action,

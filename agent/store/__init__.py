@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from agent.platform.settings import Settings
     from agent.store.contract import Store
-    from agent.store.reading import Reading
+    from agent.store.reading.reading import Reading
 
 
 def open_store(

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from agent.core.errors import StoreError
 from agent.store.read_results import Page
-from agent.store.reading import Reading
+from agent.store.reading.reading import Reading
 from agent.views.resource import request_status_json
 from agent.web.auth import has_token
 from agent.web.filters import InvalidQueryError, read_filter, refuse_unknown

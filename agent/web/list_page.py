@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 
 from agent.store.read_results import Filter
-from agent.store.reading import Reading
+from agent.store.reading.reading import Reading
 from agent.web.agent_status import StatusSnapshot
 from agent.web.filters import STATES, VALUES, InvalidQueryError, read_filter, refuse_unknown
 from agent.web.summaries import summary_line

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from agent.store.reading import Reading
+from agent.store.reading.reading import Reading
 from agent.views.phrases import system_error
 from agent.web.agent_status import StatusSnapshot
 from agent.web.filters import STATES

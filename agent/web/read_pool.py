@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from agent.platform.settings import Settings
 from agent.store import open_reading
-from agent.store.reading import Reading
+from agent.store.reading.reading import Reading
 
 T = TypeVar("T")
 

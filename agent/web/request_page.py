@@ -9,7 +9,7 @@ from agent.core.effect import EffectKind
 from agent.core.record import Mode, Origin, Phase, Record, Result
 from agent.ports.store import Attempt
 from agent.store.read_results import HistoryEntry
-from agent.store.reading import Reading
+from agent.store.reading.reading import Reading
 from agent.views.explain import RequestContext, describe_state, next_step
 from agent.views.phrases import EFFECTS
 from agent.web.agent_status import StatusSnapshot

@@ -21,7 +21,7 @@ from agent import __version__
 from agent.core.errors import StoreError
 from agent.core.timestamps import format_timestamp
 from agent.platform.log import logger
-from agent.store.reading import Reading
+from agent.store.reading.reading import Reading
 from agent.web.agent_status import AgentStatus, StatusSnapshot
 from agent.web.api import not_found
 from agent.web.auth import from_this_machine, may_view_page

@@ -23,6 +23,7 @@ from agent.store.sqlite.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.clock import START, patiently
 from tests.support.revisions import FakeGitSource
+from tests.support.stores import at_once
 from verification.builders.request_files import capture
 
 INTERVAL = 30.0
@@ -96,7 +97,7 @@ class Loop:
 
     @property
     def state(self) -> RevisionState:
-        return self.store.reads.revision_state("default")
+        return at_once(self.store.revision_state("default"))
 
     @property
     def acted(self) -> str | None:
@@ -285,7 +286,7 @@ async def test_an_approval_is_used_up_by_the_revision_that_it_names(loop: Loop) 
     assert loop.acted == forced
     later = loop.source.push(files("x", "y"))
     await loop.run(70.0)
-    assert loop.store.reads.recall(MetaKey.REVISION_APPROVED) is None
+    assert at_once(loop.store.recall(MetaKey.REVISION_APPROVED)) is None
     loop.source.head = forced
     await loop.run(130.0)
     assert loop.acted == later

@@ -29,6 +29,7 @@ from agent.source.images import ImageFolder
 from agent.store.sqlite.store import SqliteStore
 from tests.support.clock import VirtualClock
 from tests.support.environment import World, watching
+from tests.support.stores import at_once
 from verification.builders import records
 from verification.builders.request_files import capture, upload, write, write_pictures
 
@@ -69,7 +70,7 @@ class Drive:
     moved: list[str] = field(default_factory=list)  # uids of records that changed in the store meanwhile
 
     def record(self, name: str) -> Record:
-        found = self.store.reads.get(uid(name))
+        found = at_once(self.store.get(uid(name)))
         assert found is not None
         return found
 
@@ -203,7 +204,7 @@ class ControllerHarness:
         return write(self.specs / f"{name}.yaml", capture(name, **more))
 
     def find(self, name: str) -> Record | None:
-        return self.store.reads.get(self.store.keys.uid("default", name))
+        return at_once(self.store.get(self.store.keys.uid("default", name)))
 
     def record(self, name: str) -> Record:
         found = self.find(name)

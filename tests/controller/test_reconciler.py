@@ -17,6 +17,7 @@ from tests.controller.controller_harness import Drive, Perform, capture_record, 
 from tests.support.clock import patiently, until
 from tests.support.environment import World
 from tests.support.faults import rule
+from tests.support.stores import at_once
 
 
 async def run(drive: Drive, world: World) -> asyncio.Task[None]:
@@ -365,7 +366,7 @@ async def test_no_step_is_reported_before_its_commit(world: World) -> None:
     on_disk: list[Callable[[], bool]] = []
 
     def seen(step: Step) -> None:
-        stored = drive.store.reads.get(step.record.uid)
+        stored = at_once(drive.store.get(step.record.uid))
         on_disk.append(lambda: stored is not None and stored.version >= step.record.version)
 
     async with driving(world, seen=seen) as drive:

@@ -11,6 +11,7 @@ from agent.core.errors import StoreDamaged, StoreError, StoreLocked, StoreNewer
 from agent.core.record import Phase
 from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.backup import back_up, inspect_backup, last_in, prune, restore
+from tests.support.stores import at_once
 from verification.builders.lives import LINK, Life
 from verification.builders.records import capture
 
@@ -123,7 +124,7 @@ async def test_a_backup_that_is_restored_is_known_to_be(tmp_path: Path) -> None:
     recovery = await store.recoveries.open()
     assert recovery is not None
     assert (recovery.cause, recovery.holds_new_work) == ("restored", True)
-    assert store.reads.get("u3") is None
+    assert at_once(store.get("u3")) is None
     store.close()
     ((known, had, at),) = rows(tmp_path, "SELECT known, kept, backup_at FROM recoveries")
     assert known > had > 0

@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 async def lived(store: SqliteStore, uid: str, phase: Phase = Phase.DONE) -> int:
     """Commit the life of one request; how many events the journal has then."""
     await committed(store, Life(uid).until(phase))
-    return int(store.reads.query("SELECT count(*) FROM events")[0][0])
+    return int(store._reads.query("SELECT count(*) FROM events")[0][0])
 
 
 async def test_a_checkpoint_says_what_the_journal_is(

@@ -10,6 +10,7 @@ from agent.core.record import Phase
 from agent.core.step import Step
 from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.store import SqliteStore
+from tests.support.stores import at_once
 from verification.builders.lives import Life
 from verification.builders.records import NOW, upload
 
@@ -36,7 +37,7 @@ async def several(store: SqliteStore) -> None:
 
 
 def found(store: SqliteStore, now: float) -> set[str]:
-    return {record.uid for record in store.reads.overdue(now, 100, set())}
+    return {record.uid for record in at_once(store.overdue(now, 100, set()))}
 
 
 async def test_those_whose_clock_ran_out_are_found_and_no_others(tmp_path: Path) -> None:
@@ -56,9 +57,9 @@ async def test_an_outage_reads_no_request_whose_time_is_not_up(tmp_path: Path) -
     """Once a minute, in the event loop, whatever waits. [I9]"""
     store = opened(tmp_path)
     statements: list[str] = []
-    store.reads._reader.set_trace_callback(statements.append)
-    store.reads.overdue(NOW, 100, set())
-    store.reads._reader.set_trace_callback(None)
+    store._reads._reader.set_trace_callback(statements.append)
+    at_once(store.overdue(NOW, 100, set()))
+    store._reads._reader.set_trace_callback(None)
     (plan,) = {row[3] for row in rows(tmp_path, "EXPLAIN QUERY PLAN " + statements[-1])}
     assert plan == "SEARCH requests USING INDEX requests_deciding (decides_at<?)"
     store.close()

@@ -44,6 +44,7 @@ def leave(room):
 def test_a_first_start_leaves_nothing_that_is_refused_later() -> None:
     """However little room there is: one line that says what to do, and with room it is a first start."""
     said = in_little_room("""
+from tests.support.stores import at_once
 from agent.core.errors import StoreError
 from tests.store.support import opened
 folder = Path("/mnt/state")
@@ -58,7 +59,8 @@ for room in range(0, 1_200_000, 24_000):
         print("refused")
     ballast.unlink()
     store = opened(folder)
-    assert not store.reads.query("SELECT 1 FROM recoveries WHERE closed_at IS NULL") and store.reads.get("u1") is None
+    assert not store._reads.query("SELECT 1 FROM recoveries WHERE closed_at IS NULL")
+    assert at_once(store.get("u1")) is None
     store.close()
     for path in folder.iterdir():
         assert not path.name.endswith(".new"), path
@@ -71,6 +73,7 @@ for room in range(0, 1_200_000, 24_000):
 
 def test_a_backup_that_has_no_room_to_be_put_back_leaves_the_store_as_it_is() -> None:
     said = in_little_room("""
+from tests.support.stores import at_once
 import asyncio
 from agent.core.errors import StoreError
 from agent.core.record import Phase
@@ -97,7 +100,7 @@ for room in range(0, 600_000, 60_000):
     ballast.unlink()
     assert {path.name for path in folder.iterdir()} >= {"agent.db", "agent.key"}
     store = opened(folder)
-    assert store.reads.get("u1").phase is Phase.PROCESS
+    assert at_once(store.get("u1")).phase is Phase.PROCESS
     store.close()
 """)
     assert said == sorted(said, key=["refused", "restored"].index)

@@ -12,6 +12,7 @@ from agent.core.record import Phase
 from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.connection import sqlite3
 from agent.store.sqlite.rollback_detection import HighWaterMark
+from tests.support.stores import at_once
 from tests.support.timeouts import PATIENT
 from verification.builders.lives import Life
 from verification.builders.records import capture
@@ -57,7 +58,7 @@ async def test_a_caller_that_is_cancelled_does_not_take_its_step_back(tmp_path: 
     with pytest.raises(asyncio.CancelledError):
         await task
     await store.commit([Life("u2").steps[0]])
-    assert store.reads.get("u1") is not None
+    assert at_once(store.get("u1")) is not None
     store.close()
 
 
@@ -86,7 +87,7 @@ async def test_an_open_intent_is_claimed_after_a_restart_and_resumes(tmp_path: P
     await committed(store, life)
     store.close()
     store = opened(tmp_path)
-    (record,) = store.reads.claim(life.at, 10, set())
+    (record,) = at_once(store.claim(life.at, 10, set()))
     assert record == life.record
     life.sees(Resumed)
     await store.commit([life.steps[-1]])

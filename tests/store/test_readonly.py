@@ -10,6 +10,7 @@ from agent.core.errors import StoreError
 from agent.core.observations import DocumentChanged, EffectDelayed, EffectUnanswered, TimerFired
 from agent.core.record import Phase
 from agent.store.sqlite.readonly import ReadOnlyStore
+from tests.support.stores import at_once
 from verification.builders.lives import LINK, Life
 from verification.builders.records import NOW, capture, upload
 
@@ -140,7 +141,7 @@ async def test_a_deletion_that_fails_after_a_retention_is_active_work(tmp_path: 
     life.sees(TimerFired)
     life.sees(EffectUnanswered, kind=EffectKind.DELETE_DOSSIER, evidence=Evidence(status=503))
     await committed(store, life)
-    unsettled = store.reads.unsettled()
+    unsettled = at_once(store.unsettled())
     store.close()
     assert life.record.state == "active"
     assert unsettled

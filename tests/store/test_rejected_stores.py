@@ -14,6 +14,7 @@ from agent.core.record import Phase
 from agent.ports import MetaKey
 from agent.store.sqlite import migrations
 from agent.store.sqlite.store import SqliteStore
+from tests.support.stores import at_once
 from verification.builders.lives import Life
 
 from .support import committed, opened, raw, rows
@@ -66,16 +67,16 @@ async def test_a_value_that_was_remembered_of_an_account_is_there_after_a_restar
     tmp_path: Path,
 ) -> None:
     store = opened(tmp_path)
-    assert store.reads.recall(MetaKey.DOCUMENT_TYPES) is None
+    assert at_once(store.recall(MetaKey.DOCUMENT_TYPES)) is None
     await store.remember(MetaKey.DOCUMENT_TYPES, "old")
     await store.remember(MetaKey.DOCUMENT_TYPES, "new")
     store.close()
     store = opened(tmp_path)
-    assert store.reads.recall(MetaKey.DOCUMENT_TYPES) == "new"
-    assert store.reads.recall(MetaKey.CIRCUIT) is None
+    assert at_once(store.recall(MetaKey.DOCUMENT_TYPES)) == "new"
+    assert at_once(store.recall(MetaKey.CIRCUIT)) is None
     store.close()
     store = SqliteStore(tmp_path / "agent.db", "another account")  # nothing was asked of Assure yet
-    assert store.reads.recall(MetaKey.DOCUMENT_TYPES) is None
+    assert at_once(store.recall(MetaKey.DOCUMENT_TYPES)) is None
     store.close()
 
 
@@ -85,7 +86,7 @@ async def test_a_store_that_is_taken_to_another_account_forgets_what_it_learned_
     await store.remember(MetaKey.DOCUMENT_TYPES, "of the first")
     store.close()
     store = SqliteStore(tmp_path / "agent.db", "another account", rebind=True)
-    assert store.reads.recall(MetaKey.DOCUMENT_TYPES) is None
+    assert at_once(store.recall(MetaKey.DOCUMENT_TYPES)) is None
     store.close()
 
 
@@ -109,7 +110,7 @@ async def test_a_later_migration_is_applied_once_to_a_store_with_content(
     monkeypatch.setattr(migrations, "NAMES", (*migrations.NAMES, "0002_later"))
     for _ in range(2):
         store = opened(tmp_path)
-        assert store.reads.get("u1") is not None
+        assert at_once(store.get("u1")) is not None
         store.close()
     assert rows(tmp_path, "SELECT later FROM requests") == [("yes",)]
 

@@ -14,6 +14,7 @@ from agent.core.errors import Moved, StoreError
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record, Result
 from agent.core.step import Step
 from agent.store.repository import load
+from tests.support.stores import at_once
 from verification.builders.lives import LINK, Life
 from verification.builders.records import capture, upload
 
@@ -61,7 +62,7 @@ async def test_a_record_of_each_phase_comes_back_from_the_file(tmp_path: Path, p
         return
     store = opened(tmp_path)
     life = await committed(store, Life(desired=desired).until(phase))
-    assert store.reads.get("u1") == life.record
+    assert at_once(store.get("u1")) == life.record
     store.close()
 
 
@@ -96,7 +97,7 @@ async def test_a_step_from_another_version_is_refused_and_nothing_is_written(tmp
     life = await committed(store, Life().until(Phase.PROCESS))
     with pytest.raises(Moved, match="another version"):
         await store.commit([life.steps[-1]])
-    assert store.reads.get("u1") == life.record
+    assert at_once(store.get("u1")) == life.record
     store.close()
 
 
@@ -120,9 +121,9 @@ async def test_steps_of_one_commit_are_all_durable_or_none(tmp_path: Path) -> No
     store = opened(tmp_path)
     with pytest.raises(StoreError):
         await store.commit([Life("u1").steps[0], Life("u2").steps[0], Life("u2").steps[0]])
-    assert store.reads.get("u1") is None
+    assert at_once(store.get("u1")) is None
     await store.commit([Life("u1").steps[0], Life("u2").steps[0]])
-    assert store.reads.get("u2") is not None
+    assert at_once(store.get("u2")) is not None
     store.close()
 
 
@@ -151,7 +152,7 @@ async def test_a_record_that_would_be_stuck_is_refused(tmp_path: Path, fields: d
     life = await committed(store, Life().until(Phase.RESULT))
     with pytest.raises(StoreError, match="CHECK"):
         await store.commit([stuck(life, **fields)])
-    assert store.reads.get("u1") == life.record
+    assert at_once(store.get("u1")) == life.record
     store.close()
 
 

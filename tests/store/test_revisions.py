@@ -14,6 +14,7 @@ from agent.store.revisions import after_refresh
 from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.store.sqlite.store import SqliteStore
 from tests.store.support import changed, opened
+from tests.support.stores import at_once
 from verification.builders.records import NOW
 
 A, B, C = "a" * 40, "b" * 40, "c" * 64
@@ -37,7 +38,7 @@ async def scanned(store: SqliteStore, at: float, revision: Revision | None) -> N
 async def test_a_source_that_never_was_git_has_an_empty_state(tmp_path: Path) -> None:
     store = opened(tmp_path)
     await scanned(store, NOW, None)
-    assert store.reads.revision_state("default") == RevisionState()
+    assert at_once(store.revision_state("default")) == RevisionState()
     store.close()
 
 
@@ -49,9 +50,9 @@ async def test_the_revision_of_a_scan_is_stored_with_the_scan_and_survives_a_res
         await store.record_scan("default", NOW + 9, None, True, 0, None, revision=acted(B))  # type: ignore[arg-type]
     store.close()
     store = opened(tmp_path)
-    assert store.reads.revision_state("default") == RevisionState(acted=acted(A), acted_at=NOW)
+    assert at_once(store.revision_state("default")) == RevisionState(acted=acted(A), acted_at=NOW)
     with ReadOnlyStore(tmp_path / "agent.db") as reading:
-        assert reading.revision_state("default") == store.reads.revision_state("default")
+        assert reading.revision_state("default") == at_once(store.revision_state("default"))
         assert reading.revision_state("other") == RevisionState()
     store.close()
 
@@ -60,11 +61,11 @@ async def test_a_revision_is_acted_on_since_its_first_scan(tmp_path: Path) -> No
     store = opened(tmp_path)
     await scanned(store, NOW, acted(A, None))
     await scanned(store, NOW + 30, acted(A))
-    assert store.reads.revision_state("default") == RevisionState(acted=acted(A), acted_at=NOW)
+    assert at_once(store.revision_state("default")) == RevisionState(acted=acted(A), acted_at=NOW)
     await scanned(store, NOW + 60, acted(B))
-    assert store.reads.revision_state("default") == RevisionState(acted=acted(B), acted_at=NOW + 60)
+    assert at_once(store.revision_state("default")) == RevisionState(acted=acted(B), acted_at=NOW + 60)
     await scanned(store, NOW + 90, None)  # an incomplete scan, or a folder
-    assert store.reads.revision_state("default").acted == acted(B)
+    assert at_once(store.revision_state("default")).acted == acted(B)
     store.close()
 
 
@@ -73,9 +74,9 @@ async def test_a_refused_revision_is_cleared_once_it_is_acted_on(tmp_path: Path)
     await scanned(store, NOW, acted(A))
     await store.record_refresh("default", NOW + 1, True, refused(B, NOW + 1), None)
     await scanned(store, NOW + 2, acted(A))  # nothing of it is cleared by a scan of another revision
-    assert store.reads.revision_state("default").refused == refused(B, NOW + 1)
+    assert at_once(store.revision_state("default")).refused == refused(B, NOW + 1)
     await scanned(store, NOW + 3, acted(B))
-    state = store.reads.revision_state("default")
+    state = at_once(store.revision_state("default"))
     store.close()
     assert (state.acted, state.refused, state.fetched_at) == (acted(B), None, NOW + 1)
 
@@ -84,21 +85,21 @@ async def test_the_same_refusal_and_the_same_failure_keep_their_beginning(tmp_pa
     store = opened(tmp_path)
     for at in (1, 2, 3):
         await store.record_refresh("default", NOW + at, True, refused(B, NOW + at), None)
-    assert store.reads.revision_state("default").refused == refused(B, NOW + 1)
+    assert at_once(store.revision_state("default")).refused == refused(B, NOW + 1)
     unsigned = [
         refused(head, NOW + at, RevisionRefusal.UNSIGNED, A) for at, head in ((4, B), (5, C))
     ]  # a newer head, and the same unsigned commit below it
     for one in unsigned:
         await store.record_refresh("default", one.since, True, one, None)
-    assert store.reads.revision_state("default").refused == refused(C, NOW + 4, RevisionRefusal.UNSIGNED, A)
+    assert at_once(store.revision_state("default")).refused == refused(C, NOW + 4, RevisionRefusal.UNSIGNED, A)
     for at, failure in ((6, FetchFailure.DNS), (7, FetchFailure.DNS), (8, FetchFailure.TIMEOUT)):
         await store.record_refresh("default", NOW + at, False, None, failure)
-        state = store.reads.revision_state("default")
+        state = at_once(store.revision_state("default"))
         assert (state.failure, state.failing_since) == (failure, NOW + (6 if failure is FetchFailure.DNS else 8))
         assert state.refused == refused(C, NOW + 4, RevisionRefusal.UNSIGNED, A)  # nobody said that it is fine now
         assert state.fetched_at == NOW + 5
     await store.record_refresh("default", NOW + 9, True, None, None)
-    assert store.reads.revision_state("default") == RevisionState(fetched_at=NOW + 9)
+    assert at_once(store.revision_state("default")) == RevisionState(fetched_at=NOW + 9)
     store.close()
 
 
@@ -108,14 +109,14 @@ async def test_a_refresh_with_nothing_new_commits_once_a_minute(tmp_path: Path) 
     for second in range(0, 601, 10):
         await store.record_refresh("default", NOW + second, True, refused(B, NOW + second), None)
     assert len(commits) == 11
-    assert store.reads.revision_state("default").fetched_at == NOW + 600
+    assert at_once(store.revision_state("default")).fetched_at == NOW + 600
     for second in range(610, 1210, 10):  # away: one commit for its beginning
         await store.record_refresh("default", NOW + second, False, None, FetchFailure.NETWORK)
     assert len(commits) == 12
     await store.record_refresh("default", NOW + 5, True, None, None)  # a clock that was set back
     await store.record_refresh("default", NOW + 6, True, None, None)
     assert len(commits) == 13
-    assert store.reads.revision_state("default").fetched_at == NOW + 5
+    assert at_once(store.revision_state("default")).fetched_at == NOW + 5
     store.close()
 
 
@@ -188,5 +189,5 @@ async def test_the_signer_of_an_earlier_revision_leaves_every_file(tmp_path: Pat
     await scanned(store, NOW + 1, acted(B, "bob@example.com SHA256:def"))
     assert await store.tidy()
     assert [path.name for path in tmp_path.iterdir() if b"alice@example.com" in path.read_bytes()] == []
-    assert store.reads.revision_state("default").acted == acted(B, "bob@example.com SHA256:def")
+    assert at_once(store.revision_state("default")).acted == acted(B, "bob@example.com SHA256:def")
     store.close()

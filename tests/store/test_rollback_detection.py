@@ -15,6 +15,7 @@ from agent.core.record import Phase
 from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.store.sqlite.rollback_detection import HighWaterMark, detect_rollback
 from agent.store.sqlite.store import SqliteStore
+from tests.support.stores import at_once
 from tests.support.timeouts import PATIENT
 from verification.builders.lives import Life
 from verification.builders.records import NOW
@@ -33,7 +34,7 @@ async def used(folder: Path, uid: str = "u1") -> None:
 def why(folder: Path) -> str | None:
     """Open the store; why it is recovering, if it is."""
     store = opened(folder)
-    rows = store.reads.query("SELECT cause FROM recoveries WHERE closed_at IS NULL")
+    rows = store._reads.query("SELECT cause FROM recoveries WHERE closed_at IS NULL")
     store.close()
     return rows[0][0] if rows else None
 
@@ -242,9 +243,9 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_half_written(tmp_path: Path)
     assert last.startswith("StoreError The state file"), done.stdout[-500:] + done.stderr
     assert "free space" in last
     store = opened(tmp_path)
-    assert store.reads.get(f"u{numbers[-1]}") is not None, "what was said to be durable is there"
-    assert store.reads.get(f"u{len(numbers)}") is None
-    assert not store.reads.query("SELECT 1 FROM recoveries WHERE closed_at IS NULL")
+    assert at_once(store.get(f"u{numbers[-1]}")) is not None, "what was said to be durable is there"
+    assert at_once(store.get(f"u{len(numbers)}")) is None
+    assert not store._reads.query("SELECT 1 FROM recoveries WHERE closed_at IS NULL")
     store.close()
 
 

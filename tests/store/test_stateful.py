@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from agent.core.effect import EffectKind
-from agent.core.errors import Impossible, StoreError
+from agent.core.errors import Moved, StoreError
 from agent.core.machine import step
 from agent.core.observations import DocumentRemoved, EffectDelayed, EffectUnanswered, Resumed
 from agent.core.personal_data import without_origins
@@ -24,6 +24,7 @@ from agent.ports import Command
 from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.connection import Connection, open_reader, sqlite3
 from agent.store.sqlite.store import SqliteStore
+from tests.support.stores import at_once
 from verification.builders.lives import DEFAULT_POLICY, LINK, Life
 from verification.builders.records import NOW, ORIGIN, capture, upload
 from verification.mutations import mutated
@@ -72,7 +73,7 @@ class Storing(RuleBasedStateMachine):
 
     @initialize()
     def a_new_file(self) -> None:
-        assert self.store.reads.claim(NEVER, 10, set()) == []
+        assert at_once(self.store.claim(NEVER, 10, set())) == []
 
     @rule(
         target=lives,
@@ -125,7 +126,7 @@ class Storing(RuleBasedStateMachine):
             return
         try:
             self.loop.run_until_complete(self.store.commit([life.steps[-1]]))
-        except Impossible:
+        except Moved:
             return
         raise AssertionError("committed twice")
 
@@ -139,7 +140,7 @@ class Storing(RuleBasedStateMachine):
             return
         try:
             self.loop.run_until_complete(self.store.commit([good, other.steps[-1]]))
-        except Impossible:
+        except Moved:
             life.at = before
             return
         raise AssertionError("committed with a step that is none")
@@ -213,11 +214,11 @@ class Storing(RuleBasedStateMachine):
     @invariant()
     def it_knows_what_was_committed(self) -> None:
         for uid, record in self.known.items():
-            assert self.store.reads.get(uid) == record, "[I4]"
+            assert at_once(self.store.get(uid)) == record, "[I4]"
 
     @invariant()
     def it_knows_the_revision(self) -> None:
-        state = self.store.reads.revision_state("default")
+        state = at_once(self.store.revision_state("default"))
         refused = state.refused and state.refused.revision
         assert (state.acted, refused, state.failure) == (self.acted, self.refused, self.failure), "[I4]"
 
@@ -233,19 +234,19 @@ class Storing(RuleBasedStateMachine):
 
     @invariant()
     def it_gives_out_what_is_due(self) -> None:
-        claimed = {record.uid for record in self.store.reads.claim(NEVER, 1000, set())}
+        claimed = {record.uid for record in at_once(self.store.claim(NEVER, 1000, set()))}
         assert claimed == {uid for uid, record in self.known.items() if record.due_at is not None}, "[I1]"
         times = [record.due_at for record in self.known.values() if record.due_at is not None]
-        assert self.store.reads.next_due(set()) == min(times, default=None)
-        priorities = [record.priority for record in self.store.reads.claim(NEVER, 1000, set())]
+        assert at_once(self.store.next_due(set())) == min(times, default=None)
+        priorities = [record.priority for record in at_once(self.store.claim(NEVER, 1000, set()))]
         assert priorities == sorted(priorities)
-        assert self.store.reads.unsettled() == any(record.progressing for record in self.known.values())
+        assert at_once(self.store.unsettled()) == any(record.progressing for record in self.known.values())
 
     @invariant()
     def it_knows_who_waits_and_what_may_turn_up(self) -> None:
         waiting = [record for record in self.known.values() if record.phase is Phase.RESULT]
-        assert self.store.reads.waiting().count == len(waiting)
-        assert {one[0] for one in self.store.reads.orphans()} == self.orphans, "[I3]"
+        assert at_once(self.store.waiting()).count == len(waiting)
+        assert {one[0] for one in at_once(self.store.orphans())} == self.orphans, "[I3]"
 
     @invariant()
     def it_has_an_attempt_for_each_intent(self) -> None:

@@ -34,6 +34,7 @@ from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.connection import Connection, sqlite3
 from agent.store.sqlite.migrations import migrate
 from agent.store.sqlite.step_writer import StepWriter
+from tests.support.stores import at_once
 from verification.builders.lives import Life
 from verification.builders.records import NOW, ORIGIN, capture, upload
 
@@ -229,7 +230,7 @@ async def test_a_commit_that_fails_is_forgotten_and_its_neighbours_are_written(t
     with pytest.raises(StoreError):
         await store.commit([Life("u2").steps[0], Life("u3", name="same").steps[0]])
     life = await committed(store, Life("u2").until(Phase.DONE))
-    assert store.reads.get("u2") == life.record
+    assert at_once(store.get("u2")) == life.record
     store.close()
     assert not verify(tmp_path / "agent.db").findings
 
@@ -251,7 +252,7 @@ async def test_a_deletion_is_written_with_its_confirmation(tmp_path: Path, found
     else:
         life.sees(TargetMissing, kind=EffectKind.READ_DOSSIER)
     await store.commit([committed_together(deleted, life.steps[-1])])
-    assert store.reads.get("u1") == life.record
+    assert at_once(store.get("u1")) == life.record
     store.close()
     assert rows(tmp_path, "SELECT answered_at FROM attempts WHERE effect = 'delete_dossier'") == [(deleted.at,)]
     assert not verify(tmp_path / "agent.db").findings

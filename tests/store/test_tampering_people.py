@@ -15,6 +15,7 @@ from agent.store.sqlite.audit.deletion_certificate import certificates
 from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.backup import back_up, restore
 from agent.store.sqlite.store import SqliteStore
+from tests.support.stores import at_once
 from verification.builders.lives import DEFAULT_POLICY, Life
 from verification.builders.records import NOW, upload
 
@@ -298,7 +299,7 @@ async def test_a_request_that_is_back_after_it_was_forgotten_is_chained_again(tm
     store = opened(tmp_path)
     life = await committed(store, Life("u1", upload(**ALICE)).until(Phase.DONE))
     await store.forget("u1", NOW + 10)
-    record = store.reads.get("u1")
+    record = at_once(store.get("u1"))
     assert record is not None and record.name == ""
     back = step(
         record, DocumentChanged(at=NOW + 20, desired=upload(**BOB, digest="d2", essence="e2"), name="b"), DEFAULT_POLICY

@@ -179,7 +179,7 @@ async def test_an_erasure_that_was_interrupted_is_repeated(
     world: World, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the keys of others were moved, after the key was destroyed, after the rows were deleted."""
-    from agent.store.sqlite.claims import Claims
+    from agent.store.writing.claims import Claims
 
     world.upload("a", **CLAIMS)
     world.upload("b", result={"keep": "claims", "claimsTtl": "2h"})

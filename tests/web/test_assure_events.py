@@ -12,8 +12,8 @@ from agent.core.record import Outcome, Phase
 from agent.core.step import Step
 from agent.ports import Receipt
 from agent.store.sqlite.connection import sqlite3
-from agent.store.sqlite.inbox import SqliteInbox
 from agent.store.sqlite.store import SqliteStore
+from agent.store.writing.inbox import ReceiptTable
 from tests.daemon.test_metrics import metrics
 from tests.support.environment import World
 from tests.support.faults import rule
@@ -167,7 +167,7 @@ async def test_an_accepted_event_costs_one_commit_with_its_step_and_its_receipt(
         await waiting(world, "a")
         world.sandbox.faults.add([rule("getProcess", "latency", seconds=3600.0)])
         monkeypatch.setattr(SqliteStore, "commit", recorded)
-        monkeypatch.setattr(SqliteInbox, "remember_event", recorded_alone)
+        monkeypatch.setattr(ReceiptTable, "remember_event", recorded_alone)
         assert await sender.send(envelope(**data(world, "a"))) == 200
         assert commits == [(1, True)]
         assert len(world.rows("SELECT * FROM receipts")) == 1

@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from agent.core.errors import StoreDamaged
+from agent.store.reading.common_reads import OPEN
 from agent.store.sqlite.audit.verify import verify_request
 from agent.store.sqlite.connection import Connection, open_reader, refuse_damaged, sqlite3, store_error
-from agent.store.sqlite.queries import OPEN
 
 SMALL = 64 << 20  # bytes that the agent checks at its start: at most 0.2 s
 _NICENESS = 19  # of the thread that checks the pages

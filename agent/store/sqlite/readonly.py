@@ -1,29 +1,47 @@
 """The state file, read-only: for commands, metrics, the API and the status page."""
 
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from math import nan
 from pathlib import Path
-from typing import Self
+from typing import Any
 
-from agent.ports import MetaKey
-from agent.store.sqlite.connection import open_reader, readable, refuse_damaged
-from agent.store.sqlite.request_queries import RequestQueries
+from agent.store.reading.reading import Reading
+from agent.store.sqlite.connection import open_reader, readable, refuse_damaged, sqlite3, store_error
 from agent.store.sqlite.rollback_detection import detect_rollback
-from agent.store.sqlite.statistics import StatisticsQueries
 
 
-class ReadOnlyStore(RequestQueries, StatisticsQueries):
-    """The state file through a connection that cannot write. An agent may use the file. Use as a context manager."""
+class ReadOnlyStore(Reading):
+    """The state file through a connection that cannot write."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, open_reader(path))
-
-    def __enter__(self) -> Self:
-        return self
+        self.path = path
+        self._reader = open_reader(path)
+        self._read_lock = threading.Lock()
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.close()
         if error is not None:
             with readable(self.path):
                 raise error
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._read_lock:
+            self._reader.close()
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows. `values` has one for each `?`."""
+        try:
+            with self._read_lock:
+                return self._reader.execute(sql, values).fetchall()  # type: ignore[no-any-return]
+        except sqlite3.Error as error:
+            raise store_error(self.path, error) from None
+
+    def stream(self, sql: str) -> Iterator[Any]:
+        """The rows, one after the other, because there may be many."""
+        return self._reader.execute(sql)  # type: ignore[no-any-return]
 
     def freeze(self) -> None:
         """Begin a snapshot: later commits of an agent stay invisible."""
@@ -33,10 +51,6 @@ class ReadOnlyStore(RequestQueries, StatisticsQueries):
         """A number that changes with each commit of another connection. SQLite reads no row for it."""
         return int(self._value("PRAGMA data_version"))
 
-    def last_event(self) -> int:
-        """The id of the newest event, 0 without events."""
-        return int(self._value("SELECT max(id) FROM events") or 0)
-
     def check_integrity(self) -> None:
         """Read every page. Raises StoreDamaged."""
         refuse_damaged(self.path, self._reader)
@@ -45,23 +59,15 @@ class ReadOnlyStore(RequestQueries, StatisticsQueries):
         """The names of the applied migrations."""
         return set(self._column("SELECT name FROM _sqlite_migrations WHERE migration_set = 'assure-agent'"))
 
-    def account(self) -> str | None:
-        """The Assure account of the file."""
-        return self.recall(MetaKey.ACCOUNT)
+    def rollback(self) -> str | None:
+        """The cause of the recovery that `run` would begin, because the file is an older copy. None: it is not."""
+        return detect_rollback(self._reader, self.path)
 
-    def recovery(self) -> tuple[str, bool, bool] | None:
-        """The recovery in progress, or the one that `run` would begin: its cause, if Assure's lists were read, and if
-        the operator approved. None without a recovery.
+    def store_bytes(self) -> float:
+        """The size of the state file and its write-ahead log, in bytes."""
+        return sum(path.stat().st_size for path in self.path.parent.glob(self.path.name + "*"))
 
-        Call it first in a snapshot: the files next to the state file must not be newer than the snapshot.
-        """
-        cause = detect_rollback(self._reader, self.path)
-        if cause is not None:
-            return cause, False, False
-        sql = "SELECT cause, scanned_at IS NOT NULL, approved_at IS NOT NULL FROM recoveries WHERE closed_at IS NULL"
-        row = self._row(sql)
-        return None if row is None else (str(row[0]), bool(row[1]), bool(row[2]))
-
-    def carried_key(self) -> str | None:
-        """The key in hex, in a backup that no agent has opened yet."""
-        return self.recall(MetaKey.BACKUP_KEY)
+    def free_bytes(self) -> float:
+        """The free bytes of the file system with the state file; NaN if it does not report its size."""
+        found = os.statvfs(self.path.parent)
+        return float(found.f_frsize * found.f_bavail) if found.f_blocks else nan

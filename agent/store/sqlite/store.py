@@ -1,51 +1,61 @@
-"""The store on SQLite: opening and all writes. The reads of the loops are in `loop_reads.py`."""
+"""The store on SQLite: opening, commits, checkpoints and erasure. `agent/store/writing` has the other writes."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from agent.core.admission import ScanNote
-from agent.core.source_revision import FetchFailure, RefusedRevision, Revision
 from agent.core.step import Step
 from agent.ports import Command, MetaKey, Receipt
 from agent.store.account_binding import simulated
 from agent.store.audit.checkpoints import Checkpoint
 from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.identity_key import Keys
-from agent.store.revisions import after_refresh
+from agent.store.reading.common_reads import OPEN
+from agent.store.reading.loop_reads import grouped
+from agent.store.reading.reads import Query
 from agent.store.sqlite.account_binding import account_of, bind
 from agent.store.sqlite.audit.checkpoints import Checkpoints
-from agent.store.sqlite.claims import Claims
 from agent.store.sqlite.connection import (
     Connection,
     folder_error,
-    open_reader,
     open_writer,
     refuse_sparse_shm,
     sqlite3,
     store_error,
 )
 from agent.store.sqlite.group_commit import Writer
-from agent.store.sqlite.image_deletions import ImageDeletions
-from agent.store.sqlite.inbox import SqliteInbox, record_receipt
 from agent.store.sqlite.integrity import check_integrity, is_small, refuse_unreadable, refuse_unverified
 from agent.store.sqlite.lock import StoreLock
-from agent.store.sqlite.loop_queries import LoopQueries
-from agent.store.sqlite.loop_reads import LoopReads
 from agent.store.sqlite.migrations import create_if_missing, migrate
 from agent.store.sqlite.operator_commands import record_command, seal_empty_chain
-from agent.store.sqlite.outbox import SqliteOutbox
-from agent.store.sqlite.recoveries import SqliteRecoveries
+from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.store.sqlite.replaced_files import forget_in
-from agent.store.sqlite.revisions import write_acted, write_refresh
 from agent.store.sqlite.rollback_detection import key_of, open_marked
 from agent.store.sqlite.secure_delete import forget_request, truncate
 from agent.store.sqlite.step_writer import StepWriter
+from agent.store.writing.claims import Claims
+from agent.store.writing.image_deletions import ImageDeletions
+from agent.store.writing.inbox import ReceiptTable, receipt_statements
+from agent.store.writing.outbox import NotificationTable
+from agent.store.writing.recoveries import RecoveryTable
+from agent.store.writing.statements import Statement
+from agent.store.writing.store_writes import StoreWrites
 
+_NEEDED = f"""
+SELECT needing.uid, json_extract(image.value, '$.path'), json_extract(image.value, '$.sha256')
+FROM (
+    SELECT uid, record FROM {OPEN}
+    UNION ALL
+    SELECT uid, record FROM requests INDEXED BY requests_held WHERE phase = 'done' AND hold_reason IS NOT NULL
+) AS needing,
+json_each(json_array(json_extract(record, '$.desired.images'), json_extract(record, '$.next.images'))) AS document,
+json_each(document.value) AS image
+"""  # noqa: S608 - constant
 _TRUNCATIONS = 10  # tries to truncate the log while another connection reads, 50 ms apart
 
 
-class SqliteStore(LoopReads):
+class SqliteStore(StoreWrites):
     """The store of a running agent. Opening it takes the lock."""
 
     def __init__(
@@ -72,7 +82,7 @@ class SqliteStore(LoopReads):
             raise folder_error(path.parent, error) from None
         try:
             self._open(path, account, observe, rebind, sinks)
-            self.claims = Claims(ClaimsKeyring.for_store(path, claims_key), self._writer, self.reads.query)
+            self.claims = Claims(ClaimsKeyring.for_store(path, claims_key), self, self.tidy)
         except BaseException:
             self._lock.release()
             raise
@@ -100,7 +110,7 @@ class SqliteStore(LoopReads):
             self.keys = key_of(connection, path)
             self._mark = open_marked(connection, path, fresh, key_there, self.keys)
             seal_empty_chain(connection, self.keys)
-            self.reads = LoopQueries(path, open_reader(path))
+            self._reads = ReadOnlyStore(path)
         except (sqlite3.DatabaseError, OSError) as error:
             connection.close()
             raise store_error(path, error) from None
@@ -111,16 +121,16 @@ class SqliteStore(LoopReads):
         self._connection = connection
         self._steps = StepWriter(self.keys, sinks)
         self._writer = Writer(connection, self._steps, observe, self._lock.confirm, self._mark.advance)
-        self.recoveries = SqliteRecoveries(self.reads.query, self._writer, fresh)
+        self.recoveries = RecoveryTable(self, fresh)
         self._checkpoints = Checkpoints(path)
-        self.inbox = SqliteInbox(self.reads.query, self._writer)
-        self.outbox = SqliteOutbox(self.reads.query, self._writer)
-        self.image_deletions = ImageDeletions(self.reads.query, self._writer)
+        self.inbox = ReceiptTable(self)
+        self.outbox = NotificationTable(self)
+        self.image_deletions = ImageDeletions(self)
 
     def close(self) -> None:
         """Write the queued work, close the file, and release the lock."""
         self._writer.close()
-        self.reads.close()
+        self._reads.close()
         self._connection.close()
         self._mark.close()
         self._lock.release()
@@ -131,6 +141,22 @@ class SqliteStore(LoopReads):
             await check_integrity(self.path)
             self._fully_checked = True
 
+    # -- queries and statements ----------------------------------------------------------------------------------
+
+    async def query(self, query: Query) -> list[Any]:
+        """The rows of a query. SQLite answers at once, so no other task runs in between."""
+        return self._reads.query(query.sql, query.values)
+
+    async def execute(self, *statements: Statement) -> list[int]:
+        """Execute these in their order in one transaction, durably. Returns how many rows each one changed."""
+        counts: list[int] = []
+        await self._writer.write(lambda connection: counts.extend(_execute(connection, statements)))
+        return counts
+
+    async def needed_images(self) -> dict[str, set[str]]:
+        """The uids of open and held requests by image, read in a thread. Each image has two keys: path and digest."""
+        return grouped(await asyncio.to_thread(self._reads.query, _NEEDED))
+
     # -- commits ---------------------------------------------------------------------------------------------
 
     async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
@@ -138,75 +164,12 @@ class SqliteStore(LoopReads):
 
         def work(connection: Connection) -> None:
             if receipt is not None:
-                record_receipt(connection, receipt)
+                _execute(connection, receipt_statements(receipt))
 
         await self._writer.commit(steps, None if receipt is None else work)
         for step in steps:
             if step.encrypted_claims is not None:
                 self.claims.keyring.committed(step.encrypted_claims)
-
-    async def record_scan(
-        self,
-        source: str,
-        at: float,
-        files: int,
-        complete: bool,
-        waiting: int,
-        refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
-        scan_notes: Iterable[ScanNote] | None = None,
-        revision: Revision | None = None,
-    ) -> None:
-        """Store the result of a scan. `refusals` (file, line, column, message, hint, name) and `scan_notes` replace
-        the earlier ones, if given. `revision` of a git source becomes the one that the agent acts on.
-        """
-        rows = None if refusals is None else [(source, *refusal) for refusal in refusals]
-        noted = None if scan_notes is None else [(source, one.uid, one.kind, one.hold_id) for one in scan_notes]
-
-        def work(connection: Connection) -> None:
-            connection.execute(
-                "INSERT OR REPLACE INTO sources (source, synced_at, files, complete, waiting) VALUES (?, ?, ?, ?, ?)",
-                (source, at, files, complete, waiting),
-            )
-            if rows is not None:
-                connection.execute("DELETE FROM refusals WHERE source = ?", (source,))
-                connection.executemany("INSERT INTO refusals VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            if noted is not None:
-                connection.execute("DELETE FROM scan_notes WHERE source = ?", (source,))
-                connection.executemany("INSERT INTO scan_notes VALUES (?, ?, ?, ?)", noted)
-            if revision is not None:
-                write_acted(connection, source, at, revision)
-
-        await self._writer.write(work)
-
-    async def record_refresh(
-        self, source: str, at: float, fetched: bool, refused: RefusedRevision | None, failure: FetchFailure | None
-    ) -> None:
-        """Record the result of a refresh. `fetched`: the server reported its head. Writes nothing if nothing changed,
-        but `fetched_at` once a minute. A failed refresh clears no refusal.
-        """
-        known = self.reads.revision_state(source)
-        result = (at, fetched, refused, failure)
-        if after_refresh(known, *result) != known:
-            await self._writer.write(lambda connection: write_refresh(connection, source, *result))
-
-    async def remember(self, key: MetaKey, value: str | float | None) -> None:
-        """Keep a text or a time. None removes it."""
-        values: tuple[object, ...]
-        if value is None:
-            sql, values = "DELETE FROM meta WHERE key = ?", (key,)
-        else:
-            sql, values = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value)
-        await self._writer.write(lambda connection: connection.execute(sql, values))
-
-    async def close_orphan(self, reference: str, at: float, dossier_id: str | None) -> None:
-        """Close a possible orphan: its deletion is confirmed, or it never appeared."""
-        sql = "UPDATE orphans SET closed_at = ?, dossier_id = coalesce(?, dossier_id) WHERE reference = ?"
-        await self._writer.write(lambda connection: connection.execute(sql, (at, dossier_id, reference)))
-
-    async def found_orphan(self, reference: str, dossier_id: str) -> None:
-        """Record the dossier of a possible orphan. The agent deletes it, unless a request has it."""
-        sql = "UPDATE orphans SET dossier_id = ? WHERE reference = ?"
-        await self._writer.write(lambda connection: connection.execute(sql, (dossier_id, reference)))
 
     async def checkpoint(self, at: float) -> tuple[Checkpoint, ...]:
         """Add a checkpoint if the journal grew since the last one [I5]. Raises MalformedCheckpoint."""
@@ -225,10 +188,7 @@ class SqliteStore(LoopReads):
         return line
 
     async def _note(self, line: Checkpoint) -> None:
-        sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-        await self._writer.write(
-            lambda connection: connection.execute(sql, (MetaKey.CHECKPOINT, f"{line.number} {line.hash}"))
-        )
+        await self.remember(MetaKey.CHECKPOINT, f"{line.number} {line.hash}")
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -243,16 +203,6 @@ class SqliteStore(LoopReads):
         await self._writer.commit(steps, work)
 
     # -- erasure ----------------------------------------------------------------------------------------
-
-    async def has_pending_image_deletions(self, uid: str) -> bool:
-        """True if an image file of an earlier generation is still to be deleted."""
-        return await self.image_deletions.has_pending(uid)
-
-    async def make_claims_unreadable(self, uid: str) -> bool:
-        """Make the claims of a request unreadable in this file and in every copy. True: it had claims."""
-        leaving = await self.claims.make_all_unreadable(uid)
-        await self.claims.erase(leaving)
-        return bool(leaving)
 
     async def forget(self, uid: str, at: float) -> bool:
         """Erase the name, labels, paths and file of a done request. Its history stays valid, and records the erasure.
@@ -280,3 +230,8 @@ class SqliteStore(LoopReads):
         done: list[bool] = []
         await self._writer.write(lambda connection: done.append(truncate(connection)), alone=True)
         return done[0]
+
+
+def _execute(connection: Connection, statements: Sequence[Statement]) -> list[int]:
+    """Execute these; the caller holds the transaction. Returns how many rows each one changed."""
+    return [connection.executemany(one.sql, one.rows).rowcount for one in statements]

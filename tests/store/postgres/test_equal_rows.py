@@ -17,9 +17,9 @@ from agent.core.record import Phase
 from agent.core.step import Step
 from agent.ports import Command, Receipt
 from agent.store.sqlite.connection import Connection
-from agent.store.sqlite.inbox import record_receipt
 from agent.store.sqlite.operator_commands import record_command
 from agent.store.sqlite.step_writer import StepWriter
+from agent.store.writing.inbox import receipt_statements
 from tests.store.test_step_writer import LABELS, empty, happens, histories
 from verification.builders import lives
 from verification.builders.lives import Life
@@ -37,7 +37,8 @@ def written_to_sqlite(steps: Sequence[Step], extras: Sequence[Extra] = ()) -> Co
         writer.write(connection, [step])
         extra = extras[number % len(extras)] if extras else None
         if isinstance(extra, Receipt):
-            record_receipt(connection, extra)
+            for one in receipt_statements(extra):
+                connection.executemany(one.sql, one.rows)
         elif isinstance(extra, Command):
             record_command(connection, KEYS, _numbered(extra, number), "answer", NOW + number)
             writer.forget()

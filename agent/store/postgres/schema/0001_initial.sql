@@ -79,7 +79,7 @@ CREATE INDEX requests_with_dossier ON requests (admitted_at) WHERE dossier_id IS
 -- requests, and `requests_by_state` also serves the metrics.
 CREATE INDEX requests_by_phase ON requests (phase, uid);
 CREATE INDEX requests_by_outcome ON requests (outcome, uid) WHERE outcome IS NOT NULL;
-CREATE INDEX requests_by_state ON requests (state, progress_at);
+CREATE INDEX requests_by_state ON requests (state, progress_at, uid);
 CREATE INDEX requests_by_part_of_name ON requests (name, uid) WHERE name IS NOT NULL;
 
 -- labels: the labels of the current document, for searches. `forget` erases them with the name.

@@ -39,7 +39,7 @@ CREATE TABLE requests (
     decides_at   REAL,                                   -- when the deadline decides; while held or suspended, `due_at`
     salt         TEXT,                                   -- of the digests of this request; null after `forget`
     -- [I1] No request gets stuck: a request that is not done and not blocked has a time at which it is handled next.
-    CHECK (due_at IS NOT NULL OR (NOT moving AND phase <> 'deletion')),
+    CHECK (due_at IS NOT NULL OR (moving = 0 AND phase <> 'deletion')),
     CHECK (phase <> 'done' OR (outcome IS NOT NULL AND due_at IS NULL)),
     CHECK (phase IN ('dossier', 'done') OR dossier_id IS NOT NULL)
 );
@@ -52,17 +52,17 @@ CREATE INDEX requests_deleting ON requests (delete_at) WHERE phase = 'deletion';
 -- An Assure Event may arrive before the response to the start that caused it.
 CREATE INDEX requests_waiting ON requests (dossier_id) WHERE phase = 'result' OR phase = 'verification';
 CREATE INDEX requests_waiting_since ON requests (opened_at) WHERE phase = 'result';
-CREATE INDEX requests_queued ON requests (queued) WHERE queued;
-CREATE INDEX requests_moving ON requests (moving) WHERE moving;
+CREATE INDEX requests_queued ON requests (queued) WHERE queued = 1;
+CREATE INDEX requests_moving ON requests (moving) WHERE moving = 1;
 CREATE INDEX requests_held ON requests (hold_reason, uid) WHERE hold_reason IS NOT NULL;
-CREATE INDEX requests_present ON requests (source, name, uid) WHERE present AND name IS NOT NULL;
+CREATE INDEX requests_present ON requests (source, name, uid) WHERE present = 1 AND name IS NOT NULL;
 CREATE INDEX requests_with_dossier ON requests (admitted_at) WHERE dossier_id IS NOT NULL AND phase <> 'done';
 
 -- Indexes of the lists in the command line, the API and the status page. `requests_by_phase` also finds the open
 -- requests, and `requests_by_state` also serves the metrics.
 CREATE INDEX requests_by_phase ON requests (phase, uid);
 CREATE INDEX requests_by_outcome ON requests (outcome, uid) WHERE outcome IS NOT NULL;
-CREATE INDEX requests_by_state ON requests (state, progress_at);
+CREATE INDEX requests_by_state ON requests (state, progress_at, uid);
 CREATE INDEX requests_by_part_of_name ON requests (name, uid) WHERE name IS NOT NULL;
 
 -- labels: the labels of the current document, for searches. `forget` erases them with the name.

@@ -2,20 +2,18 @@
 
 The order makes the erasure reliable. First, the data keys of the claims that stay are wrapped under another key of the
 same day, in one commit. Then the agent destroys the old key. From then on, no copy of the expired claims is readable.
-Only then does the caller add the event to the history, and the agent deletes the rows and truncates the write-ahead
-log. After a crash in between, the rows still exist, and the agent repeats all of it.
+Only then does the caller add the event to the history, and the agent deletes the rows and their copies. After a crash
+in between, the rows still exist, and the agent repeats all of it.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 from agent.core.errors import AgentError
 from agent.store.claims_keyring import ClaimsKeyring
-from agent.store.sqlite.connection import Connection
-from agent.store.sqlite.group_commit import Writer
-from agent.store.sqlite.secure_delete import truncate
+from agent.store.reading.reads import Query
 from agent.store.stored_claims import COLUMNS, StoredClaims, stored_claims
+from agent.store.writing.statements import Engine, Statement
 
 _RETIRE_RETRIES = 100  # times 50 ms: until an encryption in progress is committed
 
@@ -23,21 +21,22 @@ _RETIRE_RETRIES = 100  # times 50 ms: until an encryption in progress is committ
 class Claims:
     """The encrypted claims in the store."""
 
-    def __init__(self, vault: ClaimsKeyring, writer: Writer, query: Callable[[str, Sequence[Any]], list[Any]]) -> None:
-        self.keyring = vault
-        self._writer = writer
-        self._query = query
-        self._wal_dirty = True  # the write-ahead log may still have erased claims, also from an earlier process
+    def __init__(self, keyring: ClaimsKeyring, engine: Engine, tidy: Callable[[], Awaitable[bool]]) -> None:
+        """`tidy` removes the copies of deleted rows. False: it was not possible now."""
+        self.keyring = keyring
+        self._engine = engine
+        self._tidy = tidy
+        self._untidy = True  # copies of erased claims may be left, also from an earlier process
 
     async def expired(self, now: float, limit: int = 1000) -> list[StoredClaims]:
         """Expired claims, oldest first."""
         sql = f"SELECT {COLUMNS} FROM claims WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"  # noqa: S608 - constant
-        return [stored_claims(row) for row in self._query(sql, (now, limit))]
+        return [stored_claims(row) for row in await self._engine.query(Query(sql, (now, limit)))]
 
     async def of(self, uid: str) -> list[StoredClaims]:
         """The claims of all generations of a request."""
         sql = f"SELECT {COLUMNS} FROM claims WHERE uid = ?"  # noqa: S608 - constant
-        return [stored_claims(row) for row in self._query(sql, (uid,))]
+        return [stored_claims(row) for row in await self._engine.query(Query(sql, (uid,)))]
 
     async def make_unreadable(self, expiring: Sequence[StoredClaims]) -> list[StoredClaims]:
         """Destroy the keys of these claims. Returns the claims that are unreadable now. Try the others again later."""
@@ -61,58 +60,39 @@ class Claims:
         raise AgentError("Claims of the same day are being written.", "send the command again in a minute")
 
     async def erase(self, expiring: Sequence[StoredClaims]) -> None:
-        """Delete the rows of unreadable claims, and their copies in the write-ahead log."""
+        """Delete the rows of unreadable claims, and their copies."""
         if expiring:
             sql = "DELETE FROM claims WHERE uid = ? AND generation = ?"
             rows = [(one.uid, one.generation) for one in expiring]
-            self._wal_dirty = True
-            await self._writer.write(lambda connection: connection.executemany(sql, rows))
+            self._untidy = True
+            await self._engine.execute(Statement(sql, rows))
         await self.tidy()
 
     async def tidy(self) -> None:
-        """Truncate the write-ahead log after an erasure. Does nothing while another connection reads: call it again."""
-        if self._wal_dirty:
-            done: list[bool] = []
-            await self._writer.write(lambda connection: done.append(truncate(connection)), alone=True)
-            self._wal_dirty = not done[0]
+        """Remove the copies of erased claims, if that was not possible at once."""
+        if self._untidy:
+            self._untidy = not await self._tidy()
 
     async def sweep(self, now: float) -> None:
         """Destroy keys of past days that no row names. A crash or a restored copy can leave such keys."""
-        await asyncio.to_thread(self._sweep, now)
-
-    def _sweep(self, now: float) -> None:
-        left = self.keyring.expired(now)
+        left = await asyncio.to_thread(self.keyring.expired, now)
         if left:
-            named = {row[0] for row in self._query("SELECT DISTINCT key_id FROM claims", ())}
+            named = {row[0] for row in await self._engine.query(Query("SELECT DISTINCT key_id FROM claims"))}
             for key_id in left:
                 if key_id not in named and self.keyring.retire(key_id):
-                    self.keyring.destroy(key_id)
+                    await asyncio.to_thread(self.keyring.destroy, key_id)
 
     async def _destroy_key(self, key_id: str, expiring: set[tuple[str, int]]) -> None:
         """Wrap the other claims under another key, then destroy this key.
 
         A key of another CLAIMS_KEY cannot be opened. It stays until the last of its claims expires.
         """
-        stays = False
-
-        def work(connection: Connection) -> None:
-            nonlocal stays
-            sql = f"SELECT {COLUMNS} FROM claims WHERE key_id = ?"  # noqa: S608 - constant
-            others = [
-                one for row in connection.execute(sql, (key_id,)) if not _among(one := stored_claims(row), expiring)
-            ]
-            moved = [(one, self.keyring.rewrap(one)) for one in others]
-            stays = any(sealed is None for _, sealed in moved)
-            rows = [
-                (s.key_id, s.wrapped_key, one.uid, one.generation) for one, s in moved if s is not None and not stays
-            ]
-            sql = "UPDATE claims SET key_id = ?, wrapped = ? WHERE uid = ? AND generation = ?"
-            connection.executemany(sql, rows)
-
-        await self._writer.write(work)
-        if not stays:
-            await asyncio.to_thread(self.keyring.destroy, key_id)
-
-
-def _among(one: StoredClaims, expiring: set[tuple[str, int]]) -> bool:
-    return (one.uid, one.generation) in expiring
+        sql = f"SELECT {COLUMNS} FROM claims WHERE key_id = ?"  # noqa: S608 - constant
+        stored = [stored_claims(row) for row in await self._engine.query(Query(sql, (key_id,)))]
+        moved = [(one, self.keyring.rewrap(one)) for one in stored if (one.uid, one.generation) not in expiring]
+        if any(sealed is None for _, sealed in moved):
+            return
+        rows = [(s.key_id, s.wrapped_key, one.uid, one.generation) for one, s in moved if s is not None]
+        update = "UPDATE claims SET key_id = ?, wrapped = ? WHERE uid = ? AND generation = ?"
+        await self._engine.execute(Statement(update, rows))
+        await asyncio.to_thread(self.keyring.destroy, key_id)

@@ -7,14 +7,13 @@ come and go.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import orjson
-
 from agent.core.record import Record
 from agent.store.read_results import Filter, Page
+from agent.store.reading.common_reads import texts
+from agent.store.reading.queries import Queries
 from agent.store.repository import load
-from agent.store.sqlite.queries import Queries
 
-# Each is served by a covering index, so that SQLite reads only the rows of the page.
+# Each is served by a covering index, so that only the rows of the page are read.
 _LABEL = "labels WHERE key = ? AND value = ?"
 _PHASE = "requests INDEXED BY requests_by_phase WHERE phase = ?"
 _STATE = "requests WHERE state = ?"
@@ -22,7 +21,7 @@ _OUTCOME = "requests INDEXED BY requests_by_outcome WHERE outcome = ?"
 _REASON = "requests INDEXED BY requests_held WHERE hold_reason = ?"
 _NAME = "requests INDEXED BY requests_by_part_of_name WHERE name IS NOT NULL AND instr(name, ?)"
 _ANY = "requests WHERE name IS NOT NULL"
-_LATEST = "9e99-0"  # a key before all others
+_LATEST = "9e99-"  # a key before all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,12 @@ class RequestLists(Queries):
     def page(self, wanted: Filter, limit: int, *, after: str = "", before: str = "") -> Page:
         """At most `limit` requests by uid, that meet the filter. The keys of pages are uids.
 
-        SQLite reads the index of the rarest condition, and seeks each other condition in its own index.
+        The query reads the index of the rarest condition, and seeks each other condition in its own index.
         """
         terms = sorted(_terms(wanted), key=self._frequency)
         driven = _Term(_NAME, (wanted.part,)) if wanted.part else terms.pop(0) if terms else _Term(_ANY, ())
         seek, order = ("uid < ?", "uid DESC") if before else ("uid > ?", "uid")
-        sql = f"SELECT uid FROM (SELECT uid FROM {driven.sql} AND {seek}) AS found WHERE 1"  # noqa: S608 - constant
+        sql = f"SELECT uid FROM (SELECT uid FROM {driven.sql} AND {seek}) AS found WHERE 1 = 1"  # noqa: S608 - constant
         for term in terms:
             sql += f" AND EXISTS (SELECT 1 FROM {term.sql} AND uid = found.uid)"  # noqa: S608 - constant
         sql += f" ORDER BY {order} LIMIT ?"
@@ -55,17 +54,16 @@ class RequestLists(Queries):
     def latest(self, state: str, limit: int, *, after: str = "", before: str = "") -> Page:
         """At most `limit` requests in a state, the latest progress first. Raises ValueError for an invalid key.
 
-        The keys of pages are times and row numbers. A request that progresses meanwhile moves to the first page.
+        The keys of pages are times and uids. A request that progresses meanwhile moves to the first page.
         """
         seek, order = (">", "ASC") if before else ("<", "DESC")
-        at, _, row = (before or after or _LATEST).rpartition("-")
+        at, _, uid = (before or after or _LATEST).partition("-")
         rows = self.query(
-            "SELECT uid, progress_at, rowid FROM requests WHERE state = ? AND name IS NOT NULL"  # noqa: S608 - constant
-            f" AND (progress_at, rowid) {seek} (?, ?) ORDER BY progress_at {order}, rowid {order} LIMIT ?",
-            (state, float(at), int(row), limit + 1),
+            "SELECT uid, progress_at FROM requests WHERE state = ? AND name IS NOT NULL"  # noqa: S608 - constant
+            f" AND (progress_at, uid) {seek} (?, ?) ORDER BY progress_at {order}, uid {order} LIMIT ?",
+            (state, float(at), uid, limit + 1),
         )
-        keys = [f"{progress_at!r}-{number}" for _, progress_at, number in rows]
-        return self._cut([uid for uid, *_ in rows], keys, limit, after, before)
+        return self._cut([uid for uid, _ in rows], [f"{at!r}-{uid}" for uid, at in rows], limit, after, before)
 
     def _cut(self, uids: Sequence[str], keys: Sequence[str], limit: int, after: str, before: str) -> Page:
         """The page of these uids, which are in the order of the search and may contain one more than the page."""
@@ -81,11 +79,11 @@ class RequestLists(Queries):
 
     def _frequency(self, term: _Term) -> int:
         """How many requests match, up to 2000: above that, the order of the conditions makes no difference."""
-        return int(self._value(f"SELECT count(*) FROM (SELECT 1 FROM {term.sql} LIMIT 2000)", *term.values))  # noqa: S608
+        return int(self._value(f"SELECT count(*) FROM (SELECT 1 FROM {term.sql} LIMIT 2000) AS some", *term.values))  # noqa: S608
 
     def _named(self, uids: Sequence[str]) -> list[Record]:
         sql = "SELECT uid, record FROM requests WHERE name IS NOT NULL AND uid IN (SELECT value FROM json_each(?))"
-        rows = dict(self.query(sql, (orjson.dumps(list(uids)).decode(),)))
+        rows = dict(self.query(sql, (texts(uids),)))
         return [load(rows[uid]) for uid in uids if uid in rows]
 
 

@@ -1,15 +1,26 @@
-"""Figures of the state file: for metrics, the status page and `doctor`."""
+"""Figures of the store: for metrics, the status page and `doctor`."""
 
-import os
-from math import nan
-from pathlib import Path
+from abc import abstractmethod
 
 from agent.ports import MetaKey
 from agent.store.read_results import SourceState
-from agent.store.sqlite.queries import Queries
-from agent.store.sqlite.request_queries import FAILED_IMAGE_DELETIONS
+from agent.store.reading.queries import Queries
+from agent.store.reading.request_queries import FAILED_IMAGE_DELETIONS
 
 _FOUND_ORPHANS = "SELECT DISTINCT dossier_id FROM orphans WHERE closed_at IS NULL AND dossier_id IS NOT NULL"
+_REFUSED = """
+SELECT count(*) FROM (SELECT DISTINCT file, coalesce(name, CAST(line AS text)) FROM refusals) AS documents
+"""
+_COUNTS = """
+SELECT phase, CASE WHEN phase = 'done' AND reason <> '' THEN 'held' ELSE state END AS shown, sum(requests)
+FROM request_counts GROUP BY phase, shown
+"""
+_FAILURES = f"""
+SELECT cause, count(DISTINCT uid) FROM ({FAILED_IMAGE_DELETIONS}) AS failed GROUP BY cause ORDER BY 2 DESC
+"""  # noqa: S608 - constant
+_OPEN_DOSSIERS = """
+SELECT CAST(coalesce(sum(requests), 0) AS bigint) FROM request_counts WHERE dossier = 1 AND phase <> 'done'
+"""
 _OVERDUE_SECONDS = 900.0  # a deletion counts as overdue after 15 minutes
 
 
@@ -18,31 +29,28 @@ class StatisticsQueries(Queries):
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Requests by phase and state. Those that are done have the state `done` or `held`."""
-        sql = (
-            "SELECT phase, CASE WHEN phase = 'done' AND reason <> '' THEN 'held' ELSE state END AS shown, sum(requests)"
-            " FROM request_counts GROUP BY phase, shown"
-        )
-        found = {(phase, state): int(count) for phase, state, count in self.query(sql)}
+        rows = self.query(_COUNTS)
+        found = {(phase, state): int(count) for phase, state, count in rows}
         return {("done", "held"): 0, ("done", "done"): 0} | found
 
     def states(self) -> dict[str, int]:
         """Requests by state."""
-        sql = "SELECT state, sum(requests) FROM request_counts GROUP BY state HAVING sum(requests) > 0"
+        sql = "SELECT state, CAST(sum(requests) AS bigint) FROM request_counts GROUP BY state HAVING sum(requests) > 0"
         return dict(self.query(sql))
 
     def held(self) -> list[tuple[str, int]]:
         """Held requests by reason."""
         sql = """
-            SELECT reason, sum(requests) FROM request_counts WHERE reason <> ''
+            SELECT reason, CAST(sum(requests) AS bigint) FROM request_counts WHERE reason <> ''
             GROUP BY reason HAVING sum(requests) > 0
         """
         return [(reason, count) for reason, count in self.query(sql)]
 
     def progress_counts(self) -> tuple[int, int, int]:
         """How many requests there are, how many continue without a decision, and how many are held."""
-        total = self._value("SELECT coalesce(sum(requests), 0) FROM request_counts")
-        moving = self._value("SELECT count(*) FROM requests WHERE moving")
-        held = self._value("SELECT coalesce(sum(requests), 0) FROM request_counts WHERE reason <> ''")
+        total = self._value("SELECT CAST(coalesce(sum(requests), 0) AS bigint) FROM request_counts")
+        moving = self._value("SELECT count(*) FROM requests WHERE moving = 1")
+        held = self._value("SELECT CAST(coalesce(sum(requests), 0) AS bigint) FROM request_counts WHERE reason <> ''")
         return total, moving, held
 
     def counters(self, counter: str) -> list[tuple[str, str, str, int]]:
@@ -69,13 +77,12 @@ class StatisticsQueries(Queries):
 
     def failed_image_deletions(self) -> list[tuple[str, int]]:
         """The causes of failed deletions of image files (names of errnos), with the number of their requests."""
-        sql = f"SELECT cause, count(DISTINCT uid) FROM ({FAILED_IMAGE_DELETIONS}) GROUP BY cause ORDER BY 2 DESC"  # noqa: S608 - constant
-        return [(str(cause), int(count)) for cause, count in self.query(sql)]
+        return [(str(cause), int(count)) for cause, count in self.query(_FAILURES)]
 
     def concerns(self, now: float) -> dict[str, int]:
         """Counts that are 0 when all is well: refused documents, overdue deletions, orphans, pending notifications."""
         return {
-            "refused": self._value("SELECT count(DISTINCT file || char(0) || coalesce(name, line)) FROM refusals"),
+            "refused": self._value(_REFUSED),
             "overdue": self.overdue_deletions(now),
             "orphans": self._value("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),
             "deliveries": self._value("SELECT count(*) FROM deliveries"),
@@ -83,16 +90,15 @@ class StatisticsQueries(Queries):
 
     def gauges(self, now: float) -> dict[str, float]:
         """The values of STORE_GAUGES (`agent/platform/metric_tables.py`)."""
-        open_dossiers = "SELECT coalesce(sum(requests), 0) FROM request_counts WHERE dossier AND phase <> 'done'"
         dossier = self._value("SELECT min(admitted_at) FROM requests WHERE dossier_id IS NOT NULL AND phase <> 'done'")
         progress = self._value("SELECT min(progress_at) FROM requests WHERE state = 'active'")
-        undeleted = f"SELECT count(DISTINCT uid) FROM ({FAILED_IMAGE_DELETIONS})"  # noqa: S608 - constant
+        undeleted = f"SELECT count(DISTINCT uid) FROM ({FAILED_IMAGE_DELETIONS}) AS failed"  # noqa: S608 - constant
         claims = self._value("SELECT count(*) FROM claims WHERE expires_at < ?", now - _OVERDUE_SECONDS)
         found = self._column(_FOUND_ORPHANS)
         return {
-            "store_bytes": sum(path.stat().st_size for path in self.path.parent.glob(self.path.name + "*")),
-            "store_free_bytes": _free_bytes(self.path.parent),
-            "open_dossiers": self._value(open_dossiers),
+            "store_bytes": self.store_bytes(),
+            "store_free_bytes": self.free_bytes(),
+            "open_dossiers": self._value(_OPEN_DOSSIERS),
             "oldest_open_dossier_seconds": now - dossier if dossier else 0.0,
             "oldest_unprogressed_seconds": now - progress if progress else 0.0,
             "deletions_overdue": self.overdue_deletions(now),
@@ -105,8 +111,10 @@ class StatisticsQueries(Queries):
             "orphans_undeleted": len(found) - len(self.owners(found)),
         }
 
+    @abstractmethod
+    def store_bytes(self) -> float:
+        """The size of the store, in bytes."""
 
-def _free_bytes(folder: Path) -> float:
-    """The free bytes of a file system, NaN if it does not report its size."""
-    found = os.statvfs(folder)
-    return float(found.f_frsize * found.f_bavail) if found.f_blocks else nan
+    @abstractmethod
+    def free_bytes(self) -> float:
+        """The free bytes of the file system with the store; NaN if they are unknown."""

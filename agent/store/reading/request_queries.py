@@ -9,10 +9,11 @@ from agent.core.admission import ScanNote, ScanNoteKind
 from agent.core.record import Origin, Record
 from agent.ports.store import Attempt, FailedImageDeletion
 from agent.store.read_results import HistoryEntry, Refusal
+from agent.store.reading.request_lists import RequestLists
 from agent.store.repository import load
-from agent.store.sqlite.request_lists import RequestLists
 from agent.store.stored_claims import COLUMNS, StoredClaims, stored_claims
 
+_LAST = "\U0010ffff"  # the last character: no name has it
 FAILED_IMAGE_DELETIONS = """
 SELECT uid, tries, since, due_at, cause FROM image_deletions WHERE tries > 0
 UNION ALL
@@ -27,7 +28,7 @@ class RequestQueries(RequestLists):
     def all(self) -> Iterator[Record]:
         """Every record that still has its name, by name. Read row by row, because there may be many."""
         sql = "SELECT record FROM requests WHERE name IS NOT NULL ORDER BY name"
-        return (load(row[0]) for row in self._reader.execute(sql))
+        return (load(row[0]) for row in self.stream(sql))
 
     def find(self, name: str) -> list[Record]:
         """The records of this name, one for each source that has it. If there is none: the record of this uid."""
@@ -44,10 +45,8 @@ class RequestQueries(RequestLists):
 
     def names(self, start: str, limit: int) -> list[str]:
         """At most `limit` names of requests that begin with `start`, in order."""
-        sql = (
-            "SELECT DISTINCT name FROM requests WHERE name >= ?1 AND name < ?1 || char(0x10ffff) ORDER BY name LIMIT ?2"
-        )
-        return self._column(sql, start, limit)
+        sql = "SELECT DISTINCT name FROM requests WHERE name >= ? AND name < ? ORDER BY name LIMIT ?"
+        return self._column(sql, start, start + _LAST, limit)
 
     def names_around(self, name: str, limit: int) -> list[str]:
         """At most `limit` names before this one and `limit` after it. It costs two seeks in any number of names."""
@@ -97,7 +96,7 @@ class RequestQueries(RequestLists):
 
     def failed_image_deletion_of(self, uid: str) -> FailedImageDeletion | None:
         """The failed deletion of this request's image files."""
-        sql = f"SELECT tries, since, due_at, cause FROM ({FAILED_IMAGE_DELETIONS}) WHERE uid = ?"  # noqa: S608 - constant
+        sql = f"SELECT tries, since, due_at, cause FROM ({FAILED_IMAGE_DELETIONS}) AS failed WHERE uid = ?"  # noqa: S608 - constant
         row = self._row(sql, uid)
         return None if row is None else FailedImageDeletion(tries=row[0], since=row[1], due_at=row[2], cause=row[3])
 

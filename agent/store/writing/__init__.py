@@ -1,0 +1,1 @@
+"""Writes of the store other than steps. Both engines run them."""

@@ -1,0 +1,112 @@
+"""The writes of a store that are not steps, by statements that both engines execute."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+
+from agent.core.admission import ScanNote
+from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionState
+from agent.ports import MetaKey
+from agent.store.reading.loop_reads import LoopReads
+from agent.store.revisions import COLUMNS, after_refresh, after_scan, revision_values
+from agent.store.writing.claims import Claims
+from agent.store.writing.image_deletions import ImageDeletions
+from agent.store.writing.inbox import ReceiptTable
+from agent.store.writing.outbox import NotificationTable
+from agent.store.writing.recoveries import RecoveryTable
+from agent.store.writing.statements import Statement, marks
+
+_SCANNED = """
+INSERT INTO sources (source, synced_at, files, complete, waiting) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (source) DO UPDATE SET synced_at = excluded.synced_at, files = excluded.files,
+    complete = excluded.complete, waiting = excluded.waiting
+"""
+_REVISION = f"""
+INSERT INTO source_revisions (source, {", ".join(COLUMNS)}) VALUES (?, {marks(COLUMNS)})
+ON CONFLICT (source) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS)}
+"""  # noqa: S608 - constant
+_REMEMBER = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+
+
+class StoreWrites(LoopReads):
+    """Reads and writes that only need the queries and statements of an engine."""
+
+    claims: Claims
+    recoveries: RecoveryTable
+    inbox: ReceiptTable
+    outbox: NotificationTable
+    image_deletions: ImageDeletions
+
+    @abstractmethod
+    async def execute(self, *statements: Statement) -> list[int]:
+        """Execute these in their order in one transaction, durably. Returns how many rows each one changed."""
+
+    async def record_scan(
+        self,
+        source: str,
+        at: float,
+        files: int,
+        complete: bool,
+        waiting: int,
+        refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
+        scan_notes: Iterable[ScanNote] | None = None,
+        revision: Revision | None = None,
+    ) -> None:
+        """Store the result of a scan. `refusals` (file, line, column, message, hint, name) and `scan_notes` replace
+        the earlier ones, if given. `revision` of a git source becomes the one that the agent acts on.
+        """
+        statements = [Statement.once(_SCANNED, source, at, files, int(complete), waiting)]
+        if refusals is not None:
+            rows = [(source, *refusal) for refusal in refusals]
+            statements.append(Statement.once("DELETE FROM refusals WHERE source = ?", source))
+            statements.append(Statement("INSERT INTO refusals VALUES (?, ?, ?, ?, ?, ?, ?)", rows))
+        if scan_notes is not None:
+            noted = [(source, one.uid, one.kind, one.hold_id) for one in scan_notes]
+            statements.append(Statement.once("DELETE FROM scan_notes WHERE source = ?", source))
+            statements.append(Statement("INSERT INTO scan_notes VALUES (?, ?, ?, ?)", noted))
+        if revision is not None:
+            state = after_scan(await self.revision_state(source), at, revision)
+            statements.append(_revision(source, state))
+        await self.execute(*statements)
+
+    async def record_refresh(
+        self, source: str, at: float, fetched: bool, refused: RefusedRevision | None, failure: FetchFailure | None
+    ) -> None:
+        """Record the result of a refresh. `fetched`: the server reported its head. Writes nothing if nothing changed,
+        but `fetched_at` once a minute. A failed refresh clears no refusal.
+        """
+        known = await self.revision_state(source)
+        after = after_refresh(known, at, fetched, refused, failure)
+        if after != known:
+            await self.execute(_revision(source, after))
+
+    async def remember(self, key: MetaKey, value: str | float | None) -> None:
+        """Keep a text or a time. None removes it."""
+        if value is None:
+            await self.execute(Statement.once("DELETE FROM meta WHERE key = ?", key))
+        else:
+            await self.execute(Statement.once(_REMEMBER, key, value))
+
+    async def close_orphan(self, reference: str, at: float, dossier_id: str | None) -> None:
+        """Close a possible orphan: its deletion is confirmed, or it never appeared."""
+        sql = "UPDATE orphans SET closed_at = ?, dossier_id = coalesce(?, dossier_id) WHERE reference = ?"
+        await self.execute(Statement.once(sql, at, dossier_id, reference))
+
+    async def found_orphan(self, reference: str, dossier_id: str) -> None:
+        """Record the dossier of a possible orphan. The agent deletes it, unless a request has it."""
+        await self.execute(
+            Statement.once("UPDATE orphans SET dossier_id = ? WHERE reference = ?", dossier_id, reference)
+        )
+
+    async def has_pending_image_deletions(self, uid: str) -> bool:
+        """True if an image file of an earlier generation is still to be deleted."""
+        return await self.image_deletions.has_pending(uid)
+
+    async def make_claims_unreadable(self, uid: str) -> bool:
+        """Make the claims of a request unreadable in this store and in every copy. True: it had claims."""
+        leaving = await self.claims.make_all_unreadable(uid)
+        await self.claims.erase(leaving)
+        return bool(leaving)
+
+
+def _revision(source: str, state: RevisionState) -> Statement:
+    return Statement.once(_REVISION, source, *revision_values(state))
