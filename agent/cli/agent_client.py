@@ -44,9 +44,8 @@ def send_to_running_agent(settings: Settings, verb: str) -> str:
     try:
         answer = _send(settings, {"id": secrets.token_hex(12), "verb": verb})
     except OSError:
-        state = settings.state_path
         raise AgentError(
-            f"No agent is running on the state file {state}.",
+            f"No agent is running on the {settings.store_name}.",
             "start it with `assure-agent run`, or name another --state-url",
         ) from None
     return _message_of(answer)
@@ -75,7 +74,7 @@ def _send_or_run_offline(settings: Settings, request: dict[str, Any]) -> dict[st
 def _send(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
     from agent.daemon.control_socket import short_socket_path, socket_path
 
-    with short_socket_path(socket_path(settings.state_path)) as name, socket.socket(socket.AF_UNIX) as connection:
+    with short_socket_path(socket_path(settings.local_path)) as name, socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(60)
         connection.connect(name)
         connection.sendall(orjson.dumps(request) + b"\n")

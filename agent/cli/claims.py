@@ -36,7 +36,7 @@ def claims(
     Example: assure-agent claims customer-4711
     """
     settings = store_settings(state_url)
-    vault = ClaimsKeyring.for_store(settings.state_path, settings.claims_key.get_secret_value())
+    vault = ClaimsKeyring(settings.claims_keys_dir, settings.claims_key.get_secret_value())
     found = _found(settings, name)
     for _, kept in found:
         vault.check(kept)  # record no disclosure of claims that cannot be decrypted

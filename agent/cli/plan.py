@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -75,7 +74,7 @@ def plan(
     with newest_source(settings, revision) as (requests, fetched):
         found = replace(asyncio.run(make_plan(settings, requests)), revision=fetched)
     if found.no_store_yet and found.starts:
-        typer.echo(_new_store(settings.state_path, found.starts), err=True)
+        typer.echo(_new_store(settings, found.starts), err=True)
     match output:
         case PlanFormat.JSON:
             print_json(as_json(found))
@@ -87,9 +86,11 @@ def plan(
         raise typer.Exit(code)
 
 
-def _new_store(path: Path, starts: int) -> str:
+def _new_store(settings: Settings, starts: int) -> str:
+    kind, place = settings.store_place
+    place = place if settings.uses_database else str(settings.state_path.absolute())
     return (
-        f"There is no state file at {path.absolute()}: `run` creates a new one, and bills {count_of(starts, 'start')}. "
+        f"There is no {kind} at {place}: `run` creates a new one, and bills {count_of(starts, 'start')}. "
         "Try: if these requests were verified before, set ASSURE_AGENT_STATE_URL to their state file."
     )
 
@@ -102,8 +103,7 @@ async def make_plan(settings: Settings, source: "RequestSource") -> Plan:
     from agent.store import lost_store, open_reading, store_exists
     from agent.store.identity_key import Keys
 
-    path = settings.state_path
-    keys = Keys.existing(path)
+    keys = Keys.existing(settings.local_path, settings.key_file)
     with contextlib.ExitStack() as stack:
         reading = stack.enter_context(open_reading(settings)) if store_exists(settings) else None
         if reading is None:
@@ -116,7 +116,7 @@ async def make_plan(settings: Settings, source: "RequestSource") -> Plan:
                 keys = Keys(bytes.fromhex(carried))
             if keys is None and next(reading.all(), None) is not None:
                 raise AgentError(
-                    f"The key next to the state file {path} is missing.",
+                    f"The key of the {settings.store_name} is missing.",
                     "restore agent.key from a backup; without it, the agent does not recognise its requests",
                 )
         salt = keys or Keys(secrets.token_bytes(32))  # there is no store yet: any key works

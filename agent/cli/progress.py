@@ -27,7 +27,9 @@ class Progress:
 
         With `sandbox` and without `interactive`, the sandbox simulates the end users.
         """
-        self._locations = "\n".join((f"requests: {_place(settings)}", f"state file: {settings.state_path.absolute()}"))
+        kind, place = settings.store_place
+        place = place if settings.uses_database else str(settings.state_path.absolute())
+        self._locations = f"requests: {_place(settings)}\n{kind}: {place}"
         self._settings = settings
         self._sandbox, self._users_simulated = sandbox, sandbox and not interactive
         self._running = running

@@ -172,7 +172,7 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
         yield _Remote(settings=settings)
         return
     from agent.cli.sandbox import sandbox_account, standalone_sandbox
-    from agent.cli.state_file import sandbox_state
+    from agent.cli.state_file import sandbox_settings, sandbox_state
     from agent.sandbox import SandboxConfig
     from agent.store.account_binding import SANDBOX
     from agent.store.sqlite.sandbox_reset import WORLD
@@ -185,7 +185,7 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
         server = await _start_sandbox(stack, config)
         secret = next(iter(secrets_of(settings.events_secret)), token_hex(32))
         simulated = {
-            "state_url": f"sqlite:///{state}",
+            "state_url": sandbox_settings(settings).state_url,
             **sandbox_account(server),
             "events_secret": secret,
             "events_listen": settings.events_listen if "events_listen" in settings.model_fields_set else "127.0.0.1:0",

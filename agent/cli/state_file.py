@@ -17,7 +17,7 @@ FOLDER = "sandbox"
 
 def sandbox_state(settings: Settings) -> Path:
     """The state file of `run --sandbox`: STATE_URL if it is set, otherwise `sandbox/` below the default folder."""
-    path = settings.state_path
+    path = settings.local_path
     return path if "state_url" in settings.model_fields_set else path.parent / FOLDER / path.name
 
 
@@ -34,18 +34,22 @@ def store_settings(state_url: str | None) -> Settings:
 
 
 def sandbox_settings(settings: Settings) -> Settings:
-    """The same settings with the state file of `run --sandbox`."""
+    """The same settings with the state file of `run --sandbox`, or with the database of STATE_URL."""
+    if settings.uses_database:
+        return settings
     return settings.model_copy(update={"state_url": f"sqlite:///{sandbox_state(settings)}"})
 
 
 def _only_sandbox(settings: Settings) -> bool:
-    return not settings.state_path.exists() and sandbox_state(settings).exists()
+    return not settings.uses_database and not settings.state_path.exists() and sandbox_state(settings).exists()
 
 
 def state_option(settings: Settings) -> str:
     """The option with which other commands find this store, after a space; empty if they need none."""
     default = load_settings()
-    found = sandbox_state(default) if _only_sandbox(default) else default.state_path
+    if settings.uses_database:
+        return "" if default.state_url == settings.state_url else f" --state-url {settings.state_url}"
+    found = sandbox_state(default) if _only_sandbox(default) else default.local_path
     return "" if found == settings.state_path else f" --state-url sqlite:///{settings.state_path}"
 
 
@@ -59,4 +63,5 @@ def existing_store(state_url: str | None) -> Settings:
 def require_store(settings: Settings) -> None:
     """Raise AgentError if the store does not exist."""
     if not store_exists(settings):
-        raise AgentError(f"There is no state file at {settings.state_path}.", "check ASSURE_AGENT_STATE_URL")
+        kind, place = settings.store_place
+        raise AgentError(f"There is no {kind} at {place}.", "check ASSURE_AGENT_STATE_URL")

@@ -112,7 +112,7 @@ class Agent:
         clock = clock or system
         assert clock is not None
         metrics = Metrics(clock)
-        store = build_store(settings, metrics, account, rebind)
+        store = await build_store(settings, metrics, account, rebind)
         try:
             if system is not None:
                 anchor = Anchor.read(await store.recall(MetaKey.CLOCK))
@@ -127,7 +127,7 @@ class Agent:
                 await agent._assure.document_types.aclose()
                 await agent._assure.client.aclose()
         finally:
-            store.close()
+            await store.aclose()
 
     async def _load(self) -> None:
         """Read what the loops need of the store before they begin."""
@@ -185,7 +185,7 @@ class Agent:
     @contextlib.asynccontextmanager
     async def _running(self, on_listening: Callable[[str], None], wait_for_assure: bool) -> AsyncIterator[None]:
         """Run all loops while the block runs. On leaving, save the answers of open calls within `_DRAIN_TIMEOUT`."""
-        control = serve_control_socket(self._control, socket_path(self._settings.state_path))
+        control = serve_control_socket(self._control, socket_path(self._settings.local_path))
         async with self._http_service.running() as (self._url, self.events_url), control, self._integrity.running():
             on_listening(self._url)
             log_start(self._settings, self._url, self.events_url)

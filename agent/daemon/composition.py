@@ -94,9 +94,9 @@ class ControllerParts:
     orphans: OrphanCollector
 
 
-def build_store(settings: Settings, metrics: Metrics, account: str = "", rebind: bool = False) -> Store:
+async def build_store(settings: Settings, metrics: Metrics, account: str = "", rebind: bool = False) -> Store:
     """Open the store and bind it to `account`, by default the client id at the base URL. Raises StoreError."""
-    return open_store(settings, account or account_of(settings), metrics.committed, rebind, sink_ids(settings))
+    return await open_store(settings, account or account_of(settings), metrics.committed, rebind, sink_ids(settings))
 
 
 def build_common(
@@ -248,7 +248,7 @@ def build_maintenance(
     settings, store, clock = common.settings, common.store, common.clock
     common.metrics.backups(settings.backup_interval if settings.backup_dir is not None else 0.0)
     backups = Backups(
-        store, clock, settings.state_path, settings.backup_dir, settings.backup_interval, settings.backup_keep
+        store, clock, settings.local_path, settings.backup_dir, settings.backup_interval, settings.backup_keep
     )
     return Maintenance(store, assure.throttle, orphans, backups, erasure, common.telemetry, clock)
 

@@ -29,7 +29,7 @@ def execute_offline(settings: Settings, request: Mapping[str, Any]) -> dict[str,
 
 
 async def _execute(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
-    store = open_store(settings, None)
+    store = await open_store(settings, None)
     try:
         clock = SystemClock()
         clock.resume(await store.last_event_at(), Anchor.read(await store.recall(MetaKey.CLOCK)))
@@ -51,4 +51,4 @@ async def _execute(settings: Settings, request: Mapping[str, Any]) -> dict[str, 
             await store.tidy()
         return answer
     finally:
-        store.close()
+        await store.aclose()

@@ -26,7 +26,7 @@ def log_start(settings: Settings, url: str, events_url: str | None) -> None:
         branch=settings.source_branch if git else None,
         path=(settings.source_path or None) if git else None,
         images=str(settings.images_dir.absolute()),
-        store=str(settings.state_path.absolute()),
+        store=settings.state_url if settings.uses_database else str(settings.state_path.absolute()),
     )
 
 
@@ -36,7 +36,7 @@ async def report_first_store(store: Store, settings: Settings, telemetry: Teleme
     new = recoveries.fresh and await recoveries.open() is None
     starts = await store.count_progressing() if new else 0
     if starts and not store.simulated:
-        telemetry.first_store_created(settings.state_path.absolute(), starts)
+        telemetry.first_store_created(settings.store_name, starts)
 
 
 async def reach(client: AssureClient, settings: Settings, wait: bool, shutdown: Shutdown, clock: Clock) -> None:

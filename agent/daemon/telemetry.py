@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.admission import SyncResult
@@ -190,13 +189,13 @@ class Telemetry:
             self._log.warning("refused more files", count=len(fresh) - _MAX_REFUSAL_LINES)
 
     @isolated
-    def first_store_created(self, path: Path, starts: int) -> None:
+    def first_store_created(self, name: str, starts: int) -> None:
         """The agent created a store, and the source has requests. It verifies all of them, and Assure bills them."""
         self._log.warning(
-            "the agent created a new state file: it verifies every request of the source, and Assure bills them",
-            store=str(path),
+            "the agent created a new store: it verifies every request of the source, and Assure bills them",
+            store=name,
             starts=starts,
-            hint="if they were verified before, stop the agent, and set STATE_URL to the earlier state file",
+            hint="if they were verified before, stop the agent, and set STATE_URL to the earlier store",
         )
 
     def circuit_changed(self, opened: OpenCircuit | None, detail: str) -> None:

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from agent.core.errors import SettingsError
+from agent.core.errors import SettingsError, WrongUse
 from agent.core.policy import Policy
 from agent.platform.settings_types import (
+    POSTGRES,
     Address,
     Bytes,
     GivenPath,
@@ -22,7 +23,7 @@ from agent.platform.settings_types import (
     secrets_of,
     signing_keys,
     split_list,
-    state_file_url,
+    store_url,
 )
 from agent.platform.source_settings import SourceSettings
 
@@ -36,9 +37,22 @@ class Settings(SourceSettings):
     images_dir: GivenPath = Field(
         Path("images"), description="Folder of the images. Image paths in request files are relative to it."
     )
-    state_url: Annotated[str, AfterValidator(state_file_url)] = Field(
+    state_url: Annotated[str, AfterValidator(store_url)] = Field(
         "sqlite:///state/agent.db",
-        description="URL of the state file, with three slashes before a relative path, or four before an absolute one.",
+        description="URL of the state file, with three slashes before a relative path, or four before an absolute one. "
+        "Or of a PostgreSQL database: postgresql://USER@HOST/DATABASE.",
+    )
+    state_password_file: GivenPath | None = Field(
+        None, description="File that contains the password of the database user."
+    )
+    state_dir: GivenPath = Field(
+        Path("state"), description="Folder of the files that stay on this machine if STATE_URL names a database."
+    )
+    key_file: GivenPath | None = Field(
+        None, description="File with the agent's key. Empty: agent.key next to the state file, or in STATE_DIR."
+    )
+    keys_dir: GivenPath | None = Field(
+        None, description="Folder of the day keys of claims, which no backup contains. A database needs it for claims."
     )
     listen: Address = Field(
         "127.0.0.1:9464", description="HOST:PORT of metrics, health, API and status page. Port 0: a free port."
@@ -143,8 +157,46 @@ class Settings(SourceSettings):
         return bool(self.claims_key.get_secret_value())
 
     @property
+    def uses_database(self) -> bool:
+        """True if STATE_URL names a PostgreSQL database."""
+        return self.state_url.startswith(POSTGRES)
+
+    @property
+    def store_place(self) -> tuple[str, str]:
+        """The store, as messages name it: its kind and its place. The URL of a database contains no password."""
+        return ("database", self.state_url) if self.uses_database else ("state file", str(self.state_path))
+
+    @property
+    def store_name(self) -> str:
+        """The kind and the place of the store."""
+        return " ".join(self.store_place)
+
+    @property
+    def local_path(self) -> Path:
+        """The state file; with a database, the path in STATE_DIR that the names of the local files begin with."""
+        return self.state_dir / "agent" if self.uses_database else self.state_path
+
+    @property
+    def key_path(self) -> Path:
+        """The file with the agent's key."""
+        return self.key_file or self.local_path.with_name("agent.key")
+
+    @property
+    def claims_keys_dir(self) -> Path:
+        """The folder of the day keys of claims."""
+        return self.keys_dir or self.local_path.with_name("keys")
+
+    @property
     def state_path(self) -> Path:
-        """The state file. A symbolic link is resolved, because key and lock are next to the file itself."""
+        """The state file. A symbolic link is resolved, because key and lock are next to the file itself.
+
+        Raises WrongUse if STATE_URL names a database.
+        """
+        if self.uses_database:
+            raise WrongUse(
+                "This command is for a state file, and STATE_URL names a database.",
+                "see docs/operations/postgresql.md for the command of the database",
+            )
         path = Path(self.state_url.removeprefix("sqlite:///"))
         try:
             return path.resolve() if path.is_symlink() else path
@@ -155,11 +207,11 @@ class Settings(SourceSettings):
 
     @property
     def source_folder(self) -> Path:
-        """The folder next to the state file with the mirror and the exported revisions of SOURCE_URL.
+        """The folder next to the local files with the mirror and the exported revisions of SOURCE_URL.
 
         It is absolute, because git runs in another working directory.
         """
-        return self.state_path.absolute().with_suffix(".source")
+        return self.local_path.absolute().with_suffix(".source")
 
     @property
     def requests_dir(self) -> Path:

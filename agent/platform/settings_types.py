@@ -201,8 +201,13 @@ def known_users(users: list[str]) -> list[str]:
     return users
 
 
-def state_file_url(value: str) -> str:
-    """The URL of a state file, with `~` expanded. Raises ValueError."""
+POSTGRES = ("postgresql://", "postgres://")  # how the URL of a database begins
+
+
+def store_url(value: str) -> str:
+    """The URL of the store: a state file, with `~` expanded, or a PostgreSQL database. Raises ValueError."""
+    if value.startswith(POSTGRES):
+        return value  # the engine reads it
     path = value.removeprefix("sqlite:///")
     if path.startswith("~"):
         path = str(Path(path).expanduser())

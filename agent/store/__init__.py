@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agent.store.reading.reading import Reading
 
 
-def open_store(
+async def open_store(
     settings: Settings,
     account: str | None,
     observe: Callable[[float, int], None] | None = None,
@@ -26,6 +26,10 @@ def open_store(
 
     Raises StoreLocked, StoreNewer, StoreForeign, StoreDamaged or StoreError, and changes nothing then.
     """
+    if settings.uses_database:
+        from agent.store.postgres.store import PostgresStore
+
+        return await PostgresStore.open(settings, account, observe, rebind, sinks)
     from agent.store.sqlite.store import SqliteStore
 
     claims_key = settings.claims_key.get_secret_value()
@@ -34,6 +38,10 @@ def open_store(
 
 def open_reading(settings: Settings) -> Reading:
     """Open the store read-only, for a command, the metrics or a page. Raises StoreError."""
+    if settings.uses_database:
+        from agent.store.postgres.reading import PostgresReading
+
+        return PostgresReading(settings)
     from agent.store.sqlite.readonly import ReadOnlyStore
 
     return ReadOnlyStore(settings.state_path)
@@ -41,11 +49,19 @@ def open_reading(settings: Settings) -> Reading:
 
 def store_exists(settings: Settings) -> bool:
     """True if an agent has created the store."""
+    if settings.uses_database:
+        from agent.store.postgres.reading import database_exists
+
+        return database_exists(settings)
     return settings.state_path.exists()
 
 
 def running_agent(settings: Settings) -> int | None:
     """The process id of the agent that runs on the store, or None."""
+    if settings.uses_database:
+        from agent.store.postgres.reading import owner
+
+        return owner(settings)
     from agent.store.sqlite.lock import holder
 
     return holder(settings.state_path)
@@ -53,13 +69,15 @@ def running_agent(settings: Settings) -> int | None:
 
 def lost_store(settings: Settings) -> str | None:
     """The cause of the recovery that a start without a store would begin, or None. Call it if no store exists."""
-    from agent.store.sqlite.rollback_detection import detect_rollback
+    from agent.store.rollback_detection import Witnesses, lost_cause
 
-    return detect_rollback(None, settings.state_path)
+    return lost_cause(Witnesses.read(settings.local_path, settings.key_file))
 
 
 def store_identity(settings: Settings) -> tuple[int, int] | None:
     """A value that changes when another store takes the place of this one; None if there is none."""
+    if settings.uses_database:
+        return 0, 0
     try:
         found = settings.state_path.stat()
     except FileNotFoundError:

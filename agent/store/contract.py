@@ -110,7 +110,7 @@ class Store(
     def image_deletions(self) -> DeletableImages:
         """The image files that the agent deletes."""
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Write the queued work, and let another process have the store."""
 
     async def check_integrity(self) -> None:

@@ -21,17 +21,20 @@ class Keys:
         return "Keys(...)"
 
     @classmethod
-    def load_or_create(cls, store: Path, carried: str | None = None) -> "Keys":
-        """The key file of this state file. If it is missing, create it: from `carried` (hex), or at random."""
-        path = store.with_name("agent.key")
+    def load_or_create(cls, store: Path, carried: str | None = None, file: Path | None = None) -> "Keys":
+        """The key file of this store. If it is missing, create it: from `carried` (hex), or at random.
+
+        `store`: the state file, or the path that the names of the local files begin with. `file`: KEY_FILE.
+        """
+        path = file or store.with_name("agent.key")
         if not path.exists():
             write_atomically(path, f"{carried or secrets.token_hex(32)}\n".encode())
         return cls(_read(path))
 
     @classmethod
-    def existing(cls, store: Path) -> "Keys | None":
-        """The key file of this state file, or None. Writes nothing."""
-        path = store.with_name("agent.key")
+    def existing(cls, store: Path, file: Path | None = None) -> "Keys | None":
+        """The key file of this store, or None. Writes nothing. `file`: KEY_FILE."""
+        path = file or store.with_name("agent.key")
         return cls(_read(path)) if path.exists() else None
 
     def uid(self, source: str, name: str) -> str:

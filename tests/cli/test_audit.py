@@ -438,7 +438,7 @@ async def test_a_checkpoint_on_a_full_disk_is_reported_with_a_hint_about_free_sp
 
     world.upload("a")
     with monkeypatch.context() as patch:
-        patch.setattr("agent.store.sqlite.audit.checkpoints.Checkpoints.take", full)
+        patch.setattr("agent.store.audit.checkpoint_file.Checkpoints.take", full)
         await world.settle()
     (entry,) = (entry for entry in world.logs if entry["event"] == "checkpoint failed")
     assert entry["cause"] == "No space left on device"

@@ -8,9 +8,11 @@ from typing import Any
 import orjson
 
 from agent.core.audit import Event
+from agent.core.personal_data import without_personal_data
 from agent.core.step import Step
 from agent.ports import Command, Receipt
 from agent.store.changes import Changes, Write
+from agent.store.digests import FORGOTTEN, forgotten_digest
 from agent.store.identity_key import Keys
 from agent.store.operator_commands import command_hash, note_seal
 from agent.store.repository import MIRRORED, chained, load, mirrored, record_json
@@ -19,7 +21,7 @@ from agent.store.request_row import RequestRow
 _ARRAYS = {Write.EVENT: 6, Write.INTENDED: 5}  # the kinds of rows that are sent as arrays, and their columns
 _ANSWER = 11
 _IN_JSON = [kind for kind in Write if kind not in (*_ARRAYS, Write.ANSWERED, Write.TROUBLED)]
-COMMIT = f"SELECT commit_batch({', '.join(f'${number}' for number in range(1, 28))})"
+COMMIT = f"SELECT * FROM commit_batch({', '.join(f'${number}' for number in range(1, 28))})"  # noqa: S608 - constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Batch:
         self._inserted: list[dict[str, Any]] = []
         self._updated: dict[str, dict[str, Any]] = {}  # by uid
         self._receipts: list[Receipt] = []
+        self._erased: list[tuple[str]] = []
         self._command: tuple[Any, ...] | None = None
         self._note = ""
 
@@ -80,6 +83,15 @@ class Batch:
         if command.uid is not None:
             self._append(command.uid, Event(at=at, type="CommandApplied", changes={"command": head}), stored)
 
+    def add_erasure(self, uid: str, at: float, stored: StoredRow) -> None:
+        """Erase the personal data of a request, and add an event for it. `stored` is its row."""
+        record = without_personal_data(load(stored.record))
+        columns = _columns(mirrored(record), stored, record_json(record), None) | {"salt": None}
+        self._updated[uid] = columns | {"before": stored.version, "before_seq": stored.seq}
+        self._erased.append((uid,))
+        changes = {FORGOTTEN: forgotten_digest(self._keys, uid, stored.seq + 1)}
+        self._append(uid, Event(at=at, type="NameErased", changes=changes), None)
+
     def _append(self, uid: str, event: Event, stored: StoredRow | None) -> None:
         """Add an event that changes no record, after the step of the same request."""
         columns = self._updated.get(uid) or next((one for one in self._inserted if one["uid"] == uid), None)
@@ -102,6 +114,8 @@ class Batch:
             arguments += _transposed(rows[kind], width)
         arguments += _transposed([*map(_as_troubled, rows[Write.ANSWERED]), *rows[Write.TROUBLED]], _ANSWER)
         others = {str(kind): rows[kind] for kind in _IN_JSON if rows[kind]}
+        if self._erased:
+            others["erased"] = self._erased
         return [*arguments, _json(others), _json(self._shared())]
 
     def _shared(self) -> dict[str, Any]:

@@ -12,8 +12,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
+
+import orjson
 
 from agent.core.errors import Impossible, Moved, StoreError, StoreLocked
 from agent.core.record import Phase, Record
@@ -23,8 +25,10 @@ from agent.ports import Command, Receipt
 from agent.store.identity_key import Keys
 from agent.store.repository import MIRRORED, mirrored
 from agent.store.request_row import RequestRow
+from agent.store.writing.statements import Statement
 
 from .batch import COMMIT, Batch, StoredRow
+from .dialect import template
 from .driver import Connection, Pool, asyncpg
 from .errors import MOVED, sqlstate, store_error
 from .persistence import Persistence
@@ -33,6 +37,7 @@ _LIMIT = 128  # callers for one statement: limits how long the first one waits
 _REMEMBERED = 1024  # rows, about 2 kB each; many times the default concurrency
 _PHASE = MIRRORED.index("phase")
 _STORED = "SELECT uid, version, seq, head, salt, record FROM requests WHERE uid = ANY($1::text[])"
+_EXECUTE = "SELECT execute_all($1, $2, $3)"
 _LAST_COMMAND = "SELECT number, hash FROM commands ORDER BY number DESC LIMIT 1"
 
 
@@ -50,10 +55,16 @@ class _Ticket:
     steps: Sequence[Step]
     receipt: Receipt | None
     command: tuple[Command, str, float] | None  # with its answer and its time
+    erased: tuple[str, float] | None  # a request whose personal data is erased, and when
     future: asyncio.Future[None]
 
+    @property
+    def alone(self) -> bool:
+        """True if it needs a statement of its own."""
+        return self.command is not None or self.erased is not None
+
     def uids(self) -> list[str]:
-        return [step.record.uid for step in self.steps]
+        return [step.record.uid for step in self.steps] + ([self.erased[0]] if self.erased is not None else [])
 
 
 class _MovedOn(Exception):
@@ -74,14 +85,19 @@ class Commits:
         keys: Keys,
         sinks: Sequence[str] = (),
         observe: Callable[[float, int], None] = lambda seconds, callers: None,
+        committed: Callable[[int], None] = lambda event: None,
     ) -> None:
-        """`where` names the database in errors. `sinks` receive the notifications."""
+        """`where` names the database in errors. `sinks` receive the notifications.
+
+        `committed` receives the number of the last event of each commit that has any.
+        """
         self._server = Persistence(pool)
         self._where = where
         self._owner = owner
         self._keys = keys
         self._sinks = tuple(sinks)
         self._observe = isolated(observe)
+        self._committed = isolated(committed)
         self._rows: dict[str, RequestRow] = {}  # by uid; the row that was written last is the last one
         self._waiting: list[_Ticket] = []
         self._any = asyncio.Event()
@@ -94,11 +110,34 @@ class Commits:
         Raises Moved for a step whose `before` is not the stored record, StoreLocked if another agent owns the
         store, and StoreError if the server refuses.
         """
-        await self._enqueue(steps, receipt, None)
+        await self._enqueue(steps, receipt=receipt)
 
     async def apply_command(self, command: Command, answer: str, at: float, steps: Sequence[Step] = ()) -> None:
         """Write a command, its answer and its steps together, so that the command is executed once."""
-        await self._enqueue(steps, None, (command, answer, at))
+        await self._enqueue(steps, command=(command, answer, at))
+
+    async def erase(self, uid: str, at: float) -> None:
+        """Erase the personal data of a request, and add an event for it."""
+        await self._enqueue((), erased=(uid, at))
+
+    async def execute(self, statements: Sequence[Statement]) -> list[int]:
+        """Execute these in their order, all or none. Returns how many rows each one changed.
+
+        Waits while the server is away, and repeats them if an answer got lost.
+        """
+        texts = [template(one.sql) for one in statements]
+        rows = orjson.dumps([[[*map(_text, row)] for row in one.rows] for one in statements]).decode()
+
+        async def send(connection: Connection) -> list[int] | None:
+            counts: list[int] | None = await connection.fetchval(_EXECUTE, self._owner.epoch, texts, rows)
+            return counts
+
+        counts = await self._server.ask(send)
+        if counts is None and await self._server.ask(self._owner.renew):
+            counts = await self._server.ask(send)
+        if counts is None:
+            raise self._fenced()
+        return counts
 
     @property
     def away(self) -> bool:
@@ -124,12 +163,17 @@ class Commits:
             _answer([ticket], left)
 
     async def _enqueue(
-        self, steps: Sequence[Step], receipt: Receipt | None, command: tuple[Command, str, float] | None
+        self,
+        steps: Sequence[Step],
+        *,
+        receipt: Receipt | None = None,
+        command: tuple[Command, str, float] | None = None,
+        erased: tuple[str, float] | None = None,
     ) -> None:
         if self._closed:
             raise StoreError("The store is closed.")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        ticket = _Ticket(steps, receipt, command, future)
+        ticket = _Ticket(steps, receipt, command, erased, future)
         if len({*ticket.uids()}) < len(steps):
             raise Impossible("a commit has two steps of one request")
         self._waiting.append(ticket)
@@ -186,6 +230,10 @@ class Commits:
             if ticket.command is not None:
                 await self._add_command(batch, *ticket.command)
                 after.clear()  # the event of the command follows the step
+            if ticket.erased is not None:
+                uid, at = ticket.erased
+                self.forget(uid)
+                batch.add_erasure(uid, at, (await self._stored([uid]))[uid])
         return batch, after
 
     async def _known(self, befores: Iterable[Record]) -> dict[str, RequestRow]:
@@ -220,26 +268,32 @@ class Commits:
             nonlocal lost
             lost += 1
 
-        async def send(connection: Connection) -> str:
+        async def send(connection: Connection) -> tuple[str, int | None]:
             try:
-                return str(await connection.fetchval(COMMIT, self._owner.epoch, *arguments))
+                outcome, last_event = await connection.fetchrow(COMMIT, self._owner.epoch, *arguments)
             except asyncpg.PostgresError as error:
                 if sqlstate(error) == MOVED:
-                    return "moved"
+                    return "moved", None
                 raise
+            return outcome, last_event
 
-        outcome = await self._server.ask(send, broke)
+        outcome, last_event = await self._server.ask(send, broke)
         if outcome == "fenced" and await self._server.ask(self._owner.renew):
-            outcome = await self._server.ask(send, broke)
+            outcome, last_event = await self._server.ask(send, broke)
         if outcome != "done" and not (lost and await self._is_written(batch)):
             if outcome == "fenced":
-                raise StoreLocked(
-                    f"Another agent owns the database {self._where}, so this one wrote nothing.",
-                    "let only one agent use a database",
-                )
+                raise self._fenced()
             raise _MovedOn
+        if last_event is not None:
+            self._committed(last_event)
         for uid, row in after.items():
             self._remember(uid, row)
+
+    def _fenced(self) -> StoreLocked:
+        return StoreLocked(
+            f"Another agent owns the database {self._where}, so this one wrote nothing.",
+            "let only one agent use a database",
+        )
 
     async def _is_written(self, batch: Batch) -> bool:
         """True if the rows of this batch are in the database: an earlier try was committed, and its answer got lost."""
@@ -263,13 +317,20 @@ class Commits:
                 del self._rows[next(iter(self._rows))]
 
 
+def _text(value: Any) -> str | None:
+    """A value as the text of a literal."""
+    if value is None:
+        return None
+    return "\\x" + value.hex() if isinstance(value, bytes) else str(int(value) if isinstance(value, bool) else value)
+
+
 def _first_group(waiting: Sequence[_Ticket]) -> list[_Ticket]:
     """The first tickets with steps of different requests. A command is alone: its number depends on the one before."""
     group: list[_Ticket] = []
     seen: set[str] = set()
     for ticket in waiting[:_LIMIT]:
         uids = ticket.uids()
-        if group and (ticket.command or group[-1].command or not seen.isdisjoint(uids)):
+        if group and (ticket.alone or group[-1].alone or not seen.isdisjoint(uids)):
             break
         group.append(ticket)
         seen.update(uids)

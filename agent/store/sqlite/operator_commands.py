@@ -37,13 +37,6 @@ def record_command(connection: Connection, keys: Keys, command: Command, answer:
             append_event(connection, command.uid, Event(at=at, type="CommandApplied", changes={"command": head}))
 
 
-def seal_empty_chain(connection: Connection, keys: Keys) -> None:
-    """Seal the note of a store without commands, at its first start."""
-    note = read_note(connection)
-    if note is not None and not note.seal and last_command(connection)[0] == 0:
-        _put(connection, keys, 0, "")
-
-
 def _put(connection: Connection, keys: Keys, number: int, head: str) -> None:
     values = (MetaKey.COMMANDS, note_text(keys, number, head))
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", values)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.store.reading.reading import Reading
+from agent.store.reading.reads import answer
+from agent.store.rollback_detection import Witnesses, rollback_cause
 from agent.store.sqlite.connection import open_reader, readable, refuse_damaged, sqlite3, store_error
-from agent.store.sqlite.rollback_detection import detect_rollback
 
 
 class ReadOnlyStore(Reading):
@@ -61,7 +62,7 @@ class ReadOnlyStore(Reading):
 
     def rollback(self) -> str | None:
         """The cause of the recovery that `run` would begin, because the file is an older copy. None: it is not."""
-        return detect_rollback(self._reader, self.path)
+        return answer(rollback_cause(Witnesses.read(self.path)), self.run)
 
     def store_bytes(self) -> float:
         """The size of the state file and its write-ahead log, in bytes."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from agent.core.errors import StoreError, StoreForeign
 from agent.store.account_binding import SANDBOX
 from agent.store.audit.checkpoints import checkpoint_path
+from agent.store.rollback_detection import HighWaterMark
 from agent.store.sqlite.account_binding import account_of
 from agent.store.sqlite.connection import folder_error, reader
 from agent.store.sqlite.lock import FileLock
-from agent.store.sqlite.rollback_detection import HighWaterMark
 
 WORLD = "sandbox.json"  # the simulated account, next to the state file
 

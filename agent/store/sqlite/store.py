@@ -7,19 +7,19 @@ from typing import Any
 
 from agent.core.step import Step
 from agent.ports import Command, MetaKey, Receipt
-from agent.store.account_binding import simulated
+from agent.store.audit.checkpoint_file import Checkpoints
 from agent.store.audit.checkpoints import Checkpoint
 from agent.store.claims_keyring import ClaimsKeyring
-from agent.store.identity_key import Keys
+from agent.store.opening import open_checked
 from agent.store.reading.common_reads import OPEN
 from agent.store.reading.loop_reads import grouped
-from agent.store.reading.reads import Query
-from agent.store.sqlite.account_binding import account_of, bind
-from agent.store.sqlite.audit.checkpoints import Checkpoints
+from agent.store.reading.reads import Query, answer
+from agent.store.rollback_detection import LAST_EVENT, Witnesses
 from agent.store.sqlite.connection import (
     Connection,
     folder_error,
     open_writer,
+    reader,
     refuse_sparse_shm,
     sqlite3,
     store_error,
@@ -28,10 +28,9 @@ from agent.store.sqlite.group_commit import Writer
 from agent.store.sqlite.integrity import check_integrity, is_small, refuse_unreadable, refuse_unverified
 from agent.store.sqlite.lock import StoreLock
 from agent.store.sqlite.migrations import create_if_missing, migrate
-from agent.store.sqlite.operator_commands import record_command, seal_empty_chain
+from agent.store.sqlite.operator_commands import record_command
 from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.store.sqlite.replaced_files import forget_in
-from agent.store.sqlite.rollback_detection import key_of, open_marked
 from agent.store.sqlite.secure_delete import forget_request, truncate
 from agent.store.sqlite.step_writer import StepWriter
 from agent.store.writing.claims import Claims
@@ -101,15 +100,15 @@ class SqliteStore(StoreWrites):
         connection = open_writer(path)
         try:
             refuse_unreadable(path, connection)
-            key_there = Keys.existing(path) is not None
+            seen = Witnesses.read(path)
             migrate(connection)
             refuse_unverified(path, connection)
-            if account is not None:
-                bind(connection, account, rebind)
-            self.simulated = simulated(account_of(connection))
-            self.keys = key_of(connection, path)
-            self._mark = open_marked(connection, path, fresh, key_there, self.keys)
-            seal_empty_chain(connection, self.keys)
+            opening = open_checked(path, f"state file {path}", fresh, seen, account, rebind)
+            checked = answer(opening, lambda query: connection.execute(query.sql, query.values).fetchall())
+            self.simulated, self.keys, self._mark = checked.simulated, checked.keys, checked.mark
+            connection.execute("BEGIN IMMEDIATE")
+            _execute(connection, checked.statements)
+            connection.execute("COMMIT")
             self._reads = ReadOnlyStore(path)
         except (sqlite3.DatabaseError, OSError) as error:
             connection.close()
@@ -120,12 +119,19 @@ class SqliteStore(StoreWrites):
         self._fully_checked = is_small(path)
         self._connection = connection
         self._steps = StepWriter(self.keys, sinks)
-        self._writer = Writer(connection, self._steps, observe, self._lock.confirm, self._mark.advance)
+        self._writer = Writer(connection, self._steps, observe, self._lock.confirm, self._advance_mark)
         self.recoveries = RecoveryTable(self, fresh)
-        self._checkpoints = Checkpoints(path)
+        self._checkpoints = Checkpoints(path, lambda: reader(path))
         self.inbox = ReceiptTable(self)
         self.outbox = NotificationTable(self)
         self.image_deletions = ImageDeletions(self)
+
+    def _advance_mark(self, connection: Connection) -> None:
+        self._mark.advance(connection.execute(LAST_EVENT).fetchone()[0])
+
+    async def aclose(self) -> None:
+        """Write the queued work, and let another process have the file."""
+        self.close()
 
     def close(self) -> None:
         """Write the queued work, close the file, and release the lock."""

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from agent.store.reading.reads import Query, Rows
 
+# Keep a key of the table `meta`.
+REMEMBER = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:

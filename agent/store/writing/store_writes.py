@@ -13,7 +13,7 @@ from agent.store.writing.image_deletions import ImageDeletions
 from agent.store.writing.inbox import ReceiptTable
 from agent.store.writing.outbox import NotificationTable
 from agent.store.writing.recoveries import RecoveryTable
-from agent.store.writing.statements import Statement, marks
+from agent.store.writing.statements import REMEMBER, Statement, marks
 
 _SCANNED = """
 INSERT INTO sources (source, synced_at, files, complete, waiting) VALUES (?, ?, ?, ?, ?)
@@ -24,7 +24,6 @@ _REVISION = f"""
 INSERT INTO source_revisions (source, {", ".join(COLUMNS)}) VALUES (?, {marks(COLUMNS)})
 ON CONFLICT (source) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS)}
 """  # noqa: S608 - constant
-_REMEMBER = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 
 class StoreWrites(LoopReads):
@@ -84,7 +83,7 @@ class StoreWrites(LoopReads):
         if value is None:
             await self.execute(Statement.once("DELETE FROM meta WHERE key = ?", key))
         else:
-            await self.execute(Statement.once(_REMEMBER, key, value))
+            await self.execute(Statement.once(REMEMBER, key, value))
 
     async def close_orphan(self, reference: str, at: float, dossier_id: str | None) -> None:
         """Close a possible orphan: its deletion is confirmed, or it never appeared."""

@@ -1,7 +1,7 @@
 -- commit_batch: write the steps of one group commit, all or none. One statement: no transaction ever waits for a client.
 --
 -- Answers: `done`; `moved` if a stored row is not the one that its step expects; `fenced` if the agent `my_epoch` does not
--- own the store. Anything but `done` writes nothing. The error AA001 also means `moved`, and undoes what was written.
+-- own the store. Anything but `done` writes nothing. `last_event` is the id of the last event that was written, or null. The error AA001 also means `moved`, and undoes what was written.
 --
 -- `inserted` and `updated` are rows of `requests` as JSON. An updated row also has `before` and `before_seq`: version and
 -- seq of the row that it replaces. A null `progress_at` keeps the stored one. Arrays with one prefix are the columns of
@@ -19,14 +19,14 @@ CREATE OR REPLACE FUNCTION commit_batch(
     answer_at double precision[], answer_result text[], answer_status bigint[], answer_trouble text[],
     answer_cause text[], answer_shape text[], answer_digest text[], answer_trace_id text[], answer_words text[],
     answer_uid text[], answer_number bigint[],
-    others json, counts json
-) RETURNS text LANGUAGE plpgsql
+    others json, counts json,
+    OUT outcome text, OUT last_event bigint
+) LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
     expected bigint;
     matching bigint;
-    last_event bigint;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'commit_batch needs READ COMMITTED';  -- another snapshot would not show what the locks waited for
@@ -36,7 +36,8 @@ BEGIN
     END IF;
     PERFORM 1 FROM agents WHERE epoch = my_epoch AND until > clock_timestamp() FOR KEY SHARE;
     IF NOT FOUND THEN
-        RETURN 'fenced';
+        outcome := 'fenced';
+        RETURN;
     END IF;
 
     IF updated IS NOT NULL THEN
@@ -46,7 +47,8 @@ BEGIN
         FROM json_to_recordset(updated) AS x(uid text, before bigint, before_seq bigint)
         LEFT JOIN requests AS r ON r.uid = x.uid AND r.version = x.before AND r.seq = x.before_seq;
         IF matching <> expected THEN
-            RETURN 'moved';
+            outcome := 'moved';
+            RETURN;
         END IF;
         UPDATE requests AS r SET
             name = x.name, source = x.source, version = x.version, seq = x.seq, head = x.head, generation = x.generation,
@@ -89,9 +91,10 @@ BEGIN
         SELECT last_event + x.n, x.uid, x.seq, x.at, x.type, x.changes, x.hash
         FROM unnest(event_uid, event_seq, event_at, event_type, event_changes, event_hash)
             WITH ORDINALITY AS x(uid, seq, at, type, changes, hash, n);
+        last_event := last_event + cardinality(event_uid);
     END IF;
     IF counts IS NOT NULL THEN
         PERFORM write_counts(counts);
     END IF;
-    RETURN 'done';
+    outcome := 'done';
 END $$;

@@ -38,6 +38,9 @@ BEGIN
     INSERT INTO superseded_images (uid, generation, since, depiction, path, sha256)
     SELECT x ->> 0, (x ->> 1)::bigint, (x ->> 2)::double precision, x ->> 3, x ->> 4, x ->> 5
     FROM json_array_elements(others -> 'superseded') AS x ON CONFLICT DO NOTHING;
+    DELETE FROM provenance WHERE uid IN (SELECT x ->> 0 FROM json_array_elements(others -> 'erased') AS x);
+    DELETE FROM labels WHERE uid IN (SELECT x ->> 0 FROM json_array_elements(others -> 'erased') AS x);
+    UPDATE commands SET answer = '' WHERE uid IN (SELECT x ->> 0 FROM json_array_elements(others -> 'erased') AS x);
     INSERT INTO orphans (reference, uid, since)
     SELECT x ->> 0, x ->> 1, (x ->> 2)::double precision FROM json_array_elements(others -> 'orphan') AS x
     ON CONFLICT DO NOTHING;

@@ -19,16 +19,15 @@ from agent.core.audit import ANSWER, Audited, audited, replay
 from agent.core.effect import EffectKind
 from agent.core.errors import AgentError, StoreDamaged
 from agent.ports import MetaKey
+from agent.store.audit.checkpoint_file import note
 from agent.store.audit.checkpoints import checkpoint_path
 from agent.store.audit.report import AuditReport, CheckpointFile, Finding
 from agent.store.identity_key import Keys
 from agent.store.repository import columns, event_hash, load
-from agent.store.sqlite.audit.checkpoints import note
 from agent.store.sqlite.audit.verify_commands import verify_commands
 from agent.store.sqlite.audit.verify_journal import verify_journal
 from agent.store.sqlite.audit.verify_names import NameDigests, name_differences
 from agent.store.sqlite.connection import Connection, reader
-from agent.store.sqlite.rollback_detection import carried_key
 
 
 def verify(path: Path, copy: Path | None = None) -> AuditReport:
@@ -69,7 +68,8 @@ def key_for(connection: Connection, path: Path) -> Keys | None:
 
     Raises StoreDamaged if the file was written under another key.
     """
-    carried = carried_key(connection)
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.BACKUP_KEY,)).fetchone()
+    carried = None if row is None else str(row[0])
     keys = Keys(bytes.fromhex(carried)) if carried is not None else Keys.existing(path)
     kept = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.KEY,)).fetchone()
     if keys is not None and kept is not None and kept[0] != keys.fingerprint:

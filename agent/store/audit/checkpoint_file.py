@@ -1,9 +1,12 @@
-"""The checkpoint file of a state file, as the agent continues it, and the notes about it in the database."""
+"""The checkpoint file of a store, as the agent continues it, and the notes about it in the database."""
 
 import os
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -22,30 +25,35 @@ from agent.store.audit.checkpoints import (
     lines,
     next_line,
 )
-from agent.store.sqlite.connection import Connection, reader
-from agent.store.sqlite.operator_commands import last_command
 
 _PAGE = 10_000  # events per query, so that no snapshot of a reader lasts long
 
+Connection = Any  # of an engine: `execute(sql, values)` with `fetchone` and `fetchall`
+_LAST_COMMAND = "SELECT number, hash FROM commands ORDER BY number DESC LIMIT 1"
+
 
 class Checkpoints:
-    """The checkpoint file, for the agent that holds the lock of the store. Blocking. Any thread may call it."""
+    """The checkpoint file, for the agent that owns the store. Blocking. Any thread may call it."""
 
-    def __init__(self, store: Path) -> None:
-        self._store = store
-        self._path = checkpoint_path(store)
+    def __init__(self, files: Path, connected: Callable[[], AbstractContextManager[Connection]]) -> None:
+        """`files`: the state file, or the path that the names of the local files begin with.
+
+        `connected` opens a connection to the store for a block.
+        """
+        self._connected = connected
+        self._path = checkpoint_path(files)
         self._lock = threading.Lock()
         self._last: Checkpoint | None = None
 
     def take(self, at: float) -> tuple[Checkpoint, ...]:
         """Add a line if the journal grew since the last one. Returns the added lines. Raises MalformedCheckpoint."""
-        with self._lock, reader(self._store) as connection:
+        with self._lock, self._connected() as connection:
             added: list[Checkpoint] = []
             last = self._end(connection)
             if not matches_event(connection, last):
                 last = self._append(self._rewind(connection, BREAK, at, last))
                 added.append(last)
-            commands = last_command(connection)
+            commands = connection.execute(_LAST_COMMAND).fetchone() or (0, "")
             event, head, digest = last.event, last.head, last.digest
             while page := _page(connection, event):
                 for event, head in page:  # noqa: B007 - the last event is used below
@@ -59,7 +67,7 @@ class Checkpoints:
 
     def record_restore(self, at: float) -> Checkpoint:
         """Add a line for a restore by the operator: the events after the restored ones are dropped."""
-        with self._lock, reader(self._store) as connection:
+        with self._lock, self._connected() as connection:
             return self._append(self._rewind(connection, RESTORE, at, self._end(connection)))
 
     def _rewind(self, connection: Connection, kind: str, at: float, last: Checkpoint) -> Checkpoint:

@@ -1,0 +1,214 @@
+"""The store on PostgreSQL: opening, commits, checkpoints and erasure. `agent/store/writing` has the other writes."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from agent.core.errors import SettingsError
+from agent.core.step import Step
+from agent.platform.settings import Settings
+from agent.ports import Command, MetaKey, Receipt
+from agent.store.audit.checkpoint_file import Checkpoints
+from agent.store.audit.checkpoints import Checkpoint
+from agent.store.claims_keyring import ClaimsKeyring
+from agent.store.opening import open_checked
+from agent.store.reading.common_reads import recall
+from agent.store.reading.loop_reads import grouped
+from agent.store.reading.reads import Query, Rows, answer_later
+from agent.store.rollback_detection import Witnesses
+from agent.store.writing.claims import Claims
+from agent.store.writing.image_deletions import ImageDeletions
+from agent.store.writing.inbox import ReceiptTable
+from agent.store.writing.outbox import NotificationTable
+from agent.store.writing.recoveries import RecoveryTable
+from agent.store.writing.statements import Statement
+from agent.store.writing.store_writes import StoreWrites
+
+from .commits import Commits
+from .connect import Server, open_pool
+from .dialect import numbered
+from .driver import Pool
+from .migrations import migrate
+from .ownership import LEASE, Ownership
+from .persistence import Persistence
+from .reading import connected
+
+_CLOSING = 10.0  # seconds that the end may take
+_NEEDED = """
+SELECT needing.uid, image ->> 'path', image ->> 'sha256'
+FROM (
+    SELECT uid, record::json AS record FROM requests WHERE phase < 'done' OR phase > 'done'
+    UNION ALL
+    SELECT uid, record::json FROM requests WHERE phase = 'done' AND hold_reason IS NOT NULL
+) AS needing,
+LATERAL (
+    SELECT x.value AS image FROM json_each(coalesce(nullif(record #>> '{desired,images}', ''), '{}')::json) AS x
+    UNION ALL
+    SELECT x.value FROM json_each(coalesce(nullif(record #>> '{next,images}', ''), '{}')::json) AS x
+) AS images
+"""
+_TIDIED = ("requests", "labels", "provenance", "commands", "claims", "links", "superseded_images")
+
+
+class PostgresStore(StoreWrites):
+    """The store of a running agent, or of a command while no agent runs. One process has it [I7]."""
+
+    def __init__(self, server: Server, pool: Pool, files: Path) -> None:
+        """Use `open`."""
+        self.server = server
+        self._pool = pool
+        self._persistence = Persistence(pool)
+        self._files = files
+        self._owner = Ownership(pool, str(server))
+        self._keeping: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        account: str | None,
+        observe: Callable[[float, int], None] | None = None,
+        rebind: bool = False,
+        sinks: Sequence[str] = (),
+    ) -> "PostgresStore":
+        """Open the database, and create or migrate its tables. Raises StoreError, and changes nothing then."""
+        if settings.keeps_claims and settings.keys_dir is None:
+            raise SettingsError(
+                "CLAIMS_KEY is set, and STATE_URL names a database: its backups would keep the keys of claims.",
+                "set KEYS_DIR to a folder that no backup of the database contains, or remove CLAIMS_KEY",
+            )
+        server = Server.parse(settings.state_url, settings.state_password_file)
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        pool = await open_pool(server)
+        store = cls(server, pool, settings.local_path)
+        try:
+            await store._open(settings, account, rebind, observe, sinks)
+        except BaseException:
+            await store._leave()
+            raise
+        return store
+
+    async def _open(
+        self,
+        settings: Settings,
+        account: str | None,
+        rebind: bool,
+        observe: Callable[[float, int], None] | None,
+        sinks: Sequence[str],
+    ) -> None:
+        seen = Witnesses.read(self._files, settings.key_file)
+        await migrate(self._pool, str(self.server))
+        await self._owner.join(patience=LEASE if account is not None else 0.0)
+        self._keeping = asyncio.create_task(self._owner.keep(lambda: None))
+        fresh = await answer_later(recall(MetaKey.IDENTITY), self.query) is None  # no agent has opened it
+        opening = open_checked(
+            self._files, f"database {self.server}", fresh, seen, account, rebind, key_file=settings.key_file
+        )
+        checked = await answer_later(opening, self.query)
+        self.simulated, self.keys, self._mark = checked.simulated, checked.keys, checked.mark
+        self._commits = Commits(
+            self._pool,
+            str(self.server),
+            self._owner,
+            self.keys,
+            sinks,
+            observe or (lambda seconds, callers: None),
+            self._mark.advance,
+        )
+        await self.execute(*checked.statements)
+        self._checkpoints = Checkpoints(self._files, lambda: connected(self.server))
+        self.recoveries = RecoveryTable(self, fresh)
+        self.inbox = ReceiptTable(self)
+        self.outbox = NotificationTable(self)
+        self.image_deletions = ImageDeletions(self)
+        keyring = ClaimsKeyring(settings.claims_keys_dir, settings.claims_key.get_secret_value())
+        self.claims = Claims(keyring, self, self.tidy)
+
+    @property
+    def away(self) -> bool:
+        """True if the server did not answer the last statement."""
+        return self._persistence.away or self._commits.away
+
+    async def aclose(self) -> None:
+        """Write the queued work, and let another process have the store."""
+        await self._commits.close(_CLOSING)
+        await self._leave()
+        self._mark.close()
+
+    async def _leave(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self._owner.leave(), _CLOSING)
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self._pool.close(), _CLOSING)
+        self._pool.terminate()
+
+    async def check_integrity(self) -> None:
+        """The server checks its pages itself, with checksums."""
+
+    # -- queries and statements ----------------------------------------------------------------------------------
+
+    async def query(self, query: Query) -> Rows:
+        """The rows of a query. It sees committed data. Waits while the server is away."""
+        sql = numbered(query.sql)
+        rows: Rows = await self._persistence.ask(lambda connection: connection.fetch(sql, *query.values))
+        return rows
+
+    async def execute(self, *statements: Statement) -> list[int]:
+        """Execute these in their order in one transaction, durably. Returns how many rows each one changed."""
+        return await self._commits.execute(statements)
+
+    async def needed_images(self) -> dict[str, set[str]]:
+        """The uids of open and held requests by image. Each image has two keys: its path and its digest."""
+        return grouped(await self.query(Query(_NEEDED)))
+
+    # -- commits ---------------------------------------------------------------------------------------------
+
+    async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
+        """Write these steps and the receipt of their event, all or none. Raises Moved."""
+        await self._commits.commit(steps, receipt)
+        for step in steps:
+            if step.encrypted_claims is not None:
+                self.claims.keyring.committed(step.encrypted_claims)
+
+    async def apply_command(self, command: Command, answer: str, at: float, steps: Sequence[Step] = ()) -> None:
+        """Write a command, its answer and its steps in one transaction, so that the command is executed once."""
+        await self._commits.apply_command(command, answer, at, steps)
+
+    async def checkpoint(self, at: float) -> tuple[Checkpoint, ...]:
+        """Add a checkpoint if the journal grew since the last one [I5]. Raises MalformedCheckpoint."""
+        taken = await asyncio.to_thread(self._checkpoints.take, at)
+        if taken:
+            await self._note(taken[-1])
+        return taken
+
+    async def record_restore(self, at: float) -> Checkpoint:
+        """Add a checkpoint for a restore by the operator: the journal continues at an earlier event."""
+        line = await asyncio.to_thread(self._checkpoints.record_restore, at)
+        await self._note(line)
+        return line
+
+    async def _note(self, line: Checkpoint) -> None:
+        await self.remember(MetaKey.CHECKPOINT, f"{line.number} {line.hash}")
+
+    # -- erasure ----------------------------------------------------------------------------------------
+
+    async def forget(self, uid: str, at: float) -> bool:
+        """Erase the name, labels, paths and file of a done request. Its history stays valid, and records the erasure.
+
+        False: the server could not remove the old rows now, so it still has them until `tidy`.
+        """
+        await self._commits.erase(uid, at)
+        return await self.tidy()
+
+    async def forget_in_replaced(self, uid: str, at: float) -> list[Path]:
+        """Nothing: `restore` sets aside no copy of a database."""
+        return []
+
+    async def tidy(self) -> bool:
+        """Remove the old rows of erased data from the tables. The write-ahead log of the server keeps them longer."""
+        for table in _TIDIED:
+            await self._persistence.ask(lambda connection, name=table: connection.execute(f"VACUUM {name}"))  # type: ignore[misc]
+        return True
