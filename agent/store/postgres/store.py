@@ -43,9 +43,9 @@ FROM (
     SELECT uid, record::json FROM requests WHERE phase = 'done' AND hold_reason IS NOT NULL
 ) AS needing,
 LATERAL (
-    SELECT x.value AS image FROM json_each(coalesce(nullif(record #>> '{desired,images}', ''), '{}')::json) AS x
+    SELECT json_array_elements(coalesce(record #> '{desired,images}', '[]')) AS image
     UNION ALL
-    SELECT x.value FROM json_each(coalesce(nullif(record #>> '{next,images}', ''), '{}')::json) AS x
+    SELECT json_array_elements(coalesce(record #> '{next,images}', '[]'))
 ) AS images
 """
 _TIDIED = ("requests", "labels", "provenance", "commands", "claims", "links", "superseded_images")
