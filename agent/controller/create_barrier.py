@@ -31,16 +31,18 @@ class CreateBarrier:
             if left or blocks_creates(record, self._policy):
                 self._since[record.uid] = now
 
-    def concerns(self, record: Record) -> bool:
-        """False if `update` has no effect: nothing is blocked, and the record has no doubt about a create."""
-        return bool(self._since) or record.doubt is EffectKind.CREATE_DOSSIER
-
-    def update(self, record: Record, now: float) -> None:
-        """Update the block of a record that changed."""
-        if blocks_creates(record, self._policy):
-            self._since.setdefault(record.uid, now)
-        elif self._since:
-            self._since.pop(record.uid, None)
+    def update(self, records: Iterable[Record], now: float) -> bool:
+        """Update the blocks of records that changed. Returns True if nothing is blocked any longer."""
+        concerned = [one for one in records if self._since or one.doubt is EffectKind.CREATE_DOSSIER]
+        if not concerned:
+            return False
+        before = self.active(now)
+        for record in concerned:
+            if blocks_creates(record, self._policy):
+                self._since.setdefault(record.uid, now)
+            else:
+                self._since.pop(record.uid, None)
+        return before and not self.active(now)
 
     def restart(self, now: float) -> None:
         """Start all blocks again, because no call was possible until now."""

@@ -64,7 +64,6 @@ class Reconciler:
         self._driven: dict[str, asyncio.Task[None]] = {}
         self._committing: set[str] = set()  # records whose observations `deliver` is committing
         self._calling: set[str] = set()  # records with a call in progress
-        self._received: dict[str, list[Observation]] = {}  # by uid: those whose steps are not committed yet
         self._stopping = False
         self._paused = False
         self._store_error: StoreError | None = None
@@ -222,7 +221,7 @@ class Reconciler:
         except StoreError as error:
             self._store_error = error
         except Moved as moved:
-            self._queue.restore(record.uid, self._received.get(record.uid, ()))
+            self._queue.restore(record.uid)
             self._queue.park(record.uid, _MOVED_PAUSE)
             self._on_moved(moved.uid)
         except Exception as error:
@@ -231,12 +230,12 @@ class Reconciler:
         finally:
             # Here and not in a callback, so that no later observation enters a queue that no task reads.
             del self._driven[record.uid]
-            self._received.pop(record.uid, None)
+            self._queue.forget(record.uid)
             self._wake.set()
 
     async def _run_until_waiting(self, record: Record) -> None:
         """Process a record until it waits. Some steps are committed with the answer to the next read."""
-        observation = self._receive(record.uid) if record.intent is None else None
+        observation = self._queue.receive(record.uid) if record.intent is None else None
         now = self._clock.now()
         if observation is None:
             kind = TimerFired if record.intent is None else Resumed
@@ -252,10 +251,10 @@ class Reconciler:
                     await self._commit([whole])
                 elif taken.effect is None and isinstance(observation, TimerFired):
                     self._park_idle(record, policy, ask)
-                self._received.pop(record.uid, None)
+                self._queue.forget(record.uid)
             record = taken.record
             if taken.effect is None:
-                observation, now = self._receive(record.uid), self._clock.now()
+                observation, now = self._queue.receive(record.uid), self._clock.now()
                 continue
             if not taken.effect.kind.local:
                 self._calling.add(record.uid)
@@ -266,13 +265,6 @@ class Reconciler:
             finally:
                 self._calling.discard(record.uid)
             now = observation.at  # the interpreter has just read the clock
-
-    def _receive(self, uid: str) -> Observation | None:
-        """The oldest observation kept for the record, which is kept on until the commit of its step."""
-        observation = self._queue.dequeue(uid)
-        if observation is not None:
-            self._received.setdefault(uid, []).append(observation)
-        return observation
 
     def _current_policy(self, now: float) -> tuple[Policy, bool]:
         """The current policy, and True when effects may be requested."""
@@ -300,18 +292,8 @@ class Reconciler:
         if not steps and receipt is None:
             return
         await self._store.commit(steps, receipt)
-        self._update_barrier(steps)
-        for taken in steps:
-            self._on_step(taken)
-
-    def _update_barrier(self, steps: Sequence[Step]) -> None:
-        records = [taken.record for taken in steps if self._barrier.concerns(taken.record)]
-        if not records:
-            return
-        now = self._clock.now()
-        before = self._barrier.active(now)
-        for record in records:
-            self._barrier.update(record, now)
-        if before and not self._barrier.active(now):
+        if self._barrier.update([taken.record for taken in steps], self._clock.now()):
             self._queue.unpark_all()
             self._wake.set()
+        for taken in steps:
+            self._on_step(taken)

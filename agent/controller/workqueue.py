@@ -6,7 +6,7 @@ The queue in memory need not survive a crash: the records are claimed again [I1]
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from agent.controller.create_barrier import CreateBarrier
@@ -49,6 +49,7 @@ class WorkQueue:
         self._concurrency = concurrency
         self._ready: dict[str, Record] = {}  # claimed, in order
         self._inbox: dict[str, list[Observation]] = {}
+        self._received: dict[str, list[Observation]] = {}  # by uid: those whose steps are not committed yet
         self._hinted: dict[str, Observation] = {}  # by uid, in order; lost at a crash
         self._parked_until_cleared: dict[str, float] = {}  # uid -> end of the park; ends early only with `clear`
         self._parked: dict[str, float] = {}  # uid -> end of the park; ends early when the gate or the barrier opens
@@ -84,10 +85,21 @@ class WorkQueue:
             del self._inbox[uid]
         return observation
 
-    def restore(self, uid: str, observations: Sequence[Observation]) -> None:
-        """Keep observations again, before all later ones: nothing followed from them."""
-        if observations:
-            self._inbox[uid] = [*observations, *self._inbox.get(uid, ())]
+    def receive(self, uid: str) -> Observation | None:
+        """Remove and return the oldest observation kept for the record. `restore` can keep it again until `forget`."""
+        observation = self.dequeue(uid)
+        if observation is not None:
+            self._received.setdefault(uid, []).append(observation)
+        return observation
+
+    def restore(self, uid: str) -> None:
+        """Keep received observations again, before all later ones: nothing followed from them."""
+        if received := self._received.pop(uid, None):
+            self._inbox[uid] = [*received, *self._inbox.get(uid, ())]
+
+    def forget(self, uid: str) -> None:
+        """Forget received observations: their steps are committed, or the record is not processed any longer."""
+        self._received.pop(uid, None)
 
     def discard(self, uid: str, observation: Observation) -> bool:
         """Remove this observation, by identity. False when it was dequeued before or never kept."""
