@@ -4,6 +4,7 @@
 - `triggers`: when the source is scanned.
 - `revision_sync`: when a git source is fetched and scanned.
 - `sync`: one scan and what follows from it.
+- `sync_result`: what one scan found, and what waits after it.
 - `changes`: the difference between documents and their records.
 - `desired`: one document, resolved to the desired state of its request.
 - `prune_guard`: whether absent requests may be withdrawn.
@@ -13,6 +14,7 @@
 """
 
 from agent.admission.desired import AdmissionRules
-from agent.admission.sync import Admission, SyncResult
+from agent.admission.sync import Admission
+from agent.admission.sync_result import SyncResult
 
 __all__ = ["Admission", "AdmissionRules", "SyncResult"]

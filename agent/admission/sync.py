@@ -7,13 +7,14 @@ withdrawals at once until an operator approves them. A file that is refused keep
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 from agent.admission.changes import DocumentDiffer, signature_fault, with_provenance
 from agent.admission.desired import AdmissionRules, KnownTypes, WantedType
 from agent.admission.prune_guard import PruneGuard
 from agent.admission.request_source import ProvenanceQuery, RequestSource
+from agent.admission.sync_result import SyncResult
 from agent.core.admission import ScanNote, ScanNoteKind
 from agent.core.assure_types import DocumentKey
 from agent.core.errors import AgentError
@@ -28,27 +29,6 @@ from agent.source.loader import Document
 
 _FETCH_PATIENCE = 20.0  # seconds that a command waits for a fetch
 _CHUNK = 250  # documents per transaction: other commits run in between
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncResult:
-    """The result of one sync."""
-
-    scan: Scan
-    refusals: tuple[Fault, ...]  # faults of the scan, and those that admission found
-    waiting: int  # withdrawals that wait for an operator's approval
-    absent: int  # names that were absent for the first time; the next scan decides about them
-    scan_notes: frozenset[ScanNote] = frozenset()
-
-    @property
-    def stopped(self) -> frozenset[str]:
-        """Uids of the requests whose withdrawal waits for an operator's approval."""
-        return frozenset(note.uid for note in self.scan_notes if note.kind is ScanNoteKind.WITHDRAWAL_WAITS)
-
-    @property
-    def strays(self) -> frozenset[ScanNote]:
-        """Requests whose `assure-agent/resolve` answers no open hold."""
-        return frozenset(note for note in self.scan_notes if note.kind is ScanNoteKind.STRAY_ANSWER)
 
 
 class Admission:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
-from agent.admission.sync import Admission, SyncResult
+from agent.admission.sync import Admission
+from agent.admission.sync_result import SyncResult
 from agent.core.policy import RESCAN_PAUSE
 from agent.platform.shutdown import Shutdown
 from agent.ports import Clock
