@@ -1,7 +1,7 @@
 """Log lines and metrics for each step and each sync. They contain no request name [I6]."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from agent.admission import SyncResult
@@ -13,13 +13,13 @@ from agent.core.record import Phase
 from agent.core.source_revision import FetchFailure, Revision, RevisionState
 from agent.core.step import Step
 from agent.core.timestamps import format_timestamp
+from agent.daemon.refusal_log import log_new_refusals
 from agent.platform.callbacks import isolated
 from agent.platform.endpoint_health import EndpointCause as EndpointCause
 from agent.platform.endpoint_health import EndpointTrouble
 from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.ports import Command
-from agent.source.diagnostics import SOURCE_FOLDER, Fault
 from agent.store.audit.checkpoints import BREAK, Checkpoint
 from agent.views.revisions import failure_sentence, refusal_sentence, short
 
@@ -33,19 +33,6 @@ CIRCUIT_HINTS = {
     "ASSURE_AGENT_CLIENT_SECRET or the permissions of the API client",
     Cause.MISSING: "check the account, because dossiers are missing; if they were deleted, run `assure-agent resume`",
 }
-
-_MAX_REFUSAL_LINES = 100  # per scan: a broken template may fault every file of the source
-
-Refusals = Mapping[str, Sequence[Fault]]  # the faults of each refused file
-
-
-def _by_file(faults: Iterable[Fault]) -> Refusals:
-    """The faults of each file, without those of the source folder itself."""
-    found: dict[str, list[Fault]] = {}
-    for fault in faults:
-        if fault.file != SOURCE_FOLDER:
-            found.setdefault(fault.file, []).append(fault)
-    return found
 
 
 class Telemetry:
@@ -122,7 +109,7 @@ class Telemetry:
             )
         if changed:
             self._log.info("scanned", files=scan.files, refused=len(synced.refusals), waiting=synced.waiting)
-            self._log_new_refusals(_by_file(before.refusals) if before is not None else {}, _by_file(synced.refusals))
+            log_new_refusals(self._log, self._digest, before.refusals if before is not None else (), synced.refusals)
         if changed and scan.error is not None:
             self._log.error("the source cannot be read", error=scan.error.message, hint=scan.error.hint)
         if scan.exposed and (before is None or before.scan.exposed != scan.exposed):
@@ -172,21 +159,6 @@ class Telemetry:
             self._refusal_logged = error
             commits = {"revision": short(refused.revision), "commit": short(refused.commit)}
             self._log.error("refused a revision", **commits, reason=refused.reason.value, error=error, hint=hint)
-
-    def _log_new_refusals(self, before: Refusals, now: Refusals) -> None:
-        """Log each file that is refused now, and was not refused before or has other faults."""
-        fresh = [file for file in now if before.get(file) != now[file]]
-        for file in fresh[:_MAX_REFUSAL_LINES]:
-            self._log.warning(
-                "refused a file",
-                digest=self._digest(file.encode(errors="surrogateescape"))[:12],
-                line=now[file][0].line,
-                column=now[file][0].column,
-                count=len(now[file]),
-                hint="`assure-agent get` and the status page show the file, the cause and the remedy",
-            )
-        if len(fresh) > _MAX_REFUSAL_LINES:
-            self._log.warning("refused more files", count=len(fresh) - _MAX_REFUSAL_LINES)
 
     @isolated
     def first_store_created(self, name: str, starts: int) -> None:
