@@ -22,7 +22,7 @@ from agent.platform.settings import Settings, load_settings, named_log_format, s
 from agent.views.phrases import count_withdrawals
 
 if TYPE_CHECKING:
-    from agent.daemon.agent import OnceResult
+    from agent.daemon.once_result import OnceResult
     from agent.sandbox import SandboxConfig, SandboxServer
 
 _TIMEOUT = "10m"

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 from agent.admission.triggers import scan_after_events
 from agent.assure.account import need_credentials
@@ -28,6 +27,7 @@ from agent.daemon.composition import (
 from agent.daemon.control_socket import serve_control_socket, socket_path
 from agent.daemon.first_scan import first_scan
 from agent.daemon.integrity_check import IntegrityCheck
+from agent.daemon.once_result import OnceResult
 from agent.daemon.pause import WorkGate
 from agent.daemon.scheduler import Scheduler
 from agent.daemon.startup import log_start, reach, report_first_store
@@ -43,15 +43,6 @@ from agent.store.contract import Store
 
 _DRAIN_TIMEOUT = 10.0  # seconds to wait for open calls after `stop`
 _RECOVERY_INTERVAL = 5.0  # seconds between two searches for changes that a recovering store may lack
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnceResult:
-    """How `run --once` ended."""
-
-    refused: int
-    withdrawals: int  # that wait for the operator's approval
-    unfinished: bool
 
 
 class Agent:
@@ -154,15 +145,16 @@ class Agent:
                 if settled and not await self._sync_triggers.rescan_unresolved():
                     break
                 if self._clock.now() >= end + self._corrected():
-                    return self._finished(unfinished=await self._store.unsettled())
+                    return OnceResult.after(self._telemetry.last_sync, unfinished=await self._store.unsettled())
                 await self._clock.wait(self._shutdown.requested, 0.1)
             else:
-                return self._finished(unfinished=await self._store.unsettled())
+                return OnceResult.after(self._telemetry.last_sync, unfinished=await self._store.unsettled())
             await self._orphans.sweep(at_once=True)
             await self._erasure.erase_due()
             await self._shutdown.run_until_requested(self._integrity.finished())
             gated = self.reconciler.recovering and self.reconciler.paused
-        return self._finished(unfinished=gated and await self._store.unsettled())
+        unfinished = gated and await self._store.unsettled()
+        return OnceResult.after(self._telemetry.last_sync, unfinished=unfinished)
 
     def page_link(self) -> str:
         """Return a new one-time link to the status page. It is a bearer secret: never log it."""
@@ -175,12 +167,6 @@ class Agent:
     def stop(self) -> None:
         """Start no new calls, save open answers, and end."""
         self._shutdown.request()
-
-    def _finished(self, unfinished: bool) -> OnceResult:
-        last = self._telemetry.last_sync
-        refused = {(fault.file, fault.name or fault.line) for fault in last.refusals} if last else set()
-        waiting = last.waiting if last else 0
-        return OnceResult(refused=len(refused), withdrawals=waiting, unfinished=unfinished)
 
     @contextlib.asynccontextmanager
     async def _running(self, on_listening: Callable[[str], None], wait_for_assure: bool) -> AsyncIterator[None]:

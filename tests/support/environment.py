@@ -20,8 +20,9 @@ from agent.controller.result_poller import ResultPoller
 from agent.core.record import Phase, Record
 from agent.daemon import agent as agent_module
 from agent.daemon import composition
-from agent.daemon.agent import Agent, OnceResult
+from agent.daemon.agent import Agent
 from agent.daemon.clock_correction import ClockCorrector
+from agent.daemon.once_result import OnceResult
 from agent.platform.settings import Settings
 from agent.sandbox import SandboxConfig, SandboxServer
 from agent.sandbox.ledger import DossierEntry, Ledger
