@@ -1,7 +1,8 @@
 """Trace the functions of the agent from a new request file to the first call to Assure, and write docs/architecture.md.
 
 A real agent runs against a real sandbox in this process. A profile function records the functions of `agent/` on the
-stack at each call of one of `MILESTONES`, and at each handover to a thread. Helpers that return before are left out.
+stack at each call of one of `MILESTONES`, and at each handover to a thread. Helpers that return before are left out,
+and functions inside a function, which have no name of their own.
 """
 
 import asyncio
@@ -73,7 +74,8 @@ class Walk:
 
 def _is_agent(code: CodeType) -> bool:
     path = code.co_filename
-    return path.startswith(ROOM) and not path.startswith(ROOM + "sandbox/") and not code.co_name.startswith("<")
+    named = not code.co_name.startswith("<") and "<locals>" not in code.co_qualname
+    return path.startswith(ROOM) and not path.startswith(ROOM + "sandbox/") and named
 
 
 def _effect(frame: FrameType) -> str:
@@ -115,7 +117,7 @@ def steps(walk: Walk) -> Iterator[tuple[str, str, str]]:
     """Module and qualified name of each function, and the effect that it performs."""
     for code, effect in walk.codes.items():
         module = code.co_filename.removeprefix(str(ROOT) + "/").removesuffix(".py").replace("/", ".")
-        yield module, code.co_qualname.replace(".<locals>", ""), effect
+        yield module, code.co_qualname, effect
 
 
 def main() -> None:
