@@ -4,7 +4,7 @@
 - `triggers`: when the source is scanned.
 - `revision_sync`: when a git source is fetched and scanned.
 - `sync`: one scan and what follows from it.
-- `sync_result`: what one scan found, and what waits after it.
+- `sync_result`: the result of one scan.
 - `changes`: the difference between documents and their records.
 - `desired`: one document, resolved to the desired state of its request.
 - `prune_guard`: whether absent requests may be withdrawn.

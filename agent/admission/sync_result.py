@@ -1,4 +1,4 @@
-"""What one scan of the source found, and what waits after it."""
+"""The result of one scan of the source."""
 
 from dataclasses import dataclass
 
