@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from agent.core.record import Phase
+from agent.store.audit import checkpoint_file
 from agent.store.audit.checkpoints import (
     BREAK,
     CHECKPOINT,
@@ -19,7 +20,6 @@ from agent.store.audit.checkpoints import (
     last_line,
     lines,
 )
-from agent.store.sqlite.audit import checkpoints
 from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.store import SqliteStore
 from verification.builders.lives import Life
@@ -42,7 +42,7 @@ async def lived(store: SqliteStore, uid: str, phase: Phase = Phase.DONE) -> int:
 async def test_a_checkpoint_says_what_the_journal_is(
     tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "_PAGE", 3)  # several pages, the last one not full
+    monkeypatch.setattr(checkpoint_file, "_PAGE", 3)  # several pages, the last one not full
     store = opened(tmp_path)
     events = await lived(store, "u1")
     (line,) = await store.checkpoint(NOW)
@@ -77,15 +77,15 @@ async def test_a_checkpoint_reads_only_what_was_written_since_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    page = checkpoints._page
+    page = checkpoint_file._page
 
     def counted(connection: object, after: int) -> list[tuple[int, str]]:
         found = page(connection, after)
         read.extend(event for event, _ in found)
         return found
 
-    monkeypatch.setattr(checkpoints, "_page", counted)
-    monkeypatch.setattr(checkpoints, "_PAGE", 3)  # several pages, the last one not full
+    monkeypatch.setattr(checkpoint_file, "_page", counted)
+    monkeypatch.setattr(checkpoint_file, "_PAGE", 3)  # several pages, the last one not full
     store = opened(tmp_path)
     first = await lived(store, "u1")
     await store.checkpoint(NOW)

@@ -9,9 +9,9 @@ from agent.core.effect import EffectKind
 from agent.core.errors import Moved, StoreError
 from agent.core.observations import EffectDelayed, Resumed
 from agent.core.record import Phase
+from agent.store.rollback_detection import HighWaterMark
 from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.connection import sqlite3
-from agent.store.sqlite.rollback_detection import HighWaterMark
 from tests.support.stores import at_once
 from tests.support.timeouts import PATIENT
 from verification.builders.lives import Life

@@ -12,8 +12,8 @@ import pytest
 
 from agent.core.errors import StoreDamaged, StoreError
 from agent.core.record import Phase
+from agent.store.rollback_detection import HighWaterMark, Witnesses, lost_cause
 from agent.store.sqlite.readonly import ReadOnlyStore
-from agent.store.sqlite.rollback_detection import HighWaterMark, detect_rollback
 from agent.store.sqlite.store import SqliteStore
 from tests.support.stores import at_once
 from tests.support.timeouts import PATIENT
@@ -311,7 +311,7 @@ async def test_checkpoints_that_a_recovery_gave_up_are_no_witness_against_what_f
 
 async def test_rollback_detection_leaves_no_trace(tmp_path: Path) -> None:
     path = tmp_path / "agent.db"
-    assert detect_rollback(None, path) is None
+    assert lost_cause(Witnesses.read(path)) is None
     await used(tmp_path)
     shutil.copy(path, tmp_path / "older")
     await used(tmp_path, "u2")
@@ -325,4 +325,4 @@ async def test_rollback_detection_leaves_no_trace(tmp_path: Path) -> None:
     with ReadOnlyStore(path) as reading:
         assert reading.recovery() == ("older", False, False)
     path.unlink()
-    assert detect_rollback(None, path) == "lost"
+    assert lost_cause(Witnesses.read(path)) == "lost"
