@@ -18,6 +18,8 @@ from agent.platform.settings_files import read_text
 from agent.platform.settings_model import Settings
 from agent.platform.settings_sources import PREFIX, FoundSetting, gather
 from agent.platform.settings_types import loopback, secrets_of
+from agent.platform.store_settings import OF_DATABASE, OF_FILE
+from agent.platform.store_url import POSTGRES
 from agent.platform.token_host import refuse_foreign_token_host
 from agent.platform.trusted_files import read_trusted
 
@@ -44,6 +46,8 @@ def load_found(**flags: Any) -> tuple[Settings, Mapping[str, FoundSetting]]:
         ) from None
     if _is_flag(found.get("source_url")) and not _is_flag(found.get("specs_dir")):
         found.pop("specs_dir", None)  # the command line names the repository to read instead of the folder
+    if _is_flag(found.get("state_url")):
+        _drop_other_engine(found)
     for name in ("client_secret", "claims_key", "proxy_password"):
         _from_file(name, found)
     try:
@@ -81,6 +85,13 @@ def _from_file(name: str, found: dict[str, FoundSetting]) -> None:
     except AgentError as error:
         raise type(error)(f"{variable}: {error}", error.hint) from None
     found[name] = FoundSetting(value=secret, origin="file", where=str(path))
+
+
+def _drop_other_engine(found: dict[str, FoundSetting]) -> None:
+    """The command line names another store than the settings: those of the other engine are not for it."""
+    for name in OF_FILE if str(found["state_url"].value).strip().startswith(POSTGRES) else OF_DATABASE:
+        if not _is_flag(found.get(name)):
+            found.pop(name, None)
 
 
 def _is_flag(one: FoundSetting | None) -> bool:

@@ -8,10 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from agent.core.errors import SettingsError, WrongUse
 from agent.core.policy import Policy
 from agent.platform.settings_types import (
-    POSTGRES,
     Address,
     Bytes,
     GivenPath,
@@ -19,40 +17,21 @@ from agent.platform.settings_types import (
     checked_url,
     host_and_port,
     matching,
-    optional,
     secrets_of,
     signing_keys,
     split_list,
-    store_url,
 )
-from agent.platform.source_settings import SourceSettings
+from agent.platform.store_settings import StoreSettings
 
 _SHORTEST_KEY = 32  # characters of CLAIMS_KEY: it is used without key stretching, so it has to be random
 _SHORTEST_TOKEN = 16  # characters of API_TOKEN: too long to be guessed
 
 
-class Settings(SourceSettings):
+class Settings(StoreSettings):
     """All settings of this version, with their defaults. Durations are in seconds once read."""
 
     images_dir: GivenPath = Field(
         Path("images"), description="Folder of the images. Image paths in request files are relative to it."
-    )
-    state_url: Annotated[str, AfterValidator(store_url)] = Field(
-        "sqlite:///state/agent.db",
-        description="URL of the state file, with three slashes before a relative path, or four before an absolute one. "
-        "Or of a PostgreSQL database: postgresql://USER@HOST/DATABASE.",
-    )
-    state_password_file: GivenPath | None = Field(
-        None, description="File that contains the password of the database user."
-    )
-    state_dir: GivenPath = Field(
-        Path("state"), description="Folder of the files that stay on this machine if STATE_URL names a database."
-    )
-    key_file: GivenPath | None = Field(
-        None, description="File with the agent's key. Empty: agent.key next to the state file, or in STATE_DIR."
-    )
-    keys_dir: GivenPath | None = Field(
-        None, description="Folder of the day keys of claims, which no backup contains. A database needs it for claims."
     )
     listen: Address = Field(
         "127.0.0.1:9464", description="HOST:PORT of metrics, health, API and status page. Port 0: a free port."
@@ -107,11 +86,6 @@ class Settings(SourceSettings):
         10 * 1024**2, description="Maximum size of an image, in bytes or with a unit such as MiB."
     )
     hold_ttl: Seconds = Field(7 * 86400.0, description="Maximum time that a held request may keep a dossier at Assure.")
-    backup_dir: Annotated[Path | None, BeforeValidator(optional)] = Field(
-        None, description="Existing folder for periodic backups. Empty: no backups."
-    )
-    backup_interval: Seconds = Field(86400.0, description="Time between two backups.")
-    backup_keep: int = Field(7, ge=1, description="Number of backups to keep.")
     claims_key: SecretStr = Field(
         SecretStr(""),
         description="Key that encrypts claims: at least 32 characters, as of `openssl rand -base64 32`.",
@@ -155,55 +129,6 @@ class Settings(SourceSettings):
     def keeps_claims(self) -> bool:
         """True if CLAIMS_KEY is set."""
         return bool(self.claims_key.get_secret_value())
-
-    @property
-    def uses_database(self) -> bool:
-        """True if STATE_URL names a PostgreSQL database."""
-        return self.state_url.startswith(POSTGRES)
-
-    @property
-    def store_place(self) -> tuple[str, str]:
-        """The store, as messages name it: its kind and its place. The URL of a database contains no password."""
-        return ("database", self.state_url) if self.uses_database else ("state file", str(self.state_path))
-
-    @property
-    def store_name(self) -> str:
-        """The kind and the place of the store."""
-        return " ".join(self.store_place)
-
-    @property
-    def local_path(self) -> Path:
-        """The state file; with a database, the path in STATE_DIR that the names of the local files begin with."""
-        return self.state_dir / "agent" if self.uses_database else self.state_path
-
-    @property
-    def key_path(self) -> Path:
-        """The file with the agent's key."""
-        return self.key_file or self.local_path.with_name("agent.key")
-
-    @property
-    def claims_keys_dir(self) -> Path:
-        """The folder of the day keys of claims."""
-        return self.keys_dir or self.local_path.with_name("keys")
-
-    @property
-    def state_path(self) -> Path:
-        """The state file. A symbolic link is resolved, because key and lock are next to the file itself.
-
-        Raises WrongUse if STATE_URL names a database.
-        """
-        if self.uses_database:
-            raise WrongUse(
-                "This command is for a state file, and STATE_URL names a database.",
-                "see docs/operations/postgresql.md for the command of the database",
-            )
-        path = Path(self.state_url.removeprefix("sqlite:///"))
-        try:
-            return path.resolve() if path.is_symlink() else path
-        except (OSError, RuntimeError):
-            raise SettingsError(
-                f"ASSURE_AGENT_STATE_URL: the symbolic link {path} leads to itself.", "set it to a file"
-            ) from None
 
     @property
     def source_folder(self) -> Path:

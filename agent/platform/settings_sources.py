@@ -19,12 +19,14 @@ from agent.core.errors import UntrustedFile, WrongUse
 from agent.platform.git_index import tracking_checkout
 from agent.platform.settings_files import DOTENV, SECRETS, YAML_FILE, dotenv, read_text, yaml
 from agent.platform.settings_types import printable, unquoted
+from agent.platform.store_url import POSTGRES
 from agent.platform.trusted_files import read_trusted
 
 PREFIX = "ASSURE_AGENT_"
 SETTINGS_PAGE = f"{DOCUMENTATION}/reference/settings.html"
 OUTSIDE = ("token_host", "env_file", "config_file")  # never from a file: they could redirect secrets
-_KEYS = ("agent.key", "sandbox/agent.key")  # made by the agent with mode 0600, which no checkout gives a file
+# Made by the agent with mode 0600, which no checkout gives a file. With KEY_FILE, there is no key, but a mark.
+_OWN_FILES = ("agent.key", "agent.mark", "sandbox/agent.key")
 # Kubernetes and Docker put the addresses of other services into the environment, also of one named assure-agent.
 _INJECTED = re.compile(
     r"ASSURE_AGENT(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
@@ -53,12 +55,19 @@ def gather(flags: Mapping[str, Any], names: Collection[str], secrets: Collection
     """
     found = {name: FoundSetting(value=value, origin="flag", where="the command line") for name, value in flags.items()}
     _add(found, _environment(names, secrets))
-    # The path of the state file must not come from the files whose trust depends on it.
-    below = str(found["state_url"].value) if "state_url" in found else "sqlite:///state/agent.db"
-    _add(found, _env_file(found.get("env_file"), below, names))
+    state = _state_folder(found)
+    _add(found, _env_file(found.get("env_file"), state, names))
     _add(found, _secrets_folder(names))
-    _add(found, _config_file(found.get("config_file"), below, names))
+    _add(found, _config_file(found.get("config_file"), state, names))
     return found
+
+
+def _state_folder(found: Mapping[str, FoundSetting]) -> Path:
+    """The folder of the agent's own files. It must not come from the files whose trust depends on it."""
+    url = str(found["state_url"].value).strip() if "state_url" in found else "sqlite:///state/agent.db"
+    if url.startswith(POSTGRES):
+        return Path(str(found["state_dir"].value).strip() if "state_dir" in found else "state").expanduser()
+    return Path(url.removeprefix("sqlite:///")).expanduser().parent
 
 
 def _add(found: dict[str, FoundSetting], more: Iterable[tuple[str, FoundSetting]]) -> None:
@@ -107,7 +116,7 @@ def _reject_misspelt(where: str, name: str, names: Collection[str]) -> None:
         raise _not_a_setting(where, printable(name), close[0])
 
 
-def _env_file(named: FoundSetting | None, below: str, names: Collection[str]) -> Iterator[tuple[str, FoundSetting]]:
+def _env_file(named: FoundSetting | None, state: Path, names: Collection[str]) -> Iterator[tuple[str, FoundSetting]]:
     content = _content(named, DOTENV, "--env-file")
     if content is None:
         return
@@ -116,7 +125,7 @@ def _env_file(named: FoundSetting | None, below: str, names: Collection[str]) ->
         return
     entries = list(dotenv(text, file))
     if named is None:
-        _reject_foreign(file, below, "--env-file")
+        _reject_foreign(file, state, "--env-file")
     for entry in entries:
         where = f"{file}:{entry.line}"
         if not entry.name.upper().startswith(PREFIX):
@@ -134,14 +143,14 @@ def _has_agent_setting(content: bytes) -> bool:
     return _AGENT_LINE.search(content.replace(b"\0", b"")) is not None
 
 
-def _config_file(named: FoundSetting | None, below: str, names: Collection[str]) -> Iterator[tuple[str, FoundSetting]]:
+def _config_file(named: FoundSetting | None, state: Path, names: Collection[str]) -> Iterator[tuple[str, FoundSetting]]:
     content = _content(named, YAML_FILE, "--config-file")
     if content is None:
         return
     file, text = content
     entries = list(yaml(text, file))
     if named is None:
-        _reject_foreign(file, below, "--config-file")
+        _reject_foreign(file, state, "--config-file")
     for entry in entries:
         yield _read_file_setting(entry.name.lower(), entry.name, entry.value, f"{file}:{entry.line}", "yaml", names, "")
 
@@ -193,13 +202,12 @@ def _content(named: FoundSetting | None, default: str, option: str) -> tuple[str
         raise WrongUse(f"{path} cannot be read: {error.strerror}.", hint) from None
 
 
-def _reject_foreign(file: str, state_url: str, option: str) -> None:
+def _reject_foreign(file: str, state: Path, option: str) -> None:
     """Raise UntrustedFile unless the agent keeps its state below the working directory."""
-    state = Path(state_url.strip().removeprefix("sqlite:///")).expanduser().parent
     here = Path.cwd()
     for folder in (state, Path("state")):
         if (here / folder).resolve().is_relative_to(here) and any(
-            _is_agent_secret(here / folder / key) for key in _KEYS
+            _is_own_file(here / folder / name) for name in _OWN_FILES
         ):
             return
     raise UntrustedFile(
@@ -208,13 +216,13 @@ def _reject_foreign(file: str, state_url: str, option: str) -> None:
     )
 
 
-def _is_agent_secret(key: Path) -> bool:
+def _is_own_file(path: Path) -> bool:
     try:
-        status = key.lstat()
+        status = path.lstat()
     except OSError:
         return False
     private = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
-    return private and tracking_checkout(key) is None
+    return private and tracking_checkout(path) is None
 
 
 def _unknown(where: str, shown: str, short: str, names: Collection[str], prefix: str) -> WrongUse:

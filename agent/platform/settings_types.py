@@ -2,7 +2,6 @@
 
 import base64
 import ipaddress
-import os
 import pwd
 import re
 import unicodedata
@@ -199,23 +198,6 @@ def known_users(users: list[str]) -> list[str]:
     for user in users:
         uid_of(user)
     return users
-
-
-POSTGRES = ("postgresql://", "postgres://")  # how the URL of a database begins
-
-
-def store_url(value: str) -> str:
-    """The URL of the store: a state file, with `~` expanded, or a PostgreSQL database. Raises ValueError."""
-    if value.startswith(POSTGRES):
-        return value  # the engine reads it
-    path = value.removeprefix("sqlite:///")
-    if path.startswith("~"):
-        path = str(Path(path).expanduser())
-    if path == value or path.startswith(":") or "\0" in path or not Path(path).name or path.endswith("/"):
-        raise ValueError("expected sqlite:/// and the path of a file, such as sqlite:///state/agent.db")
-    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises if a folder is not searchable
-        raise ValueError("expected the path of a file, such as sqlite:///state/agent.db; this path is a folder")
-    return f"sqlite:///{path}"
 
 
 def host_and_port(address: str) -> tuple[str, int]:

@@ -9,6 +9,7 @@ import orjson
 
 from agent.core.errors import StoreDamaged
 from agent.platform.files import write_atomically
+from agent.platform.trusted_files import read_trusted
 
 
 class Keys:
@@ -29,13 +30,13 @@ class Keys:
         path = file or store.with_name("agent.key")
         if not path.exists():
             write_atomically(path, f"{carried or secrets.token_hex(32)}\n".encode())
-        return cls(_read(path))
+        return cls(_read(path, given=file is not None))
 
     @classmethod
     def existing(cls, store: Path, file: Path | None = None) -> "Keys | None":
         """The key file of this store, or None. Writes nothing. `file`: KEY_FILE."""
         path = file or store.with_name("agent.key")
-        return cls(_read(path)) if path.exists() else None
+        return cls(_read(path, given=file is not None)) if path.exists() else None
 
     def uid(self, source: str, name: str) -> str:
         """The uid of a request: 24 hex digits, the same for the same source and name."""
@@ -67,9 +68,11 @@ class Keys:
         return hmac.digest(self._key, content, "sha256").hex()
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, given: bool) -> bytes:
+    """The key. `given`: the operator named the file, so its owner, mode and folder are checked as of other secrets."""
     try:
-        key = bytes.fromhex(path.read_text().strip())
+        content = read_trusted(path, secret=True) if given else path.read_bytes()
+        key = bytes.fromhex(content.decode().strip())
     except ValueError:
         key = b""
     if len(key) != 32:

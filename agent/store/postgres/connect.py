@@ -6,13 +6,12 @@ Nothing is read from the environment, from ~/.pgpass or from a service file: STA
 import os
 import socket
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-from agent.core.errors import StoreError, WrongUse, did_you_mean
+from agent.core.errors import StoreError
+from agent.platform.store_url import DatabaseUrl
 from agent.platform.trusted_files import read_trusted
 
 from .driver import Connection, Pool, asyncpg
@@ -21,8 +20,6 @@ from .errors import translated
 _OLDEST = 15  # the oldest version of PostgreSQL
 _CONNECT = 10.0  # seconds until an attempt to connect fails
 _DEAD = 10_000  # milliseconds until a connection without an answer of the other kernel ends
-_PARAMETERS = ("host", "sslmode", "sslrootcert", "sslcert", "sslkey", "statement_cache_size")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,37 +36,16 @@ class Server:
 
     @classmethod
     def parse(cls, url: str, password_file: Path | None = None) -> "Server":
-        """Read `postgresql://USER@HOST[:PORT][,HOST[:PORT]...]/DATABASE[?sslrootcert=FILE...]`.
-
-        `host` names the folder of a Unix socket. TLS checks the certificate and the host name, except on this machine.
-        Raises WrongUse, and StoreError if a file of TLS cannot be read.
-        """
-        parts = urlsplit(url)
-        account, _, places = parts.netloc.rpartition("@")
-        user, secret, _ = account.partition(":")
-        if secret:
-            raise _wrong("STATE_URL contains a password", "write the password to a file, and set STATE_PASSWORD_FILE")
-        given = dict(parse_qsl(parts.path and parts.query, keep_blank_values=True))
-        for name in given:
-            if name not in _PARAMETERS:
-                raise _wrong(
-                    f"STATE_URL has the unknown parameter {name!r}.{did_you_mean(name, _PARAMETERS)}",
-                    f"remove it; there are {', '.join(_PARAMETERS)}",
-                )
-        hosts, ports = _places(places)
-        if "host" in given:
-            hosts, ports = (given["host"],), ports[:1]
-        database = unquote(parts.path.lstrip("/"))
-        if not (user and database and all(hosts)):
-            raise _wrong("STATE_URL lacks a user, a host or a database", "write postgresql://USER@HOST/DATABASE")
+        """Read STATE_URL, as `DatabaseUrl` describes it. Raises StoreError if a file of TLS cannot be read."""
+        named = DatabaseUrl.parse(url)
         return cls(
-            hosts=hosts,
-            ports=ports,
-            user=unquote(user),
-            database=database,
-            tls=_tls(hosts, given),
+            hosts=named.hosts,
+            ports=named.ports,
+            user=named.user,
+            database=named.database,
+            tls=_tls(named.files) if named.tls else None,
             password_file=password_file,
-            statement_cache_size=_number(given.get("statement_cache_size", "100")),
+            statement_cache_size=named.statement_cache_size,
         )
 
     def __str__(self) -> str:
@@ -147,54 +123,19 @@ def limit_silence(connected: Any) -> None:
                 same.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def _places(text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    hosts, ports = [], []
-    for place in text.split(","):
-        host, port = place, ""
-        if not place.endswith("]") and ":" in place:
-            host, _, port = place.rpartition(":")
-        hosts.append(unquote(host.strip("[]")))
-        ports.append(_number(port or "5432"))
-    return tuple(hosts), tuple(ports)
-
-
-def _tls(hosts: tuple[str, ...], given: dict[str, str]) -> ssl.SSLContext | None:
-    local = all(host in _LOOPBACK or host.startswith("/") for host in hosts)
-    mode = given.get("sslmode", "disable" if local and "sslrootcert" not in given else "verify-full")
-    if mode == "disable" and local:
-        return None
-    if mode != "verify-full":
-        raise _wrong(
-            f"STATE_URL has sslmode={mode}, which lets another server read and answer",
-            "use sslmode=verify-full; only a server on this machine may have sslmode=disable",
-        )
-    return _read(given, lambda: _context(given))
-
-
-def _context(given: dict[str, str]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=given.get("sslrootcert"))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if "sslcert" in given:
-        context.load_cert_chain(given["sslcert"], given.get("sslkey"))
-    return context
-
-
-def _read(given: dict[str, str], make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+def _tls(files: dict[str, str]) -> ssl.SSLContext:
     try:
-        return make()
+        return _context(files)
     except OSError as error:
-        files = ", ".join(given[name] for name in ("sslrootcert", "sslcert", "sslkey") if name in given)
         reason = "not a certificate or key in PEM" if isinstance(error, ssl.SSLError) else error.strerror
         raise StoreError(
-            f"A file of TLS cannot be used ({files}): {reason}.", "correct the files in STATE_URL"
+            f"A file of TLS cannot be used ({', '.join(files.values())}): {reason}.", "correct the files in STATE_URL"
         ) from None
 
 
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) > 65535:
-        raise _wrong(f"STATE_URL has {text!r} instead of a number", "write a number from 0 to 65535")
-    return int(text)
-
-
-def _wrong(message: str, hint: str) -> WrongUse:
-    return WrongUse(message if message.endswith("?") else f"{message}.", hint)
+def _context(files: dict[str, str]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=files.get("sslrootcert"))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if "sslcert" in files:
+        context.load_cert_chain(files["sslcert"], files.get("sslkey"))
+    return context
