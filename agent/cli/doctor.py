@@ -23,9 +23,10 @@ def doctor(
     """Check the installation and its connection to Assure.
 
     Checks the settings, proxy, credentials, clock, permissions, free space, SQLite, store, source, watches, ports, and
-    images tracked by git. With SOURCE_URL also git and its server, the files of keys, and the revision that the agent
-    acts on. Read-only; the only call to Assure requests a token. Secrets are shown as set or not set. If TLS does not
-    trust the server, its certificate and time are read by a request without credentials.
+    images tracked by git. With a database, its server instead of SQLite. With SOURCE_URL also git and its server, the
+    files of keys, and the revision that the agent acts on. Read-only; the only call to Assure requests a token. Secrets
+    are shown as set or not set. If TLS does not trust the server, its certificate and time are read by a request
+    without credentials.
 
     Exit codes: 0 no problem (warnings are possible), 1 a problem.
 

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from agent.cli.checks import State, assure, files, images, machine, source, store
-from agent.platform.settings import load_settings
+from agent.platform.settings import Settings, load_settings
 from agent.sandbox import SandboxServer
+from agent.store import running_agent
 from agent.store.sqlite.connection import open_writer
 from agent.store.sqlite.lock import FileLock, holder
 from tests.cli.command_runner import Here, on_world
@@ -128,19 +129,23 @@ async def test_the_clock_is_read_from_the_answer(remote: SandboxServer) -> None:
     assert found["clock"].state is State.OK, found
 
 
+def at(state: Path) -> Settings:
+    return load_settings(state_url=f"sqlite:///{state}")
+
+
 def test_permissions(folder: Path) -> None:
     state = folder / "state" / "agent.db"
     state.parent.mkdir(mode=0o700)
     write(state, b"").chmod(0o600)
     write(state.with_name("agent.key"), b"").chmod(0o600)
-    assert {check.state for check in files.permissions(state)} == {State.OK}
+    assert {check.state for check in files.permissions(at(state))} == {State.OK}
     state.parent.chmod(0o755)
     state.chmod(0o640)
-    found = {check.name: check for check in files.permissions(state)}
+    found = {check.name: check for check in files.permissions(at(state))}
     assert found["state folder"].state is State.WARNING
     assert (found["state file"].state, found["state file"].hint) == (State.PROBLEM, f"chmod 600 {state}")
     state.parent.chmod(0o777)
-    assert next(iter(files.permissions(state))).state is State.PROBLEM
+    assert next(iter(files.permissions(at(state)))).state is State.PROBLEM
 
 
 def test_the_modes_of_an_fs_group_volume_are_warnings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +155,7 @@ def test_the_modes_of_an_fs_group_volume_are_warnings(folder: Path, monkeypatch:
     write(state.with_name("agent.key"), b"").chmod(0o660)
     state.parent.chmod(0o2770)
     group = state.parent.stat().st_gid
-    found = {check.name: check for check in files.permissions(state)}
+    found = {check.name: check for check in files.permissions(at(state))}
     names = ("state folder", "state file", "key file")
     assert {(found[name].state, found[name].hint) for name in names} == {
         (State.WARNING, f"give group {group} to no other pod or user")
@@ -159,10 +164,10 @@ def test_the_modes_of_an_fs_group_volume_are_warnings(folder: Path, monkeypatch:
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     monkeypatch.setattr(os, "getegid", lambda: group + 1)
     monkeypatch.setattr(os, "getgroups", list)
-    strange = next(iter(files.permissions(state)))
+    strange = next(iter(files.permissions(at(state))))
     assert (strange.state, strange.hint.startswith(f"as the user with uid {owner}: chmod 700")) == (State.PROBLEM, True)
     state.parent.chmod(0o2700)
-    assert next(iter(files.permissions(state))).state is State.OK
+    assert next(iter(files.permissions(at(state)))).state is State.OK
 
 
 def test_a_state_folder_of_another_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +211,7 @@ def test_an_unreadable_state_folder_is_reported(folder: Path, monkeypatch: pytes
     settings = load_settings(state_url=f"sqlite:///{folder}/state/agent.db")
     write(settings.state_path, b"")
     monkeypatch.setattr(store, "open_reading", lambda settings: refused(settings.state_path))
-    (found,) = store.store(settings.state_path, settings)
+    (found,) = store.state_file(settings)
     assert (found.state, str(settings.state_path) in found.message) == (State.PROBLEM, True)
     assert "chown" in found.hint
 
@@ -311,11 +316,11 @@ def test_a_port_that_another_program_uses_is_a_problem(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
         settings = load_settings(listen=taken, state_url=f"sqlite:///{folder}/agent.db")
-        (found,) = machine.ports(settings)
+        (found,) = machine.ports(settings, running=False)
         assert (found.name, found.state) == ("port of LISTEN", State.PROBLEM)
         assert taken in found.message
         both = load_settings(listen="127.0.0.1:0", events_listen=taken, events_secret="s" * 32)
-        assert [one.state for one in machine.ports(both)] == [State.OK, State.PROBLEM]
+        assert [one.state for one in machine.ports(both, running=False)] == [State.OK, State.PROBLEM]
 
 
 async def test_the_ports_of_the_running_agent_are_its_own(world: World) -> None:
@@ -323,7 +328,7 @@ async def test_the_ports_of_the_running_agent_are_its_own(world: World) -> None:
         settings = load_settings(
             listen=world.url.removeprefix("http://"), state_url=f"sqlite:///{world.state}", events_secret=""
         )
-        (found,) = machine.ports(settings)
+        (found,) = machine.ports(settings, running=running_agent(settings) is not None)
         assert (found.state, "belongs to the running agent" in found.message) == (State.OK, True)
 
 

@@ -7,24 +7,29 @@ from pathlib import Path
 
 from agent.cli.checks import Check, problem, warning
 from agent.core.timestamps import format_optional_timestamp
+from agent.platform.settings import Settings
 from agent.store.sqlite.replaced_files import replaced
 
 OWNER_HINT = "run as the owner of {0}, or give that folder and its files to this user (chown -R)"
+_VOLATILE = {"tmpfs": "machine", "ramfs": "machine", "overlay": "container"}
 _MIN_FREE_BYTES, _LOW_FREE_BYTES = 2**20, 50 * 2**20
 
 
-def permissions(path: Path) -> Iterator[Check]:
+def permissions(settings: Settings) -> Iterator[Check]:
     """The modes of the state folder and of the folder of claims keys (0700), of the state file and its key (0600)."""
-    for name, file, expected in (
-        ("state folder", path.parent, 0o700),
-        ("state file", path, 0o600),
-        ("key file", path.with_name("agent.key"), 0o600),
-        ("claims keys", path.with_name("keys"), 0o700),
-    ):
+    folder = settings.local_path.parent
+    places = [("state folder", folder, 0o700)]
+    if not settings.uses_database:
+        places.append(("state file", settings.state_path, 0o600))
+    if settings.key_file is None:
+        places.append(("key file", settings.key_path, 0o600))
+    if not settings.uses_database or settings.keys_dir is not None:
+        places.append(("claims keys", settings.claims_keys_dir, 0o700))
+    for name, file, expected in places:
         try:
             exists = file.exists()
         except OSError as error:
-            yield problem(name, f"{file} cannot be read: {error.strerror}", OWNER_HINT.format(path.parent))
+            yield problem(name, f"{file} cannot be read: {error.strerror}", OWNER_HINT.format(folder))
             continue
         if not exists:
             when = " when it first stores claims" if name == "claims keys" else ""
@@ -62,8 +67,11 @@ def _group_of_volume(folder: Path, group: int) -> bool:
     return setgid and group in {os.getegid(), *os.getgroups()}
 
 
-def writable(folder: Path) -> Check:
-    """The agent can create files in the state folder, and its file system has free space."""
+def writable(folder: Path, setting: str = "STATE_URL") -> Check:
+    """The agent can create files in the state folder, and its file system has free space.
+
+    `setting` names the folder.
+    """
     name = "state folder, written"
     existing = next((one for one in (folder, *folder.absolute().parents) if one.exists()), folder)
     if not os.access(existing, os.W_OK | os.X_OK):
@@ -73,12 +81,40 @@ def writable(folder: Path) -> Check:
         return Check(name=name, message="this user can write to it")
     free, no_inodes = found.f_frsize * found.f_bavail, bool(found.f_files and not found.f_favail)
     left = "no inodes" if no_inodes else f"{free / 2**20:,.1f} MiB"
-    hint = f"free at least 10 MiB on the file system of {existing}, or set STATE_URL to another file system"
+    hint = f"free at least 10 MiB on the file system of {existing}, or set {setting} to another file system"
     if no_inodes or free < _MIN_FREE_BYTES:
         return problem(name, f"its file system has no free space: {left} left", hint)
     if free < _LOW_FREE_BYTES:
         return warning(name, f"its file system has little free space: {left} left", hint)
     return Check(name=name, message=f"this user can write to it; {left} free")
+
+
+def file_system(folder: Path) -> Check:
+    """The file system of STATE_DIR keeps its files after a restart of the machine or the container."""
+    name, found = "state folder, kept", _type_of_file_system(folder)
+    if found in _VOLATILE:
+        return warning(
+            name,
+            f"{folder} is on {found}, which does not outlast the {_VOLATILE[found]}: the agent would lose its key",
+            "set STATE_DIR to a folder on a disk or a volume",
+        )
+    return Check(name=name, message=f"{folder} is on {found or 'a file system of unknown type'}")
+
+
+def _type_of_file_system(folder: Path) -> str | None:
+    """The type, such as ext4. None: the system does not report it."""
+    place = folder.resolve()
+    found: tuple[int, str] | None = None
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        mounted, _, described = line.partition(" - ")
+        point = Path(mounted.split()[4].replace("\\040", " "))
+        if place.is_relative_to(point) and (found is None or len(point.parts) >= found[0]):
+            found = len(point.parts), described.split()[0]
+    return None if found is None else found[1]
 
 
 def replaced_files(path: Path) -> Iterator[Check]:

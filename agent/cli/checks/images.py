@@ -13,13 +13,17 @@ from agent.views.phrases import count_of, system_error
 
 
 def deletable(settings: Settings) -> Iterator[Check]:
-    """With IMAGES_AFTER_UPLOAD=delete, this user can delete images, and no earlier deletion failed."""
+    """With IMAGES_AFTER_UPLOAD=delete, this user can delete images."""
     found = protected(settings.images_dir) if settings.images_after_upload == "delete" else None
     if found is not None:
         hint = "mount it read-write and let this user write to it, or set IMAGES_AFTER_UPLOAD to keep"
         yield problem("images, deleted", f"IMAGES_AFTER_UPLOAD is delete, and this user cannot delete in {found}", hint)
     elif settings.images_after_upload == "delete":
         yield Check(name="images, deleted", message="this user can delete images after their upload")
+
+
+def left(settings: Settings) -> Iterator[Check]:
+    """No earlier deletion failed, as the store says."""
     try:
         with open_reading(settings) as reading:
             causes = reading.failed_image_deletions()

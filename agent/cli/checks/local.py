@@ -1,9 +1,10 @@
 """All checks of this machine, in the order of the output."""
 
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Generator, Iterator
 
-from agent.cli.checks import Check, files, images, machine, repository, source, store, warning
+from agent.cli.checks import Check, database, files, images, machine, repository, source, store, warning
 from agent.platform.settings import Settings
 from agent.source.folder import Folder
 from agent.views.phrases import describe_ignored_files
@@ -11,19 +12,45 @@ from agent.views.phrases import describe_ignored_files
 
 def checks(settings: Settings, offline: bool) -> Iterator[Check]:
     """Run them. `offline`: do not call the git server."""
-    path = settings.state_path
-    yield from files.permissions(path)
-    yield files.writable(path.parent)
-    yield store.sqlite()
-    if not path.parent.exists() or os.access(path.parent, os.R_OK | os.X_OK):
-        yield from store.store(path, settings)
-    yield from files.replaced_files(path)
+    running = yield from (_database(settings) if settings.uses_database else _state_file(settings))
     yield from repository.checks(settings, offline)
     yield from _request_files(settings)
     yield machine.time_zone()
-    yield from machine.ports(settings)
+    yield from machine.ports(settings, running)
     yield images.tracked(settings.images_dir)
     yield from images.deletable(settings)
+
+
+def _state_file(settings: Settings) -> Generator[Check, None, bool]:
+    """The state file and its folder. Returns true if an agent runs on it."""
+    path = settings.state_path
+    yield from files.permissions(settings)
+    yield files.writable(path.parent)
+    yield store.sqlite()
+    running = False
+    if not path.parent.exists() or os.access(path.parent, os.R_OK | os.X_OK):
+        running = yield from store.state_file(settings)
+        yield from images.left(settings)
+    yield from files.replaced_files(path)
+    return running
+
+
+def _database(settings: Settings) -> Generator[Check, None, bool]:
+    """The local files and the database. Returns true if its owner runs on this machine."""
+    yield from files.permissions(settings)
+    yield files.writable(settings.state_dir, "STATE_DIR")
+    yield files.file_system(settings.state_dir)
+    facts = database.read(settings)
+    if isinstance(facts, Check):
+        yield facts
+        return False
+    yield from database.checks(settings, facts)
+    if facts.migrations is not None:
+        from agent.store.postgres.migrations import NAMES  # imported late: it needs the driver
+
+        yield from store.store(settings, NAMES, database.described(facts.owner))
+        yield from images.left(settings)
+    return facts.owner is not None and facts.owner.host == socket.gethostname()
 
 
 def _request_files(settings: Settings) -> Iterator[Check]:

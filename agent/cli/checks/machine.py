@@ -9,9 +9,8 @@ from zoneinfo import ZoneInfo
 from watchfiles import watch
 
 from agent.cli.checks import Check, problem, warning
-from agent.core.errors import AgentError, SettingsError
+from agent.core.errors import SettingsError
 from agent.platform.settings import Settings
-from agent.store import running_agent
 from agent.web.server import bind_listener
 
 _INOTIFY_HINT = (
@@ -49,12 +48,14 @@ def time_zone(environment: Mapping[str, str] = os.environ) -> Check:
     return Check(name=name, message=message)
 
 
-def ports(settings: Settings) -> Iterator[Check]:
-    """Nothing else uses the ports of LISTEN and EVENTS_LISTEN. The check binds them for a moment."""
+def ports(settings: Settings, running: bool) -> Iterator[Check]:
+    """Nothing else uses the ports of LISTEN and EVENTS_LISTEN. The check binds them for a moment.
+
+    `running`: the agent runs on this machine.
+    """
     listeners = {"LISTEN": settings.address}
     if settings.events_secret.get_secret_value() or settings.source_hook_secret.get_secret_value():
         listeners["EVENTS_LISTEN"] = settings.events_address
-    running = _running(settings)
     for setting, (host, port) in listeners.items():
         name = f"port of {setting}"
         if running:
@@ -66,11 +67,3 @@ def ports(settings: Settings) -> Iterator[Check]:
             yield problem(name, str(error).rstrip("."), error.hint)
             continue
         yield Check(name=name, message=f"{host}:{port} is free" if port else f"the system chooses a port of {host}")
-
-
-def _running(settings: Settings) -> bool:
-    """True if an agent runs on the state file. A file that cannot be read has its own check."""
-    try:
-        return running_agent(settings) is not None
-    except (AgentError, OSError):
-        return False

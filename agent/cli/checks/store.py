@@ -1,8 +1,7 @@
-"""Checks of the store: SQLite, migrations, account, recovery, and the agent that runs on it."""
+"""Checks of the store: SQLite, migrations, key, account, recovery, and the agent that runs on it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from agent.assure.account import account_of
 from agent.cli.checks import Check, problem, warning
@@ -13,6 +12,7 @@ from agent.platform.endpoint_health import TroubleRows, from_json
 from agent.platform.settings import Settings, refuse_renamed
 from agent.ports import MetaKey
 from agent.store import open_reading, running_agent, store_exists
+from agent.store.identity_key import Keys
 from agent.store.sqlite.connection import sqlite3
 from agent.store.sqlite.migrations import NAMES
 from agent.views.phrases import RECOVERY_CAUSES, count_of, count_withdrawals
@@ -31,6 +31,7 @@ class _Snapshot:
     circuit: str | None
     troubles: TroubleRows
     waiting_withdrawals: int
+    key: str | None  # the fingerprint of the key file that wrote it
     paused_since: float | None
 
 
@@ -47,23 +48,41 @@ def sqlite(version: tuple[int, ...] | None = None) -> Check:
     )
 
 
-def store(path: Path, settings: Settings) -> Iterator[Check]:
-    """Migrations, recovery, source, account, the running agent, a pause, and waiting withdrawals."""
+def state_file(settings: Settings) -> Generator[Check, None, bool]:
+    """The state file, and the agent that runs on it. Returns true if one runs."""
+    path = settings.state_path
     if not store_exists(settings):
         yield Check(name="store", message=f"{path} does not exist yet; the agent creates it")
-        return
+        return False
+    try:
+        pid = running_agent(settings)
+    except (AgentError, OSError) as error:
+        yield _unreadable(settings, error)
+        return False
+    yield from store(settings, NAMES, None if pid is None else f"pid {pid}")
+    return pid is not None
+
+
+def store(settings: Settings, names: Sequence[str], agent: str | None) -> Iterator[Check]:
+    """Migrations, recovery, source, account, the running agent, a pause, and waiting withdrawals.
+
+    `names`: the migrations of this version. `agent` describes the running agent.
+    """
     try:
         found = _read(settings)
     except (AgentError, OSError) as error:
-        yield _unreadable(path, error)
+        yield _unreadable(settings, error)
         return
-    yield _migrations(found.migrations)
+    yield _migrations(found.migrations, names)
+    if settings.uses_database:
+        yield _key(settings, found.key)
     if found.recovery is not None:
         hint = "check the held requests with `assure-agent get`, then run `assure-agent approve`"
-        yield warning("recovery", f"the state file {RECOVERY_CAUSES[found.recovery]}; new work needs an approval", hint)
+        kind, _ = settings.store_place
+        yield warning("recovery", f"the {kind} {RECOVERY_CAUSES[found.recovery]}; new work needs an approval", hint)
     yield from _same_source(settings.source_name, found.other_source)
     yield _account(found.account, settings)
-    yield from _running(running_agent(settings), found.circuit, found.troubles)
+    yield from _running(agent, found.circuit, found.troubles)
     if found.paused_since is not None:
         when = f" since {format_optional_timestamp(found.paused_since)}" if found.paused_since else ""
         yield warning("pause", f"the agent is paused{when} and starts nothing new", "`assure-agent resume`")
@@ -85,33 +104,54 @@ def _read(settings: Settings) -> _Snapshot:
             circuit=reading.recall(MetaKey.CIRCUIT),
             troubles=from_json(reading.recall(MetaKey.ENDPOINTS)),
             waiting_withdrawals=reading.waiting_withdrawals(),
+            key=reading.recall(MetaKey.KEY),
             paused_since=reading.recall_time(MetaKey.PAUSED),
         )
 
 
-def _migrations(applied: set[str]) -> Check:
-    if newer := sorted(applied - set(NAMES)):
+def _migrations(applied: set[str], names: Sequence[str]) -> Check:
+    if newer := sorted(applied - set(names)):
         message = f"a newer version of the agent wrote the store (migration {newer[0]})"
         return problem("store", message, "install that version or a later one")
-    if missing := [name for name in NAMES if name not in applied]:
+    if missing := [name for name in names if name not in applied]:
         return Check(name="store", message=f"the agent applies {count_of(len(missing), 'migration')} at its next start")
     return Check(name="store", message="the schema is current")
+
+
+def _key(settings: Settings, fingerprint: str | None) -> Check:
+    """The key file is the one that the database was written with."""
+    name, path = "key", settings.key_path
+    try:
+        keys = Keys.existing(settings.local_path, settings.key_file)
+    except AgentError as error:
+        return problem(name, str(error).rstrip("."), error.hint)
+    except OSError as error:
+        return problem(name, f"{path} cannot be read: {error.strerror}", OWNER_HINT.format(path.parent))
+    if fingerprint is None:
+        return Check(name=name, message="the database belongs to no key yet")
+    if keys is None:
+        hint = f"copy the key file of the agent that wrote the database to {path}, or set KEY_FILE"
+        return problem(name, f"{path} is missing, and the database was written with a key", hint)
+    if keys.fingerprint != fingerprint:
+        hint = "restore the key of that database (KEY_FILE), or set STATE_URL to a database of its own"
+        return problem(name, f"the database was written under another key than {path}", hint)
+    return Check(name=name, message=f"the database was written with the key in {path}")
 
 
 def _account(account: str | None, settings: Settings) -> Check:
     own = account_of(settings)
     if account is None or account == own or not settings.client_id:
         return Check(name="account", message=f"the store belongs to {account or 'no account yet'}")
-    hint = "set STATE_URL to another file, or bind this store to the account with `run --rebind`"
+    hint = "set STATE_URL to another store, or bind this store to the account with `run --rebind`"
     return warning("account", f"the store belongs to {account}, not to {own}", hint)
 
 
-def _running(pid: int | None, circuit: str | None, troubles: TroubleRows) -> Iterator[Check]:
+def _running(agent: str | None, circuit: str | None, troubles: TroubleRows) -> Iterator[Check]:
     """The agent that runs on the store, and its troubles."""
-    if pid is None:
+    if agent is None:
         yield Check(name="agent", message="no agent is running on the store")
         return
-    yield Check(name="agent", message=f"an agent is running (pid {pid})")
+    yield Check(name="agent", message=f"an agent is running ({agent})")
     if circuit:
         hint = "read the log of the agent, which names the cause and the remedy"
         yield warning("circuit", f"the circuit breaker is open, so the agent sends only probes ({circuit})", hint)
@@ -130,8 +170,8 @@ def _same_source(source: str, followed: str | None) -> Iterator[Check]:
         yield problem("source name", str(error).rstrip("."), error.hint)
 
 
-def _unreadable(path: Path, error: AgentError | OSError) -> Check:
+def _unreadable(settings: Settings, error: AgentError | OSError) -> Check:
     if isinstance(error, AgentError):
         return problem("store", str(error).rstrip("."), error.hint)
-    hint = OWNER_HINT.format(path.parent)
-    return problem("store", f"{error.filename or path} cannot be read: {error.strerror}", hint)
+    hint = OWNER_HINT.format(settings.local_path.parent)
+    return problem("store", f"{error.filename or settings.local_path} cannot be read: {error.strerror}", hint)

@@ -38,6 +38,10 @@ class Reading(RequestQueries, StatisticsQueries):
         """The names of the applied migrations."""
 
     @abstractmethod
+    def engine_version(self) -> str:
+        """The version of SQLite, or of the PostgreSQL server."""
+
+    @abstractmethod
     def rollback(self) -> str | None:
         """The cause of the recovery that `run` would begin, because the store is an older copy. None: it is not."""
 

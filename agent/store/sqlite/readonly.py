@@ -60,6 +60,10 @@ class ReadOnlyStore(Reading):
         """The names of the applied migrations."""
         return set(self._column("SELECT name FROM _sqlite_migrations WHERE migration_set = 'assure-agent'"))
 
+    def engine_version(self) -> str:
+        """The version of SQLite."""
+        return str(sqlite3.sqlite_version)
+
     def rollback(self) -> str | None:
         """The cause of the recovery that `run` would begin, because the file is an older copy. None: it is not."""
         return answer(rollback_cause(Witnesses.read(self.path)), self.run)
