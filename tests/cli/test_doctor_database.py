@@ -280,14 +280,14 @@ def test_dead_rows_and_tables_without_autovacuum(place: Place, monkeypatch: pyte
     assert (found.state, "autovacuum is off for attempts" in found.message) == (State.WARNING, True)
     place.execute("ALTER TABLE attempts RESET (autovacuum_enabled)")
     place.execute(
-        "INSERT INTO meta (key, value) SELECT n::text, 'dead' FROM generate_series(1, 9) AS n",
-        "DELETE FROM meta WHERE value = 'dead'",
+        "INSERT INTO receipts (digest, at) SELECT n::text, 1 FROM generate_series(1, 9) AS n",
+        "DELETE FROM receipts",
         "SELECT pg_stat_force_next_flush()",
     )
     assert database_upkeep.vacuum(place.facts()).state is State.OK
     monkeypatch.setattr(database_upkeep, "_MANY_DEAD_ROWS", 8)
     found = database_upkeep.vacuum(place.facts())
-    assert (found.state, found.message) == (State.WARNING, "meta has 9 dead rows and 1 live rows")
+    assert (found.state, found.message) == (State.WARNING, "receipts has 9 dead rows and 0 live rows")
 
 
 @pytest.mark.parametrize(("host", "own"), [("elsewhere", False), (socket.gethostname(), True)])
