@@ -1,4 +1,4 @@
-"""The alerts on the agent itself: its process, requests, backups and disk."""
+"""The alerts on the agent itself: its process, requests, backups, database and disk."""
 
 from grafana.objectives import Alert, Times
 
@@ -114,7 +114,7 @@ def request_alerts(times: Times) -> list[Alert]:
 
 
 def operation_alerts(times: Times) -> list[Alert]:
-    """Backups, the start budget and the disk."""
+    """Backups, the start budget, the database and the disk."""
     return [
         Alert(
             name="AssureAgentBackupOld",
@@ -157,6 +157,16 @@ def operation_alerts(times: Times) -> list[Alert]:
             reading="0",
             section="budget",
             firing={f"assure_agent_start_budget_remaining{{{AT}}}": "0x240"},
+        ),
+        Alert(
+            name="AssureAgentDatabaseAway",
+            expression="assure_agent_database_away > 0",
+            hold="2m",
+            severity="page",
+            summary="The server of the database does not answer. The agent waits, and no request makes progress.",
+            finding="database_away is {{ $value }}.",
+            section="database-away",
+            firing={f"assure_agent_database_away{{{AT}}}": "1x240"},
         ),
         Alert(
             name="AssureAgentStoreSpaceLow",

@@ -102,12 +102,13 @@ GLANCE = Row(
         ),
         _stat(
             "Work",
-            "Paused: an operator paused the agent, and it starts no new work until `assure-agent resume`.",
+            "Paused: an operator paused the agent, and it starts no new work until `assure-agent resume`."
+            " Database away: all work waits for the server of the database.",
             "short",
-            f"max(assure_agent_paused{{{ONE}}})",
+            f"max(assure_agent_paused{{{ONE}}}) + 2 * (max(assure_agent_database_away{{{ONE}}}) or vector(0))",
             "paused",
             steps=GOOD_IS_ZERO,
-            words=(("0", "running", "green"), ("1", "paused", "red")),
+            words=(("0", "running", "green"), ("1", "paused", "red"), *((n, "database away", "red") for n in "23")),
         ),
         _stat(
             "Credentials",
@@ -120,10 +121,11 @@ GLANCE = Row(
         ),
         _stat(
             "Free space",
-            "Bytes that the agent can still write to the file system of the state file.",
+            "Bytes that the agent can still write to the file system of the state file. Empty with a database.",
             "bytes",
-            f"min(assure_agent_store_free_bytes{{{ONE}}})",
+            f"min(assure_agent_store_free_bytes{{{ONE}}} >= 0)",
             "store",
+            empty="a database: see its server",
             steps=((None, "red"), (100.0 * 2**20, "orange"), (2.0**30, "green")),
         ),
     ),

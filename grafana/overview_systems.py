@@ -125,7 +125,7 @@ STORE = Row(
     panels=(
         Panel(
             title="Commit, p50 p90 p99",
-            description="Duration of a group commit, including its fsync.",
+            description="Duration of a group commit, including its fsync. With a database, including the network.",
             unit="s",
             queries=quantiles("assure_agent_commit_duration_seconds", ONE),
             empty=NOTHING,
@@ -149,7 +149,7 @@ STORE = Row(
         ),
         Panel(
             title="Size of the store",
-            description="Bytes of the database and its write-ahead log.",
+            description="Bytes of the state file and its write-ahead log, or of the tables in the database.",
             unit="bytes",
             queries=(Query(f"sum by (instance) (assure_agent_store_bytes{{{ONE}}})", "{{instance}}"),),
             section="store",

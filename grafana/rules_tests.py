@@ -39,6 +39,7 @@ _WELL = {
     'assure_agent_backup_interval_seconds{instance="agent:9464"}': "86400x240",
     'assure_agent_start_budget_remaining{instance="agent:9464"}': "80x240",
     'assure_agent_deliveries_pending{instance="agent:9464"}': "0x240",
+    'assure_agent_database_away{instance="agent:9464"}': "0x240",
     'assure_agent_store_free_bytes{instance="agent:9464"}': "1073741824x240",
     'assure_agent_request_duration_seconds_bucket{instance="agent:9464",mode="upload",le="600.0"}': "0+1000x240",
     'assure_agent_request_duration_seconds_count{instance="agent:9464",mode="upload"}': "0+1000x240",
@@ -72,6 +73,21 @@ _NO_ALERT = (
             'assure_agent_backup_interval_seconds{instance="agent:9464"}': "0x240",
         },
         ("AssureAgentBackupMissing", "AssureAgentBackupOld"),
+    ),
+    (
+        "a database has no free bytes that the agent knows, and no backups by the agent",
+        {
+            'assure_agent_store_free_bytes{instance="agent:9464"}': " ".join(["NaN"] * 240),
+            'assure_agent_store_bytes{instance="agent:9464"}': "8589934592x240",
+            'assure_agent_backup_timestamp_seconds{instance="agent:9464"}': "0x240",
+            'assure_agent_backup_interval_seconds{instance="agent:9464"}': "0x240",
+        },
+        ("AssureAgentStoreSpaceLow", "AssureAgentBackupMissing", "AssureAgentBackupOld"),
+    ),
+    (
+        "a database that went away a moment ago raises no alert",
+        {'assure_agent_database_away{instance="agent:9464"}': "0x239 1"},
+        ("AssureAgentDatabaseAway",),
     ),
     (
         "no alert on fetches without SOURCE_URL",
