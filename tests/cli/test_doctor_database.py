@@ -4,10 +4,12 @@ import asyncio
 import os
 import socket
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -17,6 +19,7 @@ from agent.cli.checks import State, database, database_role, database_upkeep, fi
 from agent.platform.settings import load_settings
 from agent.platform.store_url import DatabaseUrl
 from agent.store.identity_key import Keys
+from agent.store.postgres import server_facts
 from agent.store.postgres.connect import Server, open_pool
 from agent.store.postgres.migrations import NAMES, migrate
 from agent.store.postgres.server_facts import ServerFacts, read_facts
@@ -177,13 +180,15 @@ def test_an_older_schema_is_migrated_at_the_next_start(place: Place, here: Here)
 
 def test_the_privileges_of_each_role(place: Place) -> None:
     assert database_role.privileges(place.facts("postgres")).state is State.WARNING
-    for table in ("SELECT ON ALL TABLES IN SCHEMA public", "INSERT ON requests"):
-        place.execute(f"GRANT {table} TO reader")
+    tables = sorted(table.name for table in place.facts().tables)
+    written = [name for name in tables if name != "migrations"]
+    for granted, refused in (("UPDATE", tables), ("SELECT", written), ("INSERT", [])):
+        place.execute(f"GRANT {granted} ON ALL TABLES IN SCHEMA public TO reader")
+        assert [table.name for table in place.facts("reader").tables if not table.usable] == refused
+    place.execute("REVOKE UPDATE ON ALL TABLES IN SCHEMA public FROM reader")
     found = database_role.privileges(place.facts("reader"))
-    assert (found.state, "reader may not read and write" in found.message) == (State.PROBLEM, True)
-    refused = database_role.privileges(place.facts("guest"))
-    assert (refused.state, "migrations" in str(place.facts("guest").tables)) == (State.PROBLEM, True)
-    place.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO reader")
+    assert (found.state, found.message) == (State.PROBLEM, "reader may not read and write agents, meta, requests")
+    place.execute("GRANT UPDATE ON ALL TABLES IN SCHEMA public TO reader")
     found = database_role.privileges(place.facts("reader"))
     assert (found.state, "does not own" in found.message) == (State.WARNING, True)
     assert database_role.privileges(place.facts()).state is State.OK
@@ -352,6 +357,12 @@ def test_facts_that_a_test_cannot_make_real(place: Place) -> None:
         State.OK,
         State.WARNING,
     ]
+
+
+def test_the_clock_of_this_machine_is_compared(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = SimpleNamespace(time=lambda: time.time() - 10, perf_counter=time.perf_counter)
+    monkeypatch.setattr(server_facts, "time", slow)
+    assert "10.0 s ahead of" in database.clock(place.facts()).message
 
 
 def test_tls_and_a_pooler(place: Place) -> None:
