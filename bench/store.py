@@ -10,10 +10,10 @@ import uvloop
 
 from agent.core.record import Phase
 from agent.core.step import Step
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.store import SqliteStore
 from bench.process import child, cpu, median, report
 from bench.report import Ratio, Scale, Section
+from verification.audits import verified
 from verification.builders.lives import Life
 
 _AT_ONCE = (1, 8, 64)
@@ -71,7 +71,7 @@ async def _main(count: int, at_once: int) -> dict[str, float]:
         path = Path(name) / "agent.db"
         found = await _commit(path, lives, at_once)
         began, spent = time.perf_counter(), cpu()
-        verdict = verify(path)
+        verdict = verified(path)
         assert not verdict.findings
         seconds, used = time.perf_counter() - began, cpu() - spent
     return found | {"verified": verdict.events / seconds, "verify_cpu": 1e6 * used / verdict.events}

@@ -20,9 +20,9 @@ from agent.core.request_schema import schema_text
 from agent.platform.metrics import Metrics
 from agent.platform.settings import PREFIX, Settings
 from agent.store.audit.query_library import library
-from agent.store.sqlite.audit.datasette import metadata
-from agent.store.sqlite.audit.named_queries import view_columns
+from agent.store.sqlite.audit_queries import SqliteQueries
 from agent.store.sqlite.connection import open_writer
+from agent.store.sqlite.datasette import metadata
 from agent.store.sqlite.migrations import migrate
 from agent.web.openapi import openapi
 
@@ -179,7 +179,7 @@ def views() -> str:
         connection = open_writer(path)
         migrate(connection)
         connection.close()
-        for name, columns in view_columns(path).items():
+        for name, columns in SqliteQueries(path).views().items():
             lines.append(f"| `{name}` | {said[name]} | {', '.join(f'`{column}`' for column in columns)} |")
     return "\n".join(lines)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.sandbox import CANARIES
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.connection import Connection, open_reader
+from verification.audits import verified
 
 Json = dict[str, Any]
 
@@ -64,7 +64,7 @@ def violations(state: Path, ledger: Json, agent: str, *, settled: bool, astray: 
         found += _sound(connection)
         if settled:
             found += _settled(connection, ledger)
-    found += [Violation(invariant="I5", message=one.what, subject=one.uid or "") for one in verify(state).findings]
+    found += [Violation(invariant="I5", message=one.what, subject=one.uid or "") for one in verified(state).findings]
     found += [
         Violation(
             invariant="contract", message=f"{one['kind']} {one['operation']}", subject=one["externalReference"] or ""

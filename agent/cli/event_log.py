@@ -11,11 +11,11 @@ import typer
 from agent.cli.output import Format, print_json
 from agent.core.timestamps import format_timestamp
 from agent.platform.settings import Settings
+from agent.store import open_audit
+from agent.store.audit.connection import AuditConnection
+from agent.store.audit.event_reader import EventReader, subjects
 from agent.store.audit.request_log import AuditEntry, Subject
-from agent.store.identity_key import Keys
 from agent.store.nearest_names import unknown_request
-from agent.store.sqlite.audit.request_log import EventReader, subjects
-from agent.store.sqlite.connection import Connection, reader
 from agent.views.event_sentences import event_sentence
 from agent.views.resource import answer_json
 
@@ -26,23 +26,22 @@ _POLL_SECONDS = 0.5  # seconds between two reads of the store
 @contextlib.contextmanager
 def requests_named(
     settings: Settings, names: Sequence[str], follow: bool = False
-) -> Iterator[tuple[Connection, list[Subject]]]:
+) -> Iterator[tuple[AuditConnection, list[Subject]]]:
     """A connection, and the requests of these names or uids. Raises UnknownRequest for the first unknown one.
 
     The connection reads a snapshot, or with `follow` what is committed at each read.
     """
-    path = settings.state_path
-    with reader(path) as connection:
+    with open_audit(settings) as audit:
         if not follow:
-            connection.execute("BEGIN")
-        keys = Keys.existing(path)
+            audit.freeze()
+        keys = audit.existing_keys()
         found: list[Subject] = []
         for name in names:
-            of_name = subjects(connection, name, keys)
+            of_name = subjects(audit, name, keys)
             if not of_name:
                 raise unknown_request(settings, name, audit=True)
             found += of_name
-        yield connection, found
+        yield audit, found
 
 
 def event_line(entry: AuditEntry, name: str | None) -> str:
@@ -72,8 +71,8 @@ def event_json(entry: AuditEntry) -> dict[str, Any]:
 class EventPrinter:
     """Prints the events of a reader, with the name of each request or without."""
 
-    def __init__(self, connection: Connection, events: EventReader, output: Format, with_name: bool) -> None:
-        self._connection = connection
+    def __init__(self, audit: AuditConnection, events: EventReader, output: Format, with_name: bool) -> None:
+        self._audit = audit
         self._events = events
         self._output = output
         self._with_name = with_name
@@ -110,6 +109,6 @@ class EventPrinter:
 
     def _name(self, uid: str) -> str:
         if uid not in self._names:
-            row = self._connection.execute("SELECT name FROM requests WHERE uid = ?", (uid,)).fetchone()
+            row = self._audit.execute("SELECT name FROM requests WHERE uid = ?", (uid,)).fetchone()
             self._names[uid] = row[0] or FORGOTTEN
         return self._names[uid]

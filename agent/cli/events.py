@@ -12,7 +12,7 @@ from agent.cli.selectors import OutcomeOption, PhaseOption, ReasonOption, Select
 from agent.cli.state_file import existing_store
 from agent.platform.clock import SystemClock
 from agent.store import open_reading
-from agent.store.sqlite.audit.request_log import EventReader
+from agent.store.audit.event_reader import EventReader
 
 
 def events(
@@ -46,14 +46,14 @@ def events(
     begin = 0.0 if since is None else SystemClock().now() - duration_option("--since", since)
     selection = Selection.parse(selector, phase, state, outcome, reason)
     settings = existing_store(state_url)
-    with requests_named(settings, names or [], follow) as (connection, found):
+    with requests_named(settings, names or [], follow) as (audit, found):
         uids = {subject.uid for subject in found} if names else None
         if selection:
             with open_reading(settings) as reading:
                 chosen = {record.uid for record in reading.all() if selection.matches(record)}
             uids = chosen if uids is None else uids & chosen
         printer = EventPrinter(
-            connection, EventReader(connection, None if uids is None else sorted(uids), begin), output, with_name=True
+            audit, EventReader(audit, None if uids is None else sorted(uids), begin), output, with_name=True
         )
         if follow:
             printer.follow(lambda: False)

@@ -10,7 +10,7 @@ from agent.cli.options import AuditedName, OutputOption, StateUrlOption
 from agent.cli.output import Format
 from agent.cli.state_file import existing_store
 from agent.core.record import Phase
-from agent.store.sqlite.audit.request_log import EventReader
+from agent.store.audit.event_reader import EventReader
 
 
 def logs(
@@ -30,13 +30,13 @@ def logs(
 
     Example: assure-agent logs customer-4711 -f
     """
-    with requests_named(existing_store(state_url), [name], follow) as (connection, found):
+    with requests_named(existing_store(state_url), [name], follow) as (audit, found):
         uids = [subject.uid for subject in found]
-        printer = EventPrinter(connection, EventReader(connection, uids), output, with_name=False)
+        printer = EventPrinter(audit, EventReader(audit, uids), output, with_name=False)
 
         def all_done() -> bool:
             sql = "SELECT count(*) FROM requests WHERE uid IN (SELECT value FROM json_each(?)) AND phase != ?"
-            open_ones: int = connection.execute(sql, (orjson.dumps(uids).decode(), Phase.DONE)).fetchone()[0]
+            open_ones: int = audit.execute(sql, (orjson.dumps(uids).decode(), Phase.DONE)).fetchone()[0]
             return open_ones == 0
 
         if follow:

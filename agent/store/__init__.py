@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from agent.core.errors import AgentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from agent.platform.settings import Settings
+    from agent.store.audit.connection import AuditConnection
+    from agent.store.audit.query_library import AuditQueries, Query
     from agent.store.contract import Store
     from agent.store.reading.reading import Reading
 
@@ -45,6 +50,52 @@ def open_reading(settings: Settings) -> Reading:
     from agent.store.sqlite.readonly import ReadOnlyStore
 
     return ReadOnlyStore(settings.state_path)
+
+
+def open_audit(settings: Settings) -> AbstractContextManager[AuditConnection]:
+    """A connection for an auditor, which only reads. Raises StoreError."""
+    if settings.uses_database:
+        from agent.store.postgres.audit_connection import PostgresAudit
+
+        return PostgresAudit.open(settings)
+    from agent.store.sqlite.audit_connection import SqliteAudit
+
+    return SqliteAudit.open(settings.state_path)
+
+
+def audit_queries(settings: Settings) -> AuditQueries:
+    """The queries of auditors, in the SQL of the engine. Nothing is opened yet."""
+    if settings.uses_database:
+        from agent.store.postgres.audit_queries import PostgresQueries
+
+        return PostgresQueries(settings)
+    from agent.store.sqlite.audit_queries import SqliteQueries
+
+    return SqliteQueries(settings.state_path)
+
+
+def auditor_roles(settings: Settings) -> str:
+    """The SQL that creates the role of auditors in the database. Raises AgentError for a state file."""
+    if settings.uses_database:
+        from agent.store.postgres.audit_queries import roles
+
+        return roles()
+    raise AgentError(
+        "A state file has no roles: the agent restricts each query itself.",
+        "run the query with `assure-agent audit query --sql`",
+    )
+
+
+def datasette_metadata(settings: Settings, queries: Iterable[Query]) -> dict[str, Any]:
+    """The metadata of Datasette for the state file. Raises AgentError for a database."""
+    if settings.uses_database:
+        raise AgentError(
+            "Datasette reads SQLite only, and STATE_URL names a PostgreSQL database.",
+            "use `assure-agent audit query`, or connect a tool for PostgreSQL as the role of auditors",
+        )
+    from agent.store.sqlite.datasette import metadata
+
+    return metadata(queries, settings.state_path.stem)
 
 
 def store_exists(settings: Settings) -> bool:

@@ -12,6 +12,6 @@ SELECT * FROM (
     UNION ALL
     SELECT since, name, uid, NULL, dossier_id, NULL, NULL, closed, NULL, NULL
     FROM possible_orphans WHERE dossier_id IS NOT NULL
-)
+) AS created_dossiers
 WHERE (:name = '' OR name = :name OR uid = :name) AND (:since = '' OR created >= :since) AND (:until = '' OR created < :until)
 ORDER BY created, name;

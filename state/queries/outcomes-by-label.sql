@@ -6,8 +6,7 @@
 -- :since=time  only from this time on, such as 2026-11-01
 -- :until=time  only before this time
 SELECT substr(generations.decided, 1, 10) AS day,
-    coalesce((SELECT json_extract(label.value, '$[1]') FROM requests, json_each(requests.record, '$.desired.labels') AS label
-        WHERE requests.uid = generations.uid AND json_extract(label.value, '$[0]') = :label), '(none)') AS value,
+    coalesce((SELECT labels.value FROM labels WHERE labels.uid = generations.uid AND labels.key = :label), '(none)') AS value,
     generations.outcome, count(*) AS requests
 FROM generations
 WHERE generations.outcome IS NOT NULL AND (:since = '' OR generations.decided >= :since)

@@ -16,4 +16,5 @@ SELECT phase, max(many) AS passages,
     min(CASE WHEN place >= many * 0.99 THEN seconds END) AS p99,
     max(seconds) AS longest
 FROM ranked GROUP BY phase
-ORDER BY instr('dossier process images verification result deletion done', phase);
+ORDER BY CASE phase WHEN 'dossier' THEN 1 WHEN 'process' THEN 2 WHEN 'images' THEN 3 WHEN 'verification' THEN 4
+    WHEN 'result' THEN 5 WHEN 'deletion' THEN 6 ELSE 7 END;

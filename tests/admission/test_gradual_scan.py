@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from agent.source import scan as scan_module
-from agent.store.sqlite.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
+from verification.audits import verified
 from verification.builders.request_files import capture, write
 
 
@@ -16,7 +16,7 @@ async def desk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[C
     monkeypatch.setattr(scan_module, "_HANDED_OVER", 2)
     async with desk_at(folder) as desk:
         yield desk
-        assert not verify(desk.store.path).findings
+        assert not verified(desk.store.path).findings
 
 
 async def test_a_name_that_is_shared_with_the_last_file_is_never_admitted(desk: ControllerHarness) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from agent.store.sqlite.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.store.support import rows
 from tests.support.git import commit, git, repository
+from verification.audits import verified
 from verification.builders.request_files import capture, write
 
 AUTHOR = "Ann Author"
@@ -47,7 +47,7 @@ async def test_a_generation_records_its_commit_and_whether_its_file_is_as_commit
             (third, False),
         ]
         assert authors(desk) == [(1, "a.yaml", AUTHOR), (2, "a.yaml", AUTHOR), (3, "a.yaml", "Zoë")]
-        assert verify(desk.store.path).findings == ()
+        assert verified(desk.store.path).findings == ()
 
 
 async def test_a_scan_after_an_event_records_the_commit_as_well(folder: Path, clone: Path) -> None:

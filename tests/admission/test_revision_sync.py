@@ -19,11 +19,11 @@ from agent.ports import MetaKey
 from agent.source.git_provenance import Provenance
 from agent.source.images import ImageFolder
 from agent.source.revisions.git_source import Refreshed
-from agent.store.sqlite.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.clock import START, patiently
 from tests.support.revisions import FakeGitSource
 from tests.support.stores import at_once
+from verification.audits import verified
 from verification.builders.request_files import capture
 
 INTERVAL = 30.0
@@ -118,7 +118,7 @@ async def loop(folder: Path) -> AsyncIterator[Loop]:
         loop.source.push(files("a", "b"))
         await loop.sync.first_scan()
         yield loop
-        assert not verify(desk.store.path).findings
+        assert not verified(desk.store.path).findings
 
 
 # -- when it fetches -------------------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from agent.core.source_revision import RevisionRefusal
 from agent.source.folder import Folder
 from agent.source.folder_source import FolderSource
 from agent.source.git_provenance import Provenance
-from agent.store.sqlite.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.store.support import rows
+from verification.audits import verified
 from verification.builders.lives import Life
 
 COMMIT, FILE_COMMIT, SIGNER = "a" * 40, "b" * 40, "alice@example.com SHA256:key"
@@ -62,7 +62,7 @@ async def test_the_signer_and_the_commit_of_a_document_are_recorded(folder: Path
         await desk.scan()
         assert (desk.record("a").desired.commit, desk.record("a").desired.origin) == (COMMIT, None)
         assert origins(desk) == [(1, "Alice", FILE_COMMIT, SIGNER)]
-        assert verify(desk.store.path).findings == ()
+        assert verified(desk.store.path).findings == ()
 
 
 @pytest.mark.parametrize("refusal", list(RevisionRefusal))
@@ -150,4 +150,4 @@ async def test_the_answer_of_an_unsigned_file_to_a_hold_is_refused(folder: Path,
         source.given["a.yaml"] = SIGNED
         assert (await desk.scan()).refusals == ()
         assert desk.record("a").hold is None
-        assert verify(desk.store.path).findings == ()
+        assert verified(desk.store.path).findings == ()

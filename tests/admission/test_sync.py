@@ -8,8 +8,8 @@ import pytest
 
 from agent.core.assure_types import DocumentKey, DocumentType
 from agent.core.record import Outcome, Phase
-from agent.store.sqlite.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
+from verification.audits import verified
 from verification.builders.pictures import jpeg
 from verification.builders.request_files import capture, upload, write
 
@@ -18,7 +18,7 @@ from verification.builders.request_files import capture, upload, write
 async def desk(folder: Path) -> AsyncIterator[ControllerHarness]:
     async with desk_at(folder) as desk:
         yield desk
-        assert not verify(desk.store.path).findings
+        assert not verified(desk.store.path).findings
 
 
 # -- document types ------------------------------------------------------------------------------------------------

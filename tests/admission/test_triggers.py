@@ -14,10 +14,10 @@ from agent.admission.triggers import scan_after_events
 from agent.core.record import Outcome
 from agent.source.folder import SETTLE_SECONDS, Folder, Scan
 from agent.source.safe_read import Content, FolderReader, ReadFailure
-from agent.store.sqlite.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.clock import until
 from tests.support.environment import World
+from verification.audits import verified
 from verification.builders.request_files import capture, write
 
 
@@ -26,7 +26,7 @@ async def desk(folder: Path) -> AsyncIterator[ControllerHarness]:
     async with desk_at(folder) as desk:
         await desk.scan()
         yield desk
-        assert not verify(desk.store.path).findings
+        assert not verified(desk.store.path).findings
 
 
 # -- the trigger -----------------------------------------------------------------------------------------------------

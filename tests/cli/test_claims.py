@@ -10,11 +10,11 @@ import pytest
 from agent.cli import claims as command
 from agent.sandbox import CANARIES
 from agent.sandbox.outcome import FIRST_NAME
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.lock import FileLock
 from tests.cli.command_runner import CommandResult, Here
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
+from verification.audits import verified
 
 __all__ = ["begin", "world"]
 
@@ -50,7 +50,7 @@ async def test_claims_are_shown_after_the_disclosure_is_recorded(world: World, s
     assert "audit log" in said.err
     assert world.rows("SELECT verb, uid FROM commands") == [("show-claims", world.record("a").uid)]
     assert [canary for canary in CANARIES if canary.encode() in world.state_bytes()] == []
-    assert not verify(world.state).findings
+    assert not verified(world.state).findings
     table = (await ask(state, "claims", "a")).out
     assert f"  finalResult.firstName: {FIRST_NAME}\n" in table
     assert world.history("a").count("ClaimsDisclosed") == 2
@@ -111,7 +111,7 @@ async def test_forget_destroys_claims_and_leaves_the_chain_valid(world: World, s
     shutil.copytree(world.state.parent / "keys", old / "keys")
     copy = {"STATE_URL": f"sqlite:///{old}/agent.db"}
     (await ask(state, "claims", "a", **copy)).is_one_clear_error("The key of these claims is gone")
-    assert not verify(world.state).findings
+    assert not verified(world.state).findings
 
 
 def test_validate_refuses_keep_claims_without_a_key(here: Here, folder: Path) -> None:

@@ -9,11 +9,11 @@ from agent.assure.process_details import process_details
 from agent.assure.response_parsers import parse
 from agent.core.classify import HttpReply
 from agent.sandbox.outcome import BIRTH_DATE, DOCUMENT_NUMBER, FIRST_NAME, LAST_NAME, PERSONAL_NUMBER
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.lock import FileLock
 from tests.cli.command_runner import Here, on_world
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
+from verification.audits import verified
 from verification.builders.request_files import IDENTITY_CARD, upload, write
 
 __all__ = ["begin", "world"]
@@ -73,7 +73,7 @@ async def test_personal_values_are_shown_after_the_disclosure_is_recorded(
     assert world.history("a")[-2:] == ["PersonalDataDisclosed", "CommandApplied"]
     assert world.rows("SELECT verb, uid FROM commands") == [("show-personal", before.uid)]
     assert FIRST_NAME.encode() not in world.state_bytes()
-    assert not verify(world.state).findings
+    assert not verified(world.state).findings
     after = world.record("a")
     assert after.shown_at is not None
     assert (after.phase, after.outcome, after.delete_at) == (before.phase, before.outcome, before.delete_at)

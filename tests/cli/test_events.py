@@ -9,7 +9,7 @@ import pytest
 from agent.core import observations
 from agent.core.effect import EffectKind
 from agent.platform.clock import SystemClock
-from agent.store.sqlite.audit.request_log import EventReader
+from agent.store.audit.event_reader import EventReader
 from agent.store.sqlite.connection import reader
 from agent.views.event_sentences import EVENTS, event_sentence
 from agent.views.phrases import EFFECTS

@@ -11,10 +11,10 @@ import pytest
 
 from agent.core.record import Phase
 from agent.sandbox.faults.rules import Rule
-from agent.store.sqlite.audit.verify import verify
 from tests.support.clock import patiently, until
 from tests.support.environment import World
 from tests.support.faults import rule
+from verification.audits import verified
 
 CALLS = [
     *itertools.product(
@@ -49,7 +49,7 @@ async def test_an_upload_continues_after_a_crash_in_any_call_and_starts_once(
 ) -> None:
     world.upload("a")
     await crash(world, rule(operation, "hang", acts=acts))
-    assert not verify(world.state).findings
+    assert not verified(world.state).findings
     await world.settle()
     assert (world.record("a").outcome, world.record("a").phase) == ("accepted", Phase.DONE)
     assert world.starts("a") == 1

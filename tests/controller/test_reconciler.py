@@ -11,13 +11,13 @@ from agent.core.observations import Answered, DocumentRemoved
 from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase
 from agent.core.step import Step
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.connection import sqlite3
 from tests.controller.controller_harness import Drive, Perform, capture_record, driving, uid
 from tests.support.clock import patiently, until
 from tests.support.environment import World
 from tests.support.faults import rule
 from tests.support.stores import at_once
+from verification.audits import verified
 
 
 async def run(drive: Drive, world: World) -> asyncio.Task[None]:
@@ -244,7 +244,7 @@ async def test_a_stopped_request_continues_at_the_next_start(world: World) -> No
         assert drive.record("a").outcome is Outcome.ACCEPTED
         await end(drive, world, task)
     assert world.ledger.calls["createDossier"] == 1
-    assert not verify(world.state).findings
+    assert not verified(world.state).findings
 
 
 async def test_cancel_all_leaves_an_intent_that_is_resumed(world: World) -> None:

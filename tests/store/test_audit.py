@@ -7,7 +7,7 @@ import pytest
 
 from agent.core.errors import StoreError
 from agent.core.record import Phase
-from agent.store.sqlite.audit.verify import verify
+from verification.audits import verified
 from verification.builders.lives import Life
 from verification.builders.records import capture, upload
 
@@ -25,7 +25,7 @@ async def histories(folder: Path) -> Path:
 
 
 async def test_an_event_that_we_wrote_is_found_whole(tmp_path: Path) -> None:
-    verdict = verify(await histories(tmp_path))
+    verdict = verified(await histories(tmp_path))
     assert verdict.findings == ()
     assert verdict.requests == 3
     assert verdict.events == rows(tmp_path, "SELECT count(*) FROM events")[0][0]
@@ -35,7 +35,7 @@ async def test_the_audit_reads_while_an_agent_runs(tmp_path: Path) -> None:
     """[I7]"""
     store = opened(tmp_path)
     await committed(store, Life().until(Phase.DONE))
-    assert verify(tmp_path / "agent.db").findings == ()
+    assert verified(tmp_path / "agent.db").findings == ()
     store.close()
 
 
@@ -90,7 +90,7 @@ async def test_the_audit_reads_while_an_agent_runs(tmp_path: Path) -> None:
 async def test_tampering_is_found_at_its_request(tmp_path: Path, tampering: list[str], what: str) -> None:
     path = await histories(tmp_path)
     changed(tmp_path, *tampering)
-    (finding,) = (finding for finding in verify(path).findings if finding.uid is not None)
+    (finding,) = (finding for finding in verified(path).findings if finding.uid is not None)
     assert finding.uid == "u1"
     assert what in finding.what
 
@@ -103,21 +103,21 @@ async def test_a_record_that_was_changed_is_found(tmp_path: Path, key: str, valu
     ((text,),) = rows(tmp_path, "SELECT record FROM requests WHERE uid = 'u1'")
     record = orjson.dumps(orjson.loads(text) | {key: value}).decode()
     rows(tmp_path, "UPDATE requests SET record = ? WHERE uid = 'u1'", record)
-    (finding,) = verify(path).findings
+    (finding,) = verified(path).findings
     assert "record" in finding.what
 
 
 async def test_a_column_that_was_changed_is_found(tmp_path: Path) -> None:
     path = await histories(tmp_path)
     rows(tmp_path, "UPDATE requests SET outcome = 'rejected' WHERE uid = 'u1'")
-    assert verify(path).findings
+    assert verified(path).findings
 
 
 async def test_rows_of_no_request_are_found(tmp_path: Path) -> None:
     path = await histories(tmp_path)
     tables = {table for table in ("attempts", "starts") if rows(tmp_path, f"SELECT 1 FROM {table} WHERE uid = 'u2'")}
     changed(tmp_path, "PRAGMA foreign_keys=OFF", "DELETE FROM requests WHERE uid = 'u2'")
-    found = {finding.what for finding in verify(path).findings}
+    found = {finding.what for finding in verified(path).findings}
     assert found >= {"the event belongs to no request", "rows of attempts belong to no request"}
     assert found >= {f"rows of {table} belong to no request" for table in tables}
 
@@ -125,13 +125,13 @@ async def test_rows_of_no_request_are_found(tmp_path: Path) -> None:
 async def test_a_forged_start_of_no_request_is_found(tmp_path: Path) -> None:
     path = await histories(tmp_path)
     changed(tmp_path, "PRAGMA foreign_keys=OFF", "INSERT INTO starts (uid, generation, at) VALUES ('u8', 1, 1)")
-    (finding,) = verify(path).findings
+    (finding,) = verified(path).findings
     assert (finding.uid, finding.what) == ("u8", "rows of starts belong to no request")
 
 
 def test_there_is_no_audit_without_a_file(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
-        verify(tmp_path / "agent.db")
+        verified(tmp_path / "agent.db")
 
 
 async def test_a_record_of_an_earlier_version_lacks_later_fields_and_is_fine(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ async def test_a_record_of_an_earlier_version_lacks_later_fields_and_is_fine(tmp
     record = orjson.loads(text)
     del record["desired"]["document_type"]
     rows(tmp_path, "UPDATE requests SET record = ? WHERE uid = 'u1'", orjson.dumps(record).decode())
-    assert verify(path).findings == ()
+    assert verified(path).findings == ()
 
 
 @pytest.mark.parametrize(
@@ -166,5 +166,5 @@ async def test_calls_and_starts_that_are_not_in_the_history_are_found(
 ) -> None:
     path = await histories(tmp_path)
     changed(tmp_path, tampering)
-    (finding,) = verify(path).findings
+    (finding,) = verified(path).findings
     assert finding.what == f"{what} differs from its history"

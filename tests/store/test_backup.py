@@ -9,9 +9,9 @@ import pytest
 
 from agent.core.errors import StoreDamaged, StoreError, StoreLocked, StoreNewer
 from agent.core.record import Phase
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.backup import back_up, inspect_backup, last_in, prune, restore
 from tests.support.stores import at_once
+from verification.audits import verified
 from verification.builders.lives import LINK, Life
 from verification.builders.records import capture
 
@@ -49,7 +49,7 @@ async def test_a_backup_holds_every_row_but_links_and_carries_the_key(tmp_path: 
     assert meta["backup/key"] == (tmp_path / "agent.key").read_text().strip()
     assert kept == live
     assert LINK.encode() not in made.path.read_bytes()
-    assert not verify(made.path).findings
+    assert not verified(made.path).findings
     assert not list(tmp_path.glob("*.partial")) + list(tmp_path.glob(".*.partial"))
 
 

@@ -20,8 +20,8 @@ from agent.store.audit.checkpoints import (
     last_line,
     lines,
 )
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.store import SqliteStore
+from verification.audits import verified
 from verification.builders.lives import Life
 from verification.builders.records import NOW
 
@@ -69,7 +69,7 @@ async def test_a_line_follows_the_one_before_and_only_when_something_was_written
     (second,) = await store.checkpoint(NOW + 600)
     store.close()
     assert (second.number, second.previous, second.event) == (2, first.hash, events)
-    verdict = verify(tmp_path / "agent.db")
+    verdict = verified(tmp_path / "agent.db")
     assert (verdict.findings, verdict.checkpoints, verdict.covered) == ((), 2, events)
 
 
@@ -104,12 +104,12 @@ async def test_a_line_that_a_crash_cut_off_counts_as_not_written(tmp_path: Path,
     store.close()
     with path.open("ab") as file:
         file.write(b'{"number":2,"kind":"check')
-    assert verify(tmp_path / "agent.db").findings == ()
+    assert verified(tmp_path / "agent.db").findings == ()
     store = opened(tmp_path)
     (second,) = await store.checkpoint(NOW)
     store.close()
     assert list(lines(path)) == [first, second]
-    assert verify(tmp_path / "agent.db").findings == ()
+    assert verified(tmp_path / "agent.db").findings == ()
 
 
 async def test_a_file_that_is_ahead_of_the_note_is_fine(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ async def test_a_file_that_is_ahead_of_the_note_is_fine(tmp_path: Path) -> None:
     await lived(store, "u2")
     store._checkpoints.take(NOW)
     store.close()
-    assert verify(tmp_path / "agent.db").findings == ()
+    assert verified(tmp_path / "agent.db").findings == ()
 
 
 async def test_a_file_that_was_taken_away_is_missed_and_stays_so(tmp_path: Path, path: Path) -> None:
@@ -129,14 +129,14 @@ async def test_a_file_that_was_taken_away_is_missed_and_stays_so(tmp_path: Path,
     await store.checkpoint(NOW)
     store.close()
     path.unlink()
-    (finding,) = verify(tmp_path / "agent.db").findings
+    (finding,) = verified(tmp_path / "agent.db").findings
     assert "checkpoint 1, which the database noted, is missing" in finding.what
     store = opened(tmp_path)
     broken, line = await store.checkpoint(NOW + 1)
     store.close()
     assert (broken.kind, broken.number, broken.event) == (BREAK, 2, 0)
     assert (line.kind, line.number) == (CHECKPOINT, 3)
-    said = [finding.what for finding in verify(tmp_path / "agent.db").findings]
+    said = [finding.what for finding in verified(tmp_path / "agent.db").findings]
     assert any("checkpoint 2 does not follow checkpoint 0: lines between them are missing" in what for what in said)
 
 
@@ -158,7 +158,7 @@ async def older_copy(tmp_path: Path) -> bytes:
 async def test_an_older_copy_of_the_database_is_found(tmp_path: Path, path: Path) -> None:
     await older_copy(tmp_path)
     ((kept,),) = rows(tmp_path, "SELECT count(*) FROM events")
-    (finding,) = verify(tmp_path / "agent.db").findings
+    (finding,) = verified(tmp_path / "agent.db").findings
     assert finding.event == kept + 1
     assert f"events after {kept} were removed, at the end or before it: checkpoint 2" in finding.what
     store = opened(tmp_path)
@@ -167,7 +167,7 @@ async def test_an_older_copy_of_the_database_is_found(tmp_path: Path, path: Path
     assert (broken.kind, broken.event, line.event) == (BREAK, kept, 2 * kept)
     assert await store.checkpoint(NOW) == ()  # said once
     store.close()
-    (finding,) = verify(tmp_path / "agent.db").findings  # and it stays on the books
+    (finding,) = verified(tmp_path / "agent.db").findings  # and it stays on the books
     assert f"only {kept} events were unchanged" in finding.what
 
 
@@ -179,7 +179,7 @@ async def test_a_backup_that_a_person_restored_is_reported_and_is_no_fault(tmp_p
     await lived(store, "u3")
     await store.checkpoint(NOW)
     store.close()
-    verdict = verify(tmp_path / "agent.db")
+    verdict = verified(tmp_path / "agent.db")
     assert verdict.findings == ()
     (notice,) = verdict.notices
     assert "checkpoint 3" in notice
@@ -192,7 +192,7 @@ async def test_a_line_that_is_none_is_named(tmp_path: Path, path: Path) -> None:
     await store.checkpoint(NOW)
     store.close()
     path.write_bytes(path.read_bytes() + b"not a checkpoint\n")
-    (finding,) = verify(tmp_path / "agent.db").findings
+    (finding,) = verified(tmp_path / "agent.db").findings
     assert finding.what == "line 2 of the checkpoints cannot be read"
     store = opened(tmp_path)
     with pytest.raises(MalformedCheckpoint, match="Line 2"):
@@ -205,8 +205,8 @@ async def test_checkpoints_that_were_kept_elsewhere_show_what_both_files_hide(tm
     kept = tmp_path / "kept.jsonl"
     path.rename(kept)
     path.write_bytes(kept.read_bytes().splitlines(keepends=True)[0])
-    assert verify(tmp_path / "agent.db").findings == ()  # database and file are the older ones
-    said = [finding.what for finding in verify(tmp_path / "agent.db", kept).findings]
+    assert verified(tmp_path / "agent.db").findings == ()  # database and file are the older ones
+    said = [finding.what for finding in verified(tmp_path / "agent.db", kept).findings]
     assert any("checkpoint 2 of the copy is not in the file" in what for what in said)
     assert any("at the end or before it: checkpoint 2" in what for what in said)
 
@@ -222,10 +222,10 @@ async def test_the_first_changed_event_is_named_even_where_the_chain_was_forged(
     store.close()
     statements = [f"DELETE FROM {table} WHERE uid = 'u2'" for table in ("attempts", "starts", "events", "requests")]
     changed(tmp_path, *statements)
-    first, *_ = verify(tmp_path / "agent.db").findings
+    first, *_ = verified(tmp_path / "agent.db").findings
     assert (first.event, first.what) == (before + 1, "the event is missing, or moved")
     changed(tmp_path, f"UPDATE events SET id = id - {before} WHERE id > {before}")
-    first, *_ = verify(tmp_path / "agent.db").findings
+    first, *_ = verified(tmp_path / "agent.db").findings
     assert first.event == before + 1
     assert f"events after {before} were removed" in first.what
 

@@ -13,14 +13,13 @@ import pytest
 from agent.core.record import Phase
 from agent.store.audit.checkpoints import checkpoint_path, lines
 from agent.store.identity_key import Keys
-from agent.store.sqlite.audit.deletion_certificate import certificates
-from agent.store.sqlite.audit.named_queries import run_query, view_columns
-from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.audit_queries import SqliteQueries
 from agent.store.sqlite.backup import back_up
 from agent.store.sqlite.lock import holder
 from agent.store.sqlite.migrations import NAMES
 from agent.store.sqlite.readonly import ReadOnlyStore
 from tests.support.locks import locks
+from verification.audits import certificates, verified
 from verification.builders.lives import Life
 from verification.builders.records import NOW
 
@@ -33,15 +32,15 @@ def read(path: Path) -> None:
 
 
 def ask(path: Path) -> None:
-    with run_query(path, "SELECT uid FROM requests", {}) as answer:
+    with SqliteQueries(path).run("SELECT uid FROM requests", {}) as answer:
         assert list(answer.rows) == [("u1",)]
 
 
 READS: list[Callable[[Path], object]] = [
     read,
     ask,
-    view_columns,
-    verify,
+    lambda path: SqliteQueries(path).views(),
+    verified,
     holder,
     Keys.existing,
     lambda path: certificates(path, "u1"),
@@ -87,7 +86,7 @@ async def test_readers_come_and_go_in_threads_while_the_agent_writes(tmp_path: P
     await asyncio.gather(*readers)
     store.close()
     assert rows(tmp_path, "SELECT count(*) FROM requests") == [(8,)]
-    assert not verify(tmp_path / "agent.db").findings
+    assert not verified(tmp_path / "agent.db").findings
 
 
 def test_a_reader_sees_nothing_of_a_file_that_is_being_made_or_all(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from agent.core.effect import EffectKind
 from agent.core.observations import DocumentChanged, EffectRefused, ImagesInvalid
 from agent.core.record import Phase
 from agent.core.step import Step
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.store import SqliteStore
 from tests.support.stores import at_once
+from verification.audits import verified
 from verification.builders.lives import Life
 from verification.builders.records import NOW, upload
 
@@ -72,7 +72,7 @@ async def test_a_request_has_a_deadline_while_its_privacy_clock_decides(tmp_path
     store.close()
     without = rows(tmp_path, "SELECT uid FROM requests WHERE decides_at IS NULL")
     assert {uid for (uid,) in without} == {"at-dossier", "at-deletion", "at-done"}
-    assert verify(tmp_path / "agent.db").findings == ()
+    assert verified(tmp_path / "agent.db").findings == ()
 
 
 async def test_a_step_moves_the_deadline(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from agent.core.record import Phase
 from agent.core.timestamps import format_timestamp
 from agent.store.audit.checkpoints import checkpoint_path
-from agent.store.sqlite.audit.export import export_lines, verifier
-from agent.store.sqlite.audit.named_queries import SHIPPED
+from agent.store.audit.export import verifier
+from agent.store.audit.query_library import SHIPPED
+from verification.audits import export_lines
 from verification.builders.lives import LINK, Life
 from verification.builders.records import NOW, capture, upload
 

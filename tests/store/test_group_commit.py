@@ -10,10 +10,10 @@ from agent.core.errors import Moved, StoreError
 from agent.core.observations import EffectDelayed, Resumed
 from agent.core.record import Phase
 from agent.store.rollback_detection import HighWaterMark
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.connection import sqlite3
 from tests.support.stores import at_once
 from tests.support.timeouts import PATIENT
+from verification.audits import verified
 from verification.builders.lives import Life
 from verification.builders.records import capture
 
@@ -115,5 +115,5 @@ async def test_a_durable_commit_succeeds_without_its_mark(tmp_path: Path, monkey
     lives = [Life(f"u{number}") for number in range(3)]
     await asyncio.gather(*(committed(store, life.until(Phase.PROCESS)) for life in lives))
     store.close()
-    assert not verify(tmp_path / "agent.db").findings
+    assert not verified(tmp_path / "agent.db").findings
     assert rows(tmp_path, "SELECT count(*) FROM requests WHERE phase = 'process'") == [(3,)]

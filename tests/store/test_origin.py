@@ -13,15 +13,14 @@ from agent.core.errors import AgentError
 from agent.core.record import Desired, Origin, Phase
 from agent.core.source_revision import Revision
 from agent.store.audit.certificate import SignedGeneration
-from agent.store.audit.query_library import library
+from agent.store.audit.export import verifier
+from agent.store.audit.query_library import SHIPPED, library
 from agent.store.digests import RequestDigests
 from agent.store.identity_key import Keys
-from agent.store.sqlite.audit.deletion_certificate import certificates
-from agent.store.sqlite.audit.export import export_lines, verifier
-from agent.store.sqlite.audit.named_queries import SHIPPED, run_query
-from agent.store.sqlite.audit.verify import verify
+from agent.store.sqlite.audit_queries import SqliteQueries
 from agent.store.sqlite.backup import back_up, restore
 from tests.support.stores import at_once
+from verification.audits import certificates, export_lines, verified
 from verification.builders.lives import Life
 from verification.builders.records import NOW, ORIGIN, upload
 
@@ -37,7 +36,7 @@ def asked(desired: str, origin: Origin | None) -> Desired:
 
 
 def who_asked(folder: Path) -> list[dict[str, object]]:
-    with run_query(folder / "agent.db", WHO_ASKED.sql, {"name": "", "since": "", "until": ""}) as answer:
+    with SqliteQueries(folder / "agent.db").run(WHO_ASKED.sql, {"name": "", "since": "", "until": ""}) as answer:
         return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
 
@@ -67,7 +66,7 @@ async def test_a_signer_without_an_author_is_recorded(tmp_path: Path) -> None:
     await committed(store, Life("u1", asked("d1", Origin(file_commit="ab" * 20, signer="s"))).until(Phase.DONE))
     store.close()
     assert rows(tmp_path, "SELECT author, file_commit, signer FROM provenance") == [(None, "ab" * 20, "s")]
-    assert verify(tmp_path / "agent.db").findings == ()
+    assert verified(tmp_path / "agent.db").findings == ()
 
 
 async def test_the_words_are_in_one_table_and_their_digest_in_an_event(tmp_path: Path) -> None:
@@ -96,7 +95,7 @@ async def test_forgotten_words_leave_every_file_and_their_digest_can_be_tested_n
     store.close()
     (row,) = who_asked(tmp_path)
     assert (row["name"], row["signed_by"], row["file_commit"], row["author"]) == (None, None, None, None)
-    assert verify(tmp_path / "agent.db").findings == ()
+    assert verified(tmp_path / "agent.db").findings == ()
     (made,) = certificates(tmp_path / "agent.db", "u1")
     assert made.signed == ()
 

@@ -21,10 +21,10 @@ from agent.core.record import Origin, Phase, Record
 from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionRefusal
 from agent.core.step import Step
 from agent.ports import Command
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.connection import Connection, open_reader, sqlite3
 from agent.store.sqlite.store import SqliteStore
 from tests.support.stores import at_once
+from verification.audits import verified
 from verification.builders.lives import DEFAULT_POLICY, LINK, Life
 from verification.builders.records import NOW, ORIGIN, capture, upload
 from verification.mutations import mutated
@@ -266,7 +266,7 @@ class Storing(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @invariant()
     def its_history_is_whole(self) -> None:
-        assert not verify(self.folder / "agent.db").findings, "[I5]"
+        assert not verified(self.folder / "agent.db").findings, "[I5]"
 
 
 class TestStoring(Storing.TestCase):

@@ -30,11 +30,11 @@ from agent.core.step import Step, committed_together
 from agent.ports import Command
 from agent.store.identity_key import Keys
 from agent.store.sqlite import step_writer
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.connection import Connection, sqlite3
 from agent.store.sqlite.migrations import migrate
 from agent.store.sqlite.step_writer import StepWriter
 from tests.support.stores import at_once
+from verification.audits import verified
 from verification.builders.lives import Life
 from verification.builders.records import NOW, ORIGIN, capture, upload
 
@@ -210,7 +210,7 @@ async def test_a_command_between_two_steps_is_part_of_the_chain(tmp_path: Path) 
     life.goes_on()
     await store.commit([life.steps[-1]])
     store.close()
-    assert not verify(tmp_path / "agent.db").findings
+    assert not verified(tmp_path / "agent.db").findings
 
 
 async def test_a_forgotten_name_leaves_the_memory_of_the_writer(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ async def test_a_commit_that_fails_is_forgotten_and_its_neighbours_are_written(t
     life = await committed(store, Life("u2").until(Phase.DONE))
     assert at_once(store.get("u2")) == life.record
     store.close()
-    assert not verify(tmp_path / "agent.db").findings
+    assert not verified(tmp_path / "agent.db").findings
 
 
 @pytest.mark.parametrize("found", [False, True], ids=["confirmed", "still there"])
@@ -255,7 +255,7 @@ async def test_a_deletion_is_written_with_its_confirmation(tmp_path: Path, found
     assert at_once(store.get("u1")) == life.record
     store.close()
     assert rows(tmp_path, "SELECT answered_at FROM attempts WHERE effect = 'delete_dossier'") == [(deleted.at,)]
-    assert not verify(tmp_path / "agent.db").findings
+    assert not verified(tmp_path / "agent.db").findings
 
 
 def test_every_value_is_plain() -> None:
@@ -342,4 +342,4 @@ async def test_new_labels_and_a_new_origin_are_stored_with_their_digests(tmp_pat
     assert rows(tmp_path, "SELECT key, value FROM labels") == [("team", "blue")]
     found = rows(tmp_path, "SELECT generation, file, author, file_commit, signer FROM provenance")
     assert found == [(1, "f", ORIGIN.author, ORIGIN.file_commit, ORIGIN.signer)]
-    assert not verify(tmp_path / "agent.db").findings
+    assert not verified(tmp_path / "agent.db").findings

@@ -23,8 +23,8 @@ from agent.core.record import Phase
 from agent.ports import Command
 from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, extend_digest
 from agent.store.repository import event_hash
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.connection import sqlite3
+from verification.audits import verified
 from verification.builders.lives import Life
 from verification.builders.records import NOW, ORIGIN, capture, upload
 
@@ -122,7 +122,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[State]]
 
     states = asyncio.run(written())
     assert len(states) >= 4
-    assert verify(path).findings == ()
+    assert verified(path).findings == ()
     return path, states
 
 
@@ -373,7 +373,7 @@ def test_tampering_of_every_kind_is_found(states: tuple[Path, list[State]], data
     state = attacked(data.draw, seen)
     assume(state not in seen)  # an older copy of everything: for the test below
     write(path, state)
-    assert verify(path).findings
+    assert verified(path).findings
 
 
 @EFFORT
@@ -405,7 +405,7 @@ def test_a_forgery_of_the_checkpoints_is_found_by_a_copy(states: tuple[Path, lis
     state.tables["meta"] = [row for row in state.tables["meta"] if row["key"] != "checkpoint"]
     state.tables["meta"].append({"key": "checkpoint", "value": f"1 {line.with_hash().hash}"})
     write(path, state)
-    assert verify(path, copy).findings
+    assert verified(path, copy).findings
 
 
 async def test_an_unchanged_history_is_valid(tmp_path: Path) -> None:
@@ -414,6 +414,6 @@ async def test_an_unchanged_history_is_valid(tmp_path: Path) -> None:
     await store.checkpoint(NOW)
     store.close()
     write(tmp_path / "agent.db", read(tmp_path / "agent.db"))
-    verdict = verify(tmp_path / "agent.db", checkpoint_path(tmp_path / "agent.db"))
+    verdict = verified(tmp_path / "agent.db", checkpoint_path(tmp_path / "agent.db"))
     assert verdict.findings == verdict.notices == ()
     assert verdict.covered == verdict.events

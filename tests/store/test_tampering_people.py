@@ -11,11 +11,10 @@ from agent.core.observations import DocumentChanged, DocumentReturned
 from agent.core.record import Origin, Phase
 from agent.ports import Command
 from agent.store.audit.checkpoints import checkpoint_path, lines
-from agent.store.sqlite.audit.deletion_certificate import certificates
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.backup import back_up, restore
 from agent.store.sqlite.store import SqliteStore
 from tests.support.stores import at_once
+from verification.audits import certificates, verified
 from verification.builders.lives import DEFAULT_POLICY, Life
 from verification.builders.records import NOW, upload
 
@@ -49,13 +48,13 @@ async def peopled(folder: Path) -> SqliteStore:
 async def folder(tmp_path: Path) -> Path:
     """A folder with such a store, closed; of before its first checkpoint."""
     (await peopled(tmp_path)).close()
-    assert verify(tmp_path / "agent.db").findings == verify(tmp_path / "agent.db").notices == ()
+    assert verified(tmp_path / "agent.db").findings == verified(tmp_path / "agent.db").notices == ()
     return tmp_path
 
 
 def found(folder: Path) -> list[str]:
     """What the audit finds, and where."""
-    return [f"{finding.where}: {finding.what}" for finding in verify(folder / "agent.db").findings]
+    return [f"{finding.where}: {finding.what}" for finding in verified(folder / "agent.db").findings]
 
 
 NAMES = {
@@ -222,7 +221,7 @@ async def test_commands_that_a_checkpoint_saw_are_missed_without_the_key_as_well
     assert line.commands == 7
     store.close()
     (tmp_path / "agent.key").rename(tmp_path / "elsewhere")
-    verdict = verify(tmp_path / "agent.db")
+    verdict = verified(tmp_path / "agent.db")
     assert verdict.findings == ()
     assert "could not be verified" in verdict.notices[0]
     changed(tmp_path, "DELETE FROM commands WHERE number = 7", "UPDATE meta SET value = '6 x' WHERE key = 'commands'")

@@ -11,9 +11,10 @@ import pytest
 
 from agent.core.record import Phase
 from agent.store.audit.checkpoints import checkpoint_path
+from agent.store.audit.verify import NameChecks, verify_request
 from agent.store.identity_key import Keys
-from agent.store.sqlite.audit.verify import NameChecks, verify, verify_request
 from agent.store.sqlite.connection import reader
+from verification.audits import verified
 from verification.builders.lives import Life
 from verification.builders.records import NOW, capture
 
@@ -58,7 +59,7 @@ async def whole(tmp_path: Path) -> Path:
             )
             connection.execute(f"INSERT INTO {table} VALUES ({values})")
     connection.close()
-    assert verify(tmp_path / "agent.db").findings == ()
+    assert verified(tmp_path / "agent.db").findings == ()
     return tmp_path
 
 
@@ -82,7 +83,7 @@ def is_found(folder: Path, sql: str, *values: Any) -> bool:
     changed = connection.execute(sql, values).rowcount
     connection.close()
     assert changed, sql
-    return bool(verify(there / "agent.db").findings)
+    return bool(verified(there / "agent.db").findings)
 
 
 def test_each_column_is_in_a_chain_or_in_the_list(whole: Path) -> None:

@@ -29,13 +29,13 @@ from agent.sandbox.ledger import DossierEntry, Ledger
 from agent.source.choice import source_of
 from agent.source.folder_source import FolderSource
 from agent.source.revisions.git_source import GitSource
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.connection import open_reader
 from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.web import service
 from agent.web.dispatcher import Dispatcher
 from tests.support.revisions import FakeGitSource
 from tests.support.timeouts import PATIENT
+from verification.audits import verified
 from verification.builders.request_files import capture, upload, write, write_pictures
 from verification.builders.settings import settings
 from verification.null_services import serve_nothing, watch_nothing
@@ -244,7 +244,7 @@ class World:
             assert held_or_done or record.desired.suspend, f"{name} is stuck [I1]"
         for entry in self.ledger.dossiers.values():
             assert sum(process.starts for process in entry.processes) <= 1, "two starts [I2]"
-        findings = verify(self.state).findings
+        findings = verified(self.state).findings
         assert bool(findings) is cut, "[I5]"
         assert all("truncated" in finding.what for finding in findings), "[I5]"
         assert self.ledger.violations == []

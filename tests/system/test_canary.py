@@ -18,15 +18,16 @@ import pytest
 
 from agent.core.record import Outcome
 from agent.platform.settings import Settings
+from agent.store.audit.query_library import OPEN
 from agent.store.claims_keyring import ClaimsKeyring
-from agent.store.sqlite.audit.export import export_lines
-from agent.store.sqlite.audit.named_queries import OPEN, run_query
+from agent.store.sqlite.audit_queries import SqliteQueries
 from agent.store.sqlite.backup import back_up
 from tests.controller.test_crash import crash
 from tests.support.canaries import OURS, PERSONAL, PICTURE, leaks
 from tests.support.environment import World
 from tests.support.faults import rule
 from tests.system.test_claims import keys, opened, rows
+from verification.audits import export_lines
 from verification.builders.pictures import jpeg
 from verification.builders.request_files import write
 
@@ -177,7 +178,7 @@ async def test_names_and_labels_are_only_in_the_documented_tables(world: World, 
     named = {table for table in tables if leaks(repr(world.rows(f"SELECT * FROM {table}")).encode(), OURS)}
     assert named == {"requests", "labels", "refusals"}
     for table in OPEN & set(tables):  # what an auditor may ask
-        with run_query(world.state, f"SELECT * FROM {table}", {}) as answer:
+        with SqliteQueries(world.state).run(f"SELECT * FROM {table}", {}) as answer:
             assert leaks(repr(list(answer.rows)).encode(), (*PERSONAL, *SECRETS)) == []
 
 

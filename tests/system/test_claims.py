@@ -12,10 +12,10 @@ from agent.core.errors import AgentError
 from agent.core.record import Phase
 from agent.sandbox import CANARIES
 from agent.store.claims_keyring import ClaimsKeyring
-from agent.store.sqlite.audit.verify import verify
 from agent.store.sqlite.connection import sqlite3
 from agent.store.stored_claims import COLUMNS, StoredClaims, stored_claims
 from tests.support.environment import World
+from verification.audits import verified
 
 KEY = "a claims key of the tests, long enough for it"
 CLAIMS = {"result": {"keep": "claims", "claimsTtl": "1h"}}
@@ -147,7 +147,7 @@ async def test_expired_claims_are_erased_and_unreadable_in_every_old_copy(world:
             assert [probe for probe in probes if probe in world.state_bytes()] == []
         assert world.record("a").claims_until is None
     assert world.history("a")[-1] == "ClaimsErased"
-    assert not verify(world.state).findings
+    assert not verified(world.state).findings
 
 
 async def test_the_key_of_a_day_encrypts_the_claims_that_expire_on_it(world: World) -> None:

@@ -15,10 +15,10 @@ from agent.core.record import Outcome, Phase
 from agent.daemon.clock_correction import ClockCorrector
 from agent.platform.clock import Correction
 from agent.sandbox.faults.rules import Kind
-from agent.store.sqlite.audit.verify import verify
 from tests.support.clock import patiently, until
 from tests.support.environment import World
 from tests.support.faults import rule
+from verification.audits import verified
 
 HOUR = 3600.0
 AHEAD = 25 * HOUR
@@ -60,7 +60,7 @@ async def test_a_clock_that_is_set_while_requests_are_billed_expires_none(
         assert len(settled) >= 10
     assert outcomes(host) - {None} == {Outcome.ACCEPTED}
     assert "the host's clock is wrong" in messages(host)
-    assert not verify(host.state).findings
+    assert not verified(host.state).findings
 
 
 @pytest.mark.parametrize("wrong", [AHEAD, -AHEAD, 400 * 24 * HOUR])
@@ -141,7 +141,7 @@ async def test_a_store_with_future_times_recovers_when_assure_shows_the_time(
     assert outcomes(host) == {Outcome.ACCEPTED}
     assert host.clock.now() - began < 60.0
     assert "ClockCorrected" in host.history("a")
-    assert not verify(host.state).findings
+    assert not verified(host.state).findings
 
 
 async def test_a_correction_that_a_crash_cut_off_is_completed_at_the_next_start(

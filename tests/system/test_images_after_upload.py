@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from agent.core.record import Phase
-from agent.store.sqlite.audit.verify import verify
 from tests.support.commands import execute_offline, refused
 from tests.support.environment import World
+from verification.audits import verified
 from verification.builders.pictures import jpeg
 from verification.builders.request_files import upload, write
 
@@ -44,7 +44,7 @@ async def test_images_are_deleted_after_the_outcome_and_the_history_says_so(worl
     )
     assert world.history("a")[-1] == "ImagesDiscarded"
     assert world.rows("SELECT * FROM image_deletions") == []
-    assert not verify(world.state).findings
+    assert not verified(world.state).findings
     await world.settle()  # missing images do not matter after the outcome
     assert world.finished is not None
     assert world.finished.refused == 0
@@ -212,7 +212,7 @@ async def test_a_deletion_that_the_system_refuses_is_tried_again_until_it_is_don
     assert images(world) == set()
     assert world.record("a").discarded == (("front", "deleted"), ("back", "deleted"))
     assert world.history("a").count("ImagesDiscarded") == 1
-    assert not verify(world.state).findings
+    assert not verified(world.state).findings
     with world.reading() as reading:
         assert reading.failed_image_deletions() == []
 
@@ -305,7 +305,7 @@ async def test_images_of_an_earlier_generation_are_deleted_as_well(world: World,
         (1, "front", None, None, "deleted")
     ]
     assert (await execute_offline(world, "forget", name="a", command_id="command-2"))["ok"]
-    assert not verify(world.state).findings
+    assert not verified(world.state).findings
 
 
 async def test_an_image_that_the_next_generation_names_as_well_stays(world: World, refusal: Refusal) -> None:

@@ -11,6 +11,7 @@ from agent.cli.output import Format, print_json
 from agent.cli.state_file import existing_store
 from agent.core.timestamps import format_optional_timestamp
 from agent.platform.clock import SystemClock
+from agent.store import open_audit
 from agent.store.account_binding import SIMULATED
 from agent.store.nearest_names import unknown_request
 from agent.views.phrases import count_of
@@ -37,11 +38,12 @@ def certificate(
 
     Example: assure-agent audit certificate customer-4711
     """
-    from agent.store.sqlite.audit.deletion_certificate import certificates
+    from agent.store.audit.deletion_certificate import certificates
 
     now = SystemClock().now()
     settings = existing_store(state_url)
-    made = certificates(settings.state_path, name)
+    with open_audit(settings) as audit:
+        made = certificates(audit, name)
     if not made:
         raise unknown_request(settings, name, audit=True)
     if output is Format.JSON:

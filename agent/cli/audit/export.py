@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
@@ -15,6 +15,10 @@ from agent.cli.state_file import existing_store
 from agent.core.errors import AgentError
 from agent.platform.clock import SystemClock
 from agent.platform.settings import Settings
+from agent.store import open_audit
+
+if TYPE_CHECKING:
+    from agent.store.audit.connection import AuditConnection
 
 
 def export(
@@ -40,7 +44,7 @@ def export(
 
     Example: assure-agent audit export --to history.jsonl
     """
-    from agent.store.sqlite.audit.export import export_lines, verifier
+    from agent.store.audit.export import export_lines, verifier
 
     if script:
         if name is not None:
@@ -48,20 +52,17 @@ def export(
         _write([verifier().encode()], to)
         return
     settings = existing_store(state_url)
-    uid = _uid_of(settings, name) if name is not None else None
-    lines = export_lines(settings.state_path, SystemClock().now(), uid)
-    _write((orjson.dumps(line) + b"\n" for line in lines), to)
+    with open_audit(settings) as audit:
+        uid = _uid_of(settings, audit, name) if name is not None else None
+        lines = export_lines(audit, SystemClock().now(), uid)
+        _write((orjson.dumps(line) + b"\n" for line in lines), to)
 
 
-def _uid_of(settings: Settings, name: str) -> str:
-    from agent.store.identity_key import Keys
+def _uid_of(settings: Settings, audit: "AuditConnection", name: str) -> str:
+    from agent.store.audit.event_reader import subjects
     from agent.store.nearest_names import unknown_request
-    from agent.store.sqlite.audit.request_log import subjects
-    from agent.store.sqlite.connection import reader
 
-    path = settings.state_path
-    with reader(path) as connection:
-        found = subjects(connection, name, Keys.existing(path))
+    found = subjects(audit, name, audit.existing_keys())
     if not found:
         raise unknown_request(settings, name, audit=True)
     if len(found) > 1:

@@ -31,10 +31,10 @@ def log(
     Example: assure-agent audit log customer-4711
     """
     from agent.cli.event_log import event_json, requests_named
-    from agent.store.sqlite.audit.request_log import request_events
+    from agent.store.audit.event_reader import request_events
 
-    with requests_named(existing_store(state_url), [name]) as (connection, found):
-        logs = [(subject, list(request_events(connection, subject.uid))) for subject in found]
+    with requests_named(existing_store(state_url), [name]) as (audit, found):
+        logs = [(subject, list(request_events(audit, subject.uid))) for subject in found]
     if output is Format.JSON:
         print_json(
             {

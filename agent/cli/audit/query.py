@@ -7,7 +7,6 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +16,7 @@ from agent.cli.output import print_json, print_table
 from agent.cli.output_formats import csv_line
 from agent.cli.state_file import require_store, store_settings
 from agent.core.errors import AgentError
+from agent.store import audit_queries, auditor_roles, datasette_metadata, store_exists
 
 if TYPE_CHECKING:
     from agent.store.audit.query_library import Query, QueryResult
@@ -38,40 +38,42 @@ def query(
     ] = None,
     sql: Annotated[str | None, typer.Option("--sql", help="A single SELECT statement to run instead.")] = None,
     datasette: Annotated[bool, typer.Option("--datasette", help="Print the metadata for Datasette.")] = False,
+    roles: Annotated[
+        bool, typer.Option("--roles", help="Print the SQL that allows --sql on a PostgreSQL database.")
+    ] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Output format: table, json or csv.")] = Output.TABLE,
     state_url: StateUrlOption = None,
 ) -> None:
     """Query the store with a named query or with SQL.
 
     SQL may use its views and tables. An agent may be running. Without NAME, the command lists the named queries, their
-    parameters, and the views. It also finds your own queries in the folder `queries` next to the state file. A query
-    cannot write, and cannot read capture links or claims. In CSV, text that a spreadsheet would run as a formula begins
-    with an apostrophe.
+    parameters, and the views. It also finds your own queries in the folder `queries` next to the state file, or in
+    STATE_DIR with a database. A query cannot write, and cannot read capture links or claims. A PostgreSQL database runs
+    SQL and your own queries only after a superuser has run the output of --roles in it. In CSV, text that a spreadsheet
+    would run as a formula begins with an apostrophe.
 
     Exit codes: 0 the query was run, 1 unknown query, or a query that cannot be run.
 
     Example: assure-agent audit query deletions since=2026-11-01 -o csv
     """
-    from agent.store.audit.query_library import library
-    from agent.store.sqlite.audit import named_queries
-
     settings = store_settings(state_url)
-    path = settings.state_path
-    known = library(named_queries.SHIPPED, path.with_name("queries"))
+    if roles:
+        typer.echo(auditor_roles(settings))
+        return
+    queries = audit_queries(settings)
+    known = queries.library()
     if datasette:
-        from agent.store.sqlite.audit.datasette import metadata
-
-        print_json(metadata(known.values(), path.stem))
+        print_json(datasette_metadata(settings, known.values()))
         return
     if sql is not None and name is not None:
         raise typer.BadParameter("expected a named query or --sql, not both.")
     if sql is None and name is None:
-        _list(known, path, output)
+        _list(known, queries.views() if store_exists(settings) else {}, output)
         return
     found = _named(name, known) if name is not None else None
     text, values = (found.sql, _values(found, parameters or [])) if found is not None else (sql or "", {})
     require_store(settings)
-    with named_queries.run_query(path, text, values) as answer:
+    with queries.run(text, values) as answer:
         _print(answer, output)
 
 
@@ -148,10 +150,7 @@ def _named(name: str, known: dict[str, "Query"]) -> "Query":
     raise AgentError(f"There is no query named {name}.", hint)
 
 
-def _list(known: dict[str, "Query"], path: Path, output: Output) -> None:
-    from agent.store.sqlite.audit.named_queries import view_columns
-
-    views = view_columns(path) if path.exists() else {}
+def _list(known: dict[str, "Query"], views: dict[str, tuple[str, ...]], output: Output) -> None:
     if output is Output.JSON:
         items = [
             {"name": q.name, "title": q.title, "about": q.about, "parameters": dict(q.parameters), "sql": q.sql}

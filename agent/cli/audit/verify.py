@@ -9,6 +9,7 @@ from agent.cli.options import OutputOption, StateUrlOption
 from agent.cli.output import Format, print_json
 from agent.cli.state_file import existing_store
 from agent.core.errors import AgentError
+from agent.store import open_audit
 from agent.views.phrases import count_of
 
 if TYPE_CHECKING:
@@ -27,19 +28,21 @@ def verify(
     The command finds events that were changed, removed, inserted or moved.
     For each request, the command verifies the chain of hashes, replays the events against the record, and compares the
     calls, starts, name, labels and origins. It also verifies the chain of the operator's commands. It compares all
-    events with the checkpoints next to the state file or in a copy of them. Findings are in the order of writing.
+    events with the checkpoints next to the state file (with a database, in STATE_DIR), or with a copy of them.
+    Findings are in the order of writing.
     The command reads every event, at about a million per minute.
 
     Exit codes: 0 the audit log is unchanged, 1 findings.
 
     Example: assure-agent audit verify
     """
-    from agent.store.sqlite.audit.verify import verify as verify_audit
+    from agent.store.audit.verify import verify as verify_audit
 
-    path = existing_store(state_url).state_path
+    settings = existing_store(state_url)
     if checkpoints is not None and not checkpoints.exists():
         raise AgentError(f"There is no file {checkpoints}.", "give a copy of the file agent.checkpoints.jsonl")
-    report = verify_audit(path, checkpoints)
+    with open_audit(settings) as audit:
+        report = verify_audit(audit, checkpoints)
     if output is Format.JSON:
         print_json(_report_json(report))
     else:

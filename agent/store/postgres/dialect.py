@@ -10,6 +10,7 @@ The shared text is that of SQLite, within these rules:
 """
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from itertools import count
 
@@ -29,6 +30,13 @@ def numbered(sql: str) -> str:
 def template(sql: str) -> str:
     """The text of a statement as an argument of the server's `format`, which quotes each value as a literal."""
     return _VALUE.sub("%L", _portable(sql).replace("%", "%%"))
+
+
+def with_names(sql: str, names: Iterable[str]) -> str:
+    """The text of an auditor's query. `$1` is the array of its values; each `:name` is one of them, in this order."""
+    for place, name in enumerate(names, start=1):
+        sql = re.sub(rf"(?<![:\w]):{name}\b", f'(($1::text[])[{place}] COLLATE "C")', sql)
+    return sql
 
 
 def _portable(sql: str) -> str:

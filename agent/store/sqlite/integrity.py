@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from agent.core.errors import StoreDamaged
+from agent.store.audit.verify import verify_request
 from agent.store.reading.common_reads import OPEN
-from agent.store.sqlite.audit.verify import verify_request
 from agent.store.sqlite.connection import Connection, open_reader, refuse_damaged, sqlite3, store_error
 
 SMALL = 64 << 20  # bytes that the agent checks at its start: at most 0.2 s

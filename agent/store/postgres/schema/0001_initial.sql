@@ -8,9 +8,12 @@ BEGIN
     RAISE EXCEPTION '%', TG_ARGV[0];
 END $$;
 
--- iso: a time as ISO text in UTC
+-- iso: a time as ISO text in UTC, to a thousandth. It rounds as SQLite does, which adds the milliseconds from its own epoch.
 CREATE FUNCTION iso(at double precision) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT to_char(to_timestamp(at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+    SELECT to_char(
+        to_timestamp((floor(at * 1000 + 210866760000000 + 0.5) - 210866760000000) / 1000) AT TIME ZONE 'UTC',
+        'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
+    )
 $$;
 
 -- seconds_between: the time between both, to a thousandth
@@ -402,7 +405,7 @@ SELECT requests.name, begun.uid, begun.generation,
     provenance.author, provenance.signer AS signed_by, provenance.file_commit,
     (SELECT (changes::json ->> 'commit') FROM events WHERE events.uid = begun.uid AND events.seq <= begun.seq
         AND changes::json -> 'commit' IS NOT NULL ORDER BY events.seq DESC LIMIT 1) AS "commit",
-    (SELECT (changes::json ->> 'dirty') FROM events WHERE events.uid = begun.uid AND events.seq <= begun.seq
+    (SELECT (changes::json ->> 'dirty')::boolean::int FROM events WHERE events.uid = begun.uid AND events.seq <= begun.seq
         AND changes::json -> 'dirty' IS NOT NULL ORDER BY events.seq DESC LIMIT 1) AS file_differed,
     (SELECT (changes::json ->> 'digest') FROM events WHERE events.uid = begun.uid AND events.seq <= begun.seq
         AND changes::json -> 'digest' IS NOT NULL ORDER BY events.seq DESC LIMIT 1) AS digest,

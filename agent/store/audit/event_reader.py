@@ -5,28 +5,30 @@ from typing import Any
 
 import orjson
 
+from agent.store.audit.connection import AuditConnection
 from agent.store.audit.request_log import AuditEntry, LoggedAnswer, Subject
 from agent.store.identity_key import Keys
-from agent.store.sqlite.connection import Connection
+
+Connection = Any  # of an engine: `execute(sql, values)`
+_PAGE = 1000  # events per query, so that no snapshot of a reader lasts while a terminal is slow
 
 
-def subjects(connection: Connection, name_or_uid: str, keys: Keys | None) -> list[Subject]:
+def subjects(audit: AuditConnection, name_or_uid: str, keys: Keys | None) -> list[Subject]:
     """The requests of this name, one for each source, or of this uid.
 
     A forgotten name is in no table. The uid of its request is still derived from source and name with the key of the
     store.
     """
-    sources = [row[0] for row in connection.execute("SELECT source FROM sources")]
+    sources = [row[0] for row in audit.execute("SELECT source FROM sources")]
     uids = {name_or_uid, *(keys.uid(source, name_or_uid) for source in sources if keys is not None)}
     by_uid = "uid IN (SELECT value FROM json_each(?))"
-    found = _rows(connection, by_uid, orjson.dumps(sorted(uids)).decode()) or _rows(connection, "name = ?", name_or_uid)
+    found = _rows(audit, by_uid, orjson.dumps(sorted(uids)).decode()) or _rows(audit, "name = ?", name_or_uid)
     return [Subject(uid=row["uid"], name=row["name"], row=row) for row in found]
 
 
-def _rows(connection: Connection, where: str, value: str) -> list[dict[str, Any]]:
-    rows = connection.execute(f"SELECT * FROM requests WHERE {where} ORDER BY source", (value,))  # noqa: S608 - constant
-    columns = [column[0] for column in rows.description]
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+def _rows(audit: AuditConnection, where: str, value: str) -> list[dict[str, Any]]:
+    sql = f"SELECT * FROM requests WHERE {where} ORDER BY source"  # noqa: S608 - constant
+    return [dict(row) for row in audit.mappings(sql, (value,))]
 
 
 def request_events(connection: Connection, uid: str) -> Iterator[AuditEntry]:
@@ -44,29 +46,37 @@ class EventReader:
         self, connection: Connection, uids: Sequence[str] | None = None, since: float = 0.0, after: int = 0
     ) -> None:
         self._connection = connection
-        self._since = since
+        self._since = float(since)
         self._uids = None if uids is None else orjson.dumps(list(uids)).decode()
         self._last = after  # the newest event that was read
         self._open_calls: dict[str, int | None] = {}  # by uid
 
     def read(self) -> Iterator[AuditEntry]:
         """The events that were written since the last read."""
-        of_requests = "" if self._uids is None else "AND uid IN (SELECT value FROM json_each(:uids))"
+        while page := self._page():
+            for event, uid, seq, at, kind, text, digest in page:
+                self._last = event
+                changes = orjson.loads(text)
+                reply = self._answer(uid, seq, changes["intent"]) if "intent" in changes else None
+                yield AuditEntry(
+                    event=event, uid=uid, seq=seq, at=at, type=kind, changes=changes, hash=digest, reply=reply
+                )
+
+    def _page(self) -> list[Any]:
+        of_requests = "" if self._uids is None else "AND uid IN (SELECT value FROM json_each(?3))"
         sql = (
             "SELECT id, uid, seq, at, type, changes, hash FROM events "  # noqa: S608 - constant
-            f"WHERE id > :last AND at >= :since {of_requests} ORDER BY id"
+            f"WHERE id > ?1 AND at >= ?2 {of_requests} ORDER BY id LIMIT {_PAGE}"
         )
-        values = {"last": self._last, "since": self._since, "uids": self._uids}
-        for event, uid, seq, at, kind, text, digest in self._connection.execute(sql, values):
-            self._last = event
-            changes = orjson.loads(text)
-            reply = self._answer(uid, seq, changes["intent"]) if "intent" in changes else None
-            yield AuditEntry(event=event, uid=uid, seq=seq, at=at, type=kind, changes=changes, hash=digest, reply=reply)
+        values = [self._last, self._since, *([] if self._uids is None else [self._uids])]
+        return self._connection.execute(sql, values).fetchall()  # type: ignore[no-any-return]
 
     def _answer(self, uid: str, seq: int, following: dict[str, Any] | None) -> LoggedAnswer | None:
         """The answer to the call that was open before this event. `following` is the call that it opens."""
         number = self._open_calls[uid] if uid in self._open_calls else self._call_before(uid, seq)
         self._open_calls[uid] = following["number"] if following is not None else None
+        if number is None:
+            return None
         columns = "number, effect, result, status, trouble, trace_id, words"
         sql = f"SELECT {columns} FROM attempts WHERE uid = ? AND number = ? AND result IS NOT NULL"  # noqa: S608 - constant
         row = self._connection.execute(sql, (uid, number)).fetchone()
@@ -74,9 +84,12 @@ class EventReader:
 
     def _call_before(self, uid: str, seq: int) -> int | None:
         """The call that was open before the first event that was read of a request."""
-        sql = (
-            "SELECT json_extract(changes, '$.intent.number') FROM events "
-            "WHERE uid = ? AND seq < ? AND json_type(changes, '$.intent') IS NOT NULL ORDER BY seq DESC LIMIT 1"
-        )
-        row = self._connection.execute(sql, (uid, seq)).fetchone()
-        return None if row is None else row[0]
+        sql = """
+            SELECT changes FROM events WHERE uid = ? AND seq < ? AND instr(changes, '"intent":') > 0 ORDER BY seq DESC
+        """
+        for (text,) in self._connection.execute(sql, (uid, seq)):
+            changes = orjson.loads(text)
+            if "intent" in changes:
+                intent = changes["intent"]
+                return None if intent is None else int(intent["number"])
+        return None

@@ -3,7 +3,7 @@
 Without the key of the store, only the presence of each value can be verified.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ from agent.core.step import GenerationOrigin
 from agent.store.digests import FORGOTTEN, LABELS, NAME, ORIGINS, RequestDigests, forgotten_digest
 from agent.store.identity_key import Keys
 from agent.store.repository import load
-from agent.store.sqlite.connection import Connection
+
+Connection = Any  # of an engine: `execute(sql, values)`
 
 
 @dataclass(slots=True)
@@ -39,7 +40,7 @@ class NameDigests:
 
 
 def name_differences(
-    connection: Connection, row: dict[str, Any], digests: NameDigests, keys: Keys | None
+    connection: Connection, row: Mapping[str, Any], digests: NameDigests, keys: Keys | None
 ) -> Iterator[str]:
     """The differences between the tables and the history in name, labels, files and their origins."""
     try:
@@ -49,7 +50,7 @@ def name_differences(
 
 
 def _name_differences(
-    connection: Connection, row: dict[str, Any], digests: NameDigests, keys: Keys | None
+    connection: Connection, row: Mapping[str, Any], digests: NameDigests, keys: Keys | None
 ) -> Iterator[str]:
     uid, name = row["uid"], row["name"]
     record = load(row["record"])
@@ -85,7 +86,7 @@ def _missing_name(uid: str, digests: NameDigests, keys: Keys | None) -> Iterator
 
 def _label_differences(
     sealer: RequestDigests,
-    row: dict[str, Any],
+    row: Mapping[str, Any],
     labels: list[tuple[str, str]],
     origins: list[GenerationOrigin],
     digests: NameDigests,

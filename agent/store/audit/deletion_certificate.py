@@ -1,37 +1,35 @@
 """The deletion certificate: a request's dossiers at Assure, their confirmed deletion, and the evidence."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from agent.core.effect import EffectKind
 from agent.core.errors import AgentError
 from agent.core.record import Phase
+from agent.ports import MetaKey
 from agent.store.account_binding import simulated
 from agent.store.audit.certificate import Certificate, DeletedDossier, SignedGeneration
 from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, effective, lines
+from agent.store.audit.connection import AuditConnection
+from agent.store.audit.event_reader import request_events, subjects
 from agent.store.audit.request_log import AuditEntry, Subject
-from agent.store.sqlite.account_binding import account_of
-from agent.store.sqlite.audit.request_log import request_events, subjects
-from agent.store.sqlite.audit.verify import NameChecks, key_for, verify_request
-from agent.store.sqlite.connection import Connection, reader
+from agent.store.audit.verify import NameChecks, verify_request
 
 
-def certificates(path: Path, name_or_uid: str) -> list[Certificate]:
+def certificates(audit: AuditConnection, name_or_uid: str) -> list[Certificate]:
     """A statement for each request of this name or uid. Raises AgentError if one cannot be made."""
-    with reader(path) as connection:
-        keys = key_for(connection, path)
-        checkpoints = list(lines(checkpoint_path(path)))
-        connection.execute("BEGIN")
-        found = subjects(connection, name_or_uid, keys)
-        return [_certificate(connection, subject, name_or_uid, checkpoints, NameChecks(keys=keys)) for subject in found]
+    keys = audit.checked_keys()
+    checkpoints = list(lines(checkpoint_path(audit.files)))
+    audit.freeze()
+    found = subjects(audit, name_or_uid, keys)
+    return [_certificate(audit, subject, name_or_uid, checkpoints, NameChecks(keys=keys)) for subject in found]
 
 
 def _certificate(
-    connection: Connection, subject: Subject, name_or_uid: str, checkpoints: list[Checkpoint], names: NameChecks
+    audit: AuditConnection, subject: Subject, name_or_uid: str, checkpoints: list[Checkpoint], names: NameChecks
 ) -> Certificate:
     uid, row = subject.uid, subject.row
-    for finding in verify_request(connection, row, names):
+    for finding in verify_request(audit, row, names):
         raise AgentError(
             f"The history of {name_or_uid} is not what was written ({finding.where}: {finding.what}), "
             "so it proves nothing.",
@@ -42,8 +40,8 @@ def _certificate(
             f"{name_or_uid} is in phase {row['phase']}: it may still have, or get, a dossier at Assure.",
             f"see what comes next with `assure-agent explain {subject.name or name_or_uid}`",
         )
-    entries = list(request_events(connection, uid))
-    account = account_of(connection)
+    entries = list(request_events(audit, uid))
+    account = audit.recall(MetaKey.ACCOUNT)
     return Certificate(
         account=account,
         simulated=simulated(account),
@@ -51,9 +49,9 @@ def _certificate(
         name=subject.name,
         generations=row["generation"],
         outcome=row["outcome"],
-        signed=tuple(_signed_generations(connection, uid)),
+        signed=tuple(_signed_generations(audit, uid)),
         dossiers=tuple(_deleted_dossiers(entries)),
-        orphans=tuple(_orphans(connection, uid, name_or_uid)),
+        orphans=tuple(_orphans(audit, uid, name_or_uid)),
         events=row["seq"],
         head=row["head"],
         last=entries[-1],
@@ -61,12 +59,12 @@ def _certificate(
     )
 
 
-def _signed_generations(connection: Connection, uid: str) -> Iterator[SignedGeneration]:
+def _signed_generations(audit: AuditConnection, uid: str) -> Iterator[SignedGeneration]:
     sql = (
         "SELECT generation, file_commit, signer FROM provenance "
         "WHERE uid = ? AND file_commit IS NOT NULL AND signer IS NOT NULL ORDER BY generation"
     )
-    for generation, commit, signer in connection.execute(sql, (uid,)):
+    for generation, commit, signer in audit.execute(sql, (uid,)):
         yield SignedGeneration(generation=generation, file_commit=commit, signer=signer)
 
 
@@ -97,9 +95,9 @@ def _ends(changes: dict[str, Any]) -> bool:
     return changes.get("phase") in (Phase.DONE, Phase.DOSSIER)
 
 
-def _orphans(connection: Connection, uid: str, name_or_uid: str) -> list[tuple[str, str | None, float]]:
+def _orphans(audit: AuditConnection, uid: str, name_or_uid: str) -> list[tuple[str, str | None, float]]:
     sql = "SELECT reference, dossier_id, closed_at FROM orphans WHERE uid = ? ORDER BY since"
-    orphans = connection.execute(sql, (uid,)).fetchall()
+    orphans = audit.execute(sql, (uid,)).fetchall()
     for reference, _, closed_at in orphans:
         if closed_at is None:
             raise AgentError(

@@ -8,14 +8,15 @@ Datasette cannot restrict a free query to some tables: such a query could read c
 from collections.abc import Iterable
 from typing import Any
 
-from agent.store.audit.query_library import Query
-from agent.store.sqlite.audit.named_queries import CLOSED, OPEN
+from agent.store.audit.query_library import CLOSED, OPEN, Query
+
+_INTERNAL = ("_sqlite_migrations", "sqlite_sequence")
 
 
 def metadata(queries: Iterable[Query], database: str = "agent") -> dict[str, Any]:
     """The metadata of Datasette 0.65 for a database of this name. Datasette 1 reads the same as its configuration."""
-    closed = {table: {"allow": False, "hidden": True} for table in sorted(CLOSED)}
-    hidden = {table: {"hidden": True} for table in sorted(OPEN) if not table.startswith(("sqlite_", "json_"))}
+    closed = {table: {"allow": False, "hidden": True} for table in sorted(CLOSED.union(_INTERNAL))}
+    hidden = {table: {"hidden": True} for table in sorted(OPEN)}
     return {
         "title": "Assure Agent",
         "description": "Requested verifications, calls to Assure, and deletions. Times are in UTC.",

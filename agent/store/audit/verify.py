@@ -8,7 +8,7 @@
   (`verify_journal.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,100 +17,78 @@ import orjson
 
 from agent.core.audit import ANSWER, Audited, audited, replay
 from agent.core.effect import EffectKind
-from agent.core.errors import AgentError, StoreDamaged
-from agent.ports import MetaKey
+from agent.core.errors import AgentError
 from agent.store.audit.checkpoint_file import note
 from agent.store.audit.checkpoints import checkpoint_path
+from agent.store.audit.connection import AuditConnection
 from agent.store.audit.report import AuditReport, CheckpointFile, Finding
+from agent.store.audit.verify_commands import verify_commands
+from agent.store.audit.verify_journal import verify_journal
+from agent.store.audit.verify_names import NameDigests, name_differences
 from agent.store.identity_key import Keys
 from agent.store.repository import columns, event_hash, load
-from agent.store.sqlite.audit.verify_commands import verify_commands
-from agent.store.sqlite.audit.verify_journal import verify_journal
-from agent.store.sqlite.audit.verify_names import NameDigests, name_differences
-from agent.store.sqlite.connection import Connection, reader
+
+Connection = Any  # of an engine: `execute(sql, values)`
 
 
-def verify(path: Path, copy: Path | None = None) -> AuditReport:
+def verify(audit: AuditConnection, copy: Path | None = None) -> AuditReport:
     """Verify the whole store in one snapshot, also while an agent runs. `copy` is a copy of the checkpoint file."""
-    with reader(path) as connection:
-        # This order matters: the note must not be newer than the file, nor the file newer than the snapshot.
-        file = CheckpointFile.read(checkpoint_path(path), note(connection))
-        kept = CheckpointFile.read(copy, None) if copy is not None else None
-        connection.execute("BEGIN")
-        findings: list[Finding] = []
-        try:
-            names = NameChecks(keys=key_for(connection, path))
-        except AgentError as error:
-            names = NameChecks(keys=None)
-            findings.append(Finding(what=f"{str(error).rstrip('.')}: names and commands could not be verified"))
-        requests, faults = _verify_requests(connection, names)
-        findings += faults
-        (commands,) = connection.execute("SELECT count(*) FROM commands").fetchone()
-        covering = sorted((*file.effective, *(kept.effective if kept is not None else ())), key=lambda one: one.number)
-        findings += verify_commands(connection, names.keys, names.commands, covering)
-        checked = verify_journal(connection, file, kept)
-        findings += checked.findings
-        findings.sort(key=lambda finding: finding.event or 1 << 62)
-        return AuditReport(
-            requests=requests,
-            events=checked.events,
-            commands=commands,
-            checkpoints=len(file.lines),
-            covered=file.effective[-1].event if file.effective else 0,
-            last=file.lines[-1].at if file.lines else None,
-            findings=tuple(findings),
-            notices=(*_unchecked(names, path), *checked.notices),
-        )
+    # This order matters: the note must not be newer than the file, nor the file newer than the snapshot.
+    file = CheckpointFile.read(checkpoint_path(audit.files), note(audit))
+    kept = CheckpointFile.read(copy, None) if copy is not None else None
+    audit.freeze()
+    findings: list[Finding] = []
+    try:
+        names = NameChecks(keys=audit.checked_keys())
+    except AgentError as error:
+        names = NameChecks(keys=None)
+        findings.append(Finding(what=f"{str(error).rstrip('.')}: names and commands could not be verified"))
+    requests, faults = _verify_requests(audit, names)
+    findings += faults
+    (commands,) = audit.execute("SELECT count(*) FROM commands").fetchone()
+    covering = sorted((*file.effective, *(kept.effective if kept is not None else ())), key=lambda one: one.number)
+    findings += verify_commands(audit, names.keys, names.commands, covering)
+    checked = verify_journal(audit, file, kept)
+    findings += checked.findings
+    findings.sort(key=lambda finding: finding.event or 1 << 62)
+    return AuditReport(
+        requests=requests,
+        events=checked.events,
+        commands=commands,
+        checkpoints=len(file.lines),
+        covered=file.effective[-1].event if file.effective else 0,
+        last=file.lines[-1].at if file.lines else None,
+        findings=tuple(findings),
+        notices=(*_unchecked(names, audit.key_path), *checked.notices),
+    )
 
 
-def key_for(connection: Connection, path: Path) -> Keys | None:
-    """The key of this file: the key inside a backup, or the key file. None if both are missing.
-
-    Raises StoreDamaged if the file was written under another key.
-    """
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.BACKUP_KEY,)).fetchone()
-    carried = None if row is None else str(row[0])
-    keys = Keys(bytes.fromhex(carried)) if carried is not None else Keys.existing(path)
-    kept = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.KEY,)).fetchone()
-    if keys is not None and kept is not None and kept[0] != keys.fingerprint:
-        raise StoreDamaged(
-            f"The state file {path} was written under another key than {path.with_name('agent.key')}.",
-            "restore the key of that file",
-        )
-    return keys
-
-
-def _unchecked(names: "NameChecks", path: Path) -> Iterator[str]:
+def _unchecked(names: "NameChecks", key_path: Path) -> Iterator[str]:
     """Notices about data that could not be verified."""
     if names.keys is None:
-        yield (f"{path.with_name('agent.key')} is missing: names, labels, origins and commands could not be verified")
+        yield f"{key_path} is missing: names, labels, origins and commands could not be verified"
 
 
-def _verify_requests(connection: Connection, names: "NameChecks") -> tuple[int, list[Finding]]:
+def _verify_requests(audit: AuditConnection, names: "NameChecks") -> tuple[int, list[Finding]]:
     requests = 0
     findings: list[Finding] = []
-    rows = connection.execute("SELECT * FROM requests")
-    columns = [column[0] for column in rows.description]
-    for values in rows:
+    for row in audit.mappings("SELECT * FROM requests"):
         requests += 1
-        findings += verify_request(connection, dict(zip(columns, values, strict=True)), names)
+        findings += verify_request(audit, row, names)
     sql = "SELECT id, uid, seq FROM events WHERE uid NOT IN (SELECT uid FROM requests) ORDER BY id"
-    for event, uid, seq in connection.execute(sql):
+    for event, uid, seq in audit.execute(sql):
         findings.append(Finding(event=event, uid=uid, seq=seq, what="the event belongs to no request"))
-    findings += _rows_without_request(connection)
+    findings += _rows_without_request(audit)
     return requests, findings
 
 
-def _rows_without_request(connection: Connection) -> Iterator[Finding]:
+def _rows_without_request(audit: AuditConnection) -> Iterator[Finding]:
     """The rows of every other table with a uid that is not in `requests`. A forged start would be counted as billed."""
-    tables = (
-        "SELECT tables.name FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns"
-        " WHERE tables.type = 'table' AND columns.name = 'uid' AND tables.name NOT IN ('requests', 'events')"
-    )
-    for (table,) in connection.execute(tables).fetchall():
-        sql = f"SELECT DISTINCT uid FROM {table} WHERE uid NOT IN (SELECT uid FROM requests)"  # noqa: S608 - from the schema
-        for (uid,) in connection.execute(sql):
-            yield Finding(uid=uid, what=f"rows of {table} belong to no request")
+    for table in audit.tables_with_uid():
+        if table not in ("requests", "events"):
+            sql = f"SELECT DISTINCT uid FROM {table} WHERE uid NOT IN (SELECT uid FROM requests)"  # noqa: S608 - from the schema
+            for (uid,) in audit.execute(sql):
+                yield Finding(uid=uid, what=f"rows of {table} belong to no request")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -147,7 +125,9 @@ class _ReplayedHistory:
             self.starts[generation] = (None, at)
 
 
-def verify_request(connection: Connection, row: dict[str, Any], names: NameChecks | None = None) -> Iterator[Finding]:
+def verify_request(
+    connection: Connection, row: Mapping[str, Any], names: NameChecks | None = None
+) -> Iterator[Finding]:
     """Verify one row of `requests` against its history. The first fault of the chain ends it.
 
     With `names`, verify its name, labels and origins as well.
@@ -195,7 +175,7 @@ def _hash(*chained: Any) -> str | None:
         return None
 
 
-def _differences(connection: Connection, row: dict[str, Any], replayed: _ReplayedHistory) -> Iterator[str]:
+def _differences(connection: Connection, row: Mapping[str, Any], replayed: _ReplayedHistory) -> Iterator[str]:
     """The differences between the tables and the history."""
     uid = row["uid"]
     try:

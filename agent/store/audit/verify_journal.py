@@ -3,13 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.store.audit.checkpoints import (
-    RESTORE,
-    Checkpoint,
-    extend_digest,
-)
+from agent.store.audit.checkpoints import RESTORE, Checkpoint, extend_digest
+from agent.store.audit.connection import AuditConnection
 from agent.store.audit.report import CheckpointFile, Finding, disagreement
-from agent.store.sqlite.connection import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +17,7 @@ class JournalReport:
     notices: tuple[str, ...]
 
 
-def verify_journal(connection: Connection, file: CheckpointFile, copy: CheckpointFile | None) -> JournalReport:
+def verify_journal(audit: AuditConnection, file: CheckpointFile, copy: CheckpointFile | None) -> JournalReport:
     """Verify every event, in the order of writing."""
     findings = [Finding(what=what) for what in file.faults]
     demands = [*file.effective]
@@ -30,7 +26,7 @@ def verify_journal(connection: Connection, file: CheckpointFile, copy: Checkpoin
         findings += disagreement(file, copy)
         demands += copy.effective
     demands.sort(key=lambda line: line.event)
-    events, faults = _check_events(connection, demands)
+    events, faults = _check_events(audit, demands)
     notices = [
         f"at checkpoint {line.number} ({line.at}) a backup was restored; {line.event} events were kept"
         for line in file.lines
@@ -39,14 +35,14 @@ def verify_journal(connection: Connection, file: CheckpointFile, copy: Checkpoin
     return JournalReport(events=events, findings=findings + faults, notices=tuple(notices))
 
 
-def _check_events(connection: Connection, demands: Sequence[Checkpoint]) -> tuple[int, list[Finding]]:
+def _check_events(audit: AuditConnection, demands: Sequence[Checkpoint]) -> tuple[int, list[Finding]]:
     """The number of events, the first missing event, and the first checkpoint that does not match."""
     findings: list[Finding] = []
     waiting = list(reversed(demands))
     good = events = last = 0
     digest = ""
     gap = broken = False
-    for event, event_hash in connection.execute("SELECT id, hash FROM events ORDER BY id"):
+    for event, event_hash in audit.stream("SELECT id, hash FROM events ORDER BY id"):
         events += 1
         if event != last + 1 and not gap:
             gap = True

@@ -3,38 +3,38 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from agent.core.timestamps import format_timestamp
+from agent.ports import MetaKey
 from agent.store.audit.checkpoints import Checkpoint
+from agent.store.audit.connection import AuditConnection
 from agent.store.audit.report import Finding
 from agent.store.identity_key import Keys
 from agent.store.operator_commands import COLUMNS, Note, command_hash, note_seal
-from agent.store.sqlite.connection import Connection
-from agent.store.sqlite.operator_commands import read_note
 
 Named = Mapping[str, tuple[int, str, int]]  # the hash of a command -> its event: event, uid, seq
 _CHAIN = f"SELECT hash, {', '.join(COLUMNS)} FROM commands ORDER BY number"  # noqa: S608 - constant
 
 
 def verify_commands(
-    connection: Connection, keys: Keys | None, named: Named, checkpoints: Sequence[Checkpoint]
+    audit: AuditConnection, keys: Keys | None, named: Named, checkpoints: Sequence[Checkpoint]
 ) -> Iterator[Finding]:
     """The first changed command, and the commands that the note, the events and the checkpoints miss.
 
     The checkpoints are compared only if there is no other finding.
     """
     faulty = False
-    for finding in _faults(connection, keys, named):
+    for finding in _faults(audit, keys, named):
         faulty = True
         yield finding
     if not faulty:
-        heads = dict(connection.execute("SELECT number, hash FROM commands").fetchall())
+        heads = dict(audit.stream("SELECT number, hash FROM commands"))
         yield from _check_checkpoints(heads, checkpoints)
 
 
-def _faults(connection: Connection, keys: Keys | None, named: Named) -> Iterator[Finding]:
+def _faults(audit: AuditConnection, keys: Keys | None, named: Named) -> Iterator[Finding]:
     heads: dict[int, str] = {0: ""}
     uids: dict[str, str | None] = {}
     broken = False
-    for digest, *values in connection.execute(_CHAIN):
+    for digest, *values in audit.stream(_CHAIN):
         number, uid = values[0], values[4]
         if not isinstance(number, int):
             broken = True
@@ -46,7 +46,7 @@ def _faults(connection: Connection, keys: Keys | None, named: Named) -> Iterator
             if fault is not None:
                 yield fault
         heads[number], uids[digest] = digest, uid
-    yield from _check_end(read_note(connection), keys, heads)
+    yield from _check_end(Note.parse(audit.recall(MetaKey.COMMANDS)), keys, heads)
     for digest, (event, uid, seq) in named.items():
         if digest not in uids or uids[digest] != uid:
             yield Finding(event=event, uid=uid, seq=seq, what="the command that the event names is missing")

@@ -1,1 +1,0 @@
-"""The audit of a state file: verification of its history, named queries, exports and deletion certificates."""
