@@ -74,12 +74,12 @@ def audit_queries(settings: Settings) -> AuditQueries:
     return SqliteQueries(settings.state_path)
 
 
-def auditor_roles(settings: Settings) -> str:
+def auditor_role_sql(settings: Settings) -> str:
     """The SQL that creates the role of auditors in the database. Raises AgentError for a state file."""
     if settings.uses_database:
-        from agent.store.postgres.audit_queries import roles
+        from agent.store.postgres.audit_queries import auditor_role
 
-        return roles()
+        return auditor_role()
     raise AgentError(
         "A state file has no roles: the agent restricts each query itself.",
         "run the query with `assure-agent audit query --sql`",

@@ -1,42 +1,38 @@
 """The audit finds whatever was not written by us [I5]."""
 
-from pathlib import Path
-
 import orjson
 import pytest
 
 from agent.core.errors import StoreError
 from agent.core.record import Phase
-from verification.audits import verified
 from verification.builders.lives import Life
 from verification.builders.records import capture, upload
 
-from .support import changed, committed, opened, rows
+from .engines import Engine
+from .support import committed
 
 
-async def histories(folder: Path) -> Path:
-    """A file with three requests."""
-    store = opened(folder)
-    await committed(store, Life("u1").until(Phase.DONE))
-    await committed(store, Life("u2", desired=capture()).until(Phase.RESULT))
-    await committed(store, Life("u3", desired=upload(retention=60.0)).until(Phase.DELETION))
-    store.close()
-    return folder / "agent.db"
+async def histories(engine: Engine) -> None:
+    """Three requests."""
+    async with engine.opened() as store:
+        await committed(store, Life("u1").until(Phase.DONE))
+        await committed(store, Life("u2", desired=capture()).until(Phase.RESULT))
+        await committed(store, Life("u3", desired=upload(retention=60.0)).until(Phase.DELETION))
 
 
-async def test_an_event_that_we_wrote_is_found_whole(tmp_path: Path) -> None:
-    verdict = verified(await histories(tmp_path))
+async def test_an_event_that_we_wrote_is_found_whole(engine: Engine) -> None:
+    await histories(engine)
+    verdict = engine.verified()
     assert verdict.findings == ()
     assert verdict.requests == 3
-    assert verdict.events == rows(tmp_path, "SELECT count(*) FROM events")[0][0]
+    assert [(verdict.events,)] == await engine.rows("SELECT count(*) FROM events")
 
 
-async def test_the_audit_reads_while_an_agent_runs(tmp_path: Path) -> None:
+async def test_the_audit_reads_while_an_agent_runs(engine: Engine) -> None:
     """[I7]"""
-    store = opened(tmp_path)
-    await committed(store, Life().until(Phase.DONE))
-    assert verified(tmp_path / "agent.db").findings == ()
-    store.close()
+    async with engine.opened() as store:
+        await committed(store, Life().until(Phase.DONE))
+        assert engine.verified().findings == ()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +47,8 @@ async def test_the_audit_reads_while_an_agent_runs(tmp_path: Path) -> None:
             [
                 "UPDATE events SET seq = seq + 100 WHERE uid = 'u1' AND seq >= 3",
                 "UPDATE events SET seq = seq - 99 WHERE uid = 'u1' AND seq >= 103",
-                "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES ('u1', 3, 1.0, 'TimerFired', '{}', 'x')",
+                "INSERT INTO events (id, uid, seq, at, type, changes, hash)"
+                " VALUES (999, 'u1', 3, 1.0, 'TimerFired', '{}', 'x')",
             ],
             "not what was written",
         ),
@@ -78,8 +75,9 @@ async def test_the_audit_reads_while_an_agent_runs(tmp_path: Path) -> None:
         (["DELETE FROM events WHERE uid = 'u1'"], "cut off or extended"),
         (
             [
-                "INSERT INTO events (uid, seq, at, type, changes, hash)"
-                " SELECT uid, max(seq) + 1, at, type, changes, hash FROM events WHERE uid = 'u1'"
+                "INSERT INTO events (id, uid, seq, at, type, changes, hash)"
+                " SELECT 999, uid, seq + 1, at, type, changes, hash FROM events WHERE uid = 'u1'"
+                " ORDER BY seq DESC LIMIT 1"
             ],
             "not what was written",
         ),
@@ -87,10 +85,10 @@ async def test_the_audit_reads_while_an_agent_runs(tmp_path: Path) -> None:
         (["UPDATE requests SET seq = seq + 1 WHERE uid = 'u1'"], "cut off or extended"),
     ],
 )
-async def test_tampering_is_found_at_its_request(tmp_path: Path, tampering: list[str], what: str) -> None:
-    path = await histories(tmp_path)
-    changed(tmp_path, *tampering)
-    (finding,) = (finding for finding in verified(path).findings if finding.uid is not None)
+async def test_tampering_is_found_at_its_request(engine: Engine, tampering: list[str], what: str) -> None:
+    await histories(engine)
+    await engine.tampered(*tampering)
+    (finding,) = (finding for finding in engine.verified().findings if finding.uid is not None)
     assert finding.uid == "u1"
     assert what in finding.what
 
@@ -98,49 +96,52 @@ async def test_tampering_is_found_at_its_request(tmp_path: Path, tampering: list
 @pytest.mark.parametrize(
     ("key", "value"), [("outcome", "rejected"), ("billed", False), ("dossier_id", "D-other"), ("generation", 2)]
 )
-async def test_a_record_that_was_changed_is_found(tmp_path: Path, key: str, value: object) -> None:
-    path = await histories(tmp_path)
-    ((text,),) = rows(tmp_path, "SELECT record FROM requests WHERE uid = 'u1'")
+async def test_a_record_that_was_changed_is_found(engine: Engine, key: str, value: object) -> None:
+    await histories(engine)
+    ((text,),) = await engine.rows("SELECT record FROM requests WHERE uid = 'u1'")
     record = orjson.dumps(orjson.loads(text) | {key: value}).decode()
-    rows(tmp_path, "UPDATE requests SET record = ? WHERE uid = 'u1'", record)
-    (finding,) = verified(path).findings
+    await engine.tampered(f"UPDATE requests SET record = '{record}' WHERE uid = 'u1'")
+    (finding,) = engine.verified().findings
     assert "record" in finding.what
 
 
-async def test_a_column_that_was_changed_is_found(tmp_path: Path) -> None:
-    path = await histories(tmp_path)
-    rows(tmp_path, "UPDATE requests SET outcome = 'rejected' WHERE uid = 'u1'")
-    assert verified(path).findings
+async def test_a_column_that_was_changed_is_found(engine: Engine) -> None:
+    await histories(engine)
+    await engine.tampered("UPDATE requests SET outcome = 'rejected' WHERE uid = 'u1'")
+    assert engine.verified().findings
 
 
-async def test_rows_of_no_request_are_found(tmp_path: Path) -> None:
-    path = await histories(tmp_path)
-    tables = {table for table in ("attempts", "starts") if rows(tmp_path, f"SELECT 1 FROM {table} WHERE uid = 'u2'")}
-    changed(tmp_path, "PRAGMA foreign_keys=OFF", "DELETE FROM requests WHERE uid = 'u2'")
-    found = {finding.what for finding in verified(path).findings}
+async def test_rows_of_no_request_are_found(engine: Engine) -> None:
+    await histories(engine)
+    tables = {table for table in ("attempts", "starts") if await engine.rows(f"SELECT 1 FROM {table} WHERE uid = 'u2'")}
+    await engine.tampered("DELETE FROM requests WHERE uid = 'u2'")
+    found = {finding.what for finding in engine.verified().findings}
     assert found >= {"the event belongs to no request", "rows of attempts belong to no request"}
     assert found >= {f"rows of {table} belong to no request" for table in tables}
 
 
-async def test_a_forged_start_of_no_request_is_found(tmp_path: Path) -> None:
-    path = await histories(tmp_path)
-    changed(tmp_path, "PRAGMA foreign_keys=OFF", "INSERT INTO starts (uid, generation, at) VALUES ('u8', 1, 1)")
-    (finding,) = verified(path).findings
+async def test_a_forged_start_of_no_request_is_found(engine: Engine) -> None:
+    await histories(engine)
+    await engine.tampered("INSERT INTO starts (uid, generation, at) VALUES ('u8', 1, 1)")
+    (finding,) = engine.verified().findings
     assert (finding.uid, finding.what) == ("u8", "rows of starts belong to no request")
 
 
-def test_there_is_no_audit_without_a_file(tmp_path: Path) -> None:
+def test_there_is_no_audit_without_a_store(engine: Engine) -> None:
+    if engine.settings.uses_database:
+        wrong = engine.settings.state_url.replace("/t_", "/none_")
+        engine = Engine(engine.settings.model_copy(update={"state_url": wrong}))
     with pytest.raises(StoreError):
-        verified(tmp_path / "agent.db")
+        engine.verified()
 
 
-async def test_a_record_of_an_earlier_version_lacks_later_fields_and_is_fine(tmp_path: Path) -> None:
-    path = await histories(tmp_path)
-    ((text,),) = rows(tmp_path, "SELECT record FROM requests WHERE uid = 'u1'")
+async def test_a_record_of_an_earlier_version_lacks_later_fields_and_is_fine(engine: Engine) -> None:
+    await histories(engine)
+    ((text,),) = await engine.rows("SELECT record FROM requests WHERE uid = 'u1'")
     record = orjson.loads(text)
     del record["desired"]["document_type"]
-    rows(tmp_path, "UPDATE requests SET record = ? WHERE uid = 'u1'", orjson.dumps(record).decode())
-    assert verified(path).findings == ()
+    await engine.tampered(f"UPDATE requests SET record = '{orjson.dumps(record).decode()}' WHERE uid = 'u1'")
+    assert engine.verified().findings == ()
 
 
 @pytest.mark.parametrize(
@@ -162,9 +163,9 @@ async def test_a_record_of_an_earlier_version_lacks_later_fields_and_is_fine(tmp
     ],
 )
 async def test_calls_and_starts_that_are_not_in_the_history_are_found(
-    tmp_path: Path, tampering: str, what: str
+    engine: Engine, tampering: str, what: str
 ) -> None:
-    path = await histories(tmp_path)
-    changed(tmp_path, tampering)
-    (finding,) = verified(path).findings
+    await histories(engine)
+    await engine.tampered(tampering)
+    (finding,) = engine.verified().findings
     assert finding.what == f"{what} differs from its history"

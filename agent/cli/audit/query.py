@@ -16,7 +16,7 @@ from agent.cli.output import print_json, print_table
 from agent.cli.output_formats import csv_line
 from agent.cli.state_file import require_store, store_settings
 from agent.core.errors import AgentError
-from agent.store import audit_queries, auditor_roles, datasette_metadata, store_exists
+from agent.store import audit_queries, auditor_role_sql, datasette_metadata, store_exists
 
 if TYPE_CHECKING:
     from agent.store.audit.query_library import Query, QueryResult
@@ -58,7 +58,7 @@ def query(
     """
     settings = store_settings(state_url)
     if roles:
-        typer.echo(auditor_roles(settings))
+        typer.echo(auditor_role_sql(settings))
         return
     queries = audit_queries(settings)
     known = queries.library()

@@ -1,6 +1,6 @@
 """SQL queries to the database: named ones, and free ones. They are read-only, and cannot read secrets.
 
-The agent's own queries run with its rights. Any other SQL runs as the role `assure_agent_auditor`: see `roles.sql`.
+The queries of the agent run with its own rights. Any other SQL runs as the role of auditors: see `auditor_role.sql`.
 """
 
 import contextlib
@@ -46,9 +46,9 @@ GROUP BY relname ORDER BY relname COLLATE "C"
 """
 
 
-def roles() -> str:
+def auditor_role() -> str:
     """The statements that create the role of auditors."""
-    return (_HERE / "roles.sql").read_text()
+    return (_HERE / "auditor_role.sql").read_text()
 
 
 class PostgresQueries(AuditQueries):

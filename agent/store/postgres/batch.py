@@ -148,6 +148,7 @@ def _columns(
     values: tuple[Any, ...], row: RequestRow | StoredRow, record: str, progress_at: float | None
 ) -> dict[str, Any]:
     columns = dict(zip(MIRRORED, values, strict=True))
+    columns["name"] = columns["name"] or None  # null: erased
     return columns | {"seq": row.seq, "head": row.head, "salt": row.salt, "record": record, "progress_at": progress_at}
 
 
