@@ -14,4 +14,4 @@ SELECT * FROM (
     FROM possible_orphans WHERE dossier_id IS NOT NULL
 ) AS created_dossiers
 WHERE (:name = '' OR name = :name OR uid = :name) AND (:since = '' OR created >= :since) AND (:until = '' OR created < :until)
-ORDER BY created, name;
+ORDER BY created, name NULLS FIRST;

@@ -8,4 +8,4 @@
 SELECT since, name, uid, hold_id, reason, until, ended_by, seconds
 FROM holds
 WHERE (:reason = '' OR reason = :reason) AND (:since = '' OR since >= :since)
-ORDER BY since, name;
+ORDER BY since, name NULLS FIRST;

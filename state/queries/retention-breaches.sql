@@ -11,4 +11,4 @@ FROM dossiers
 WHERE deletion_due IS NOT NULL AND (:since = '' OR deletion_due >= :since)
     AND coalesce(delay_seconds, (julianday('now') - julianday(deletion_due)) * 86400)
         > CAST(coalesce(nullif(:allowed, ''), '900') AS REAL)
-ORDER BY deletion_due, name;
+ORDER BY deletion_due, name NULLS FIRST;

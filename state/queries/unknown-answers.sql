@@ -12,4 +12,4 @@ SELECT calls.intended, calls.name, calls.uid, calls.generation, calls.number, ca
 FROM calls
 WHERE (calls.result = 'unknown' OR calls.result IS NULL)
     AND (:call = '' OR calls.call = :call) AND (:since = '' OR calls.intended >= :since)
-ORDER BY calls.intended, calls.name;
+ORDER BY calls.intended, calls.name NULLS FIRST;

@@ -13,4 +13,4 @@
 SELECT asked, name, uid, generation, signed_by, author, file_commit, "commit", file_differed, mode, process_type, billed, outcome, decided
 FROM generations
 WHERE (:name = '' OR name = :name OR uid = :name) AND (:since = '' OR asked >= :since) AND (:until = '' OR asked < :until)
-ORDER BY asked, name;
+ORDER BY asked, name NULLS FIRST;

@@ -103,6 +103,12 @@ def _explained(where: str) -> Iterator[None]:
             if (unanswerable := _unanswerable(sqlstate(error) or "", str(error).splitlines()[0])) is None:
                 raise
             raise unanswerable from None
+        except asyncpg.InternalClientError as error:
+            if "could not resolve" not in str(error):
+                raise
+            raise AgentError(
+                "The query cannot be run: a column has a type without a text.", "name the columns, or cast them to text"
+            ) from None
 
 
 def _unanswerable(state: str, reason: str) -> AgentError | None:

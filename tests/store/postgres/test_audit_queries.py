@@ -149,19 +149,20 @@ async def test_free_sql_reads_open_tables_and_views(store: Engine) -> None:
     assert asked(store, "SELECT 1 WHERE false") == []
 
 
+STOLEN = "ts_stat('SELECT to_tsvector(''simple'', link) FROM links')"  # a function that runs SQL
 ESCAPES = (
     "SELECT * FROM links",
     "SELECT (SELECT link FROM links)",
     "WITH requests AS (SELECT * FROM links) SELECT * FROM requests",
     "SELECT * FROM requests JOIN links USING (uid)",
     "TABLE links",
-    "SELECT set_config('role', 'none', true), query_to_xml('SELECT * FROM links', true, true, '')",
-    "SELECT set_config('role', 'postgres', false), query_to_xml('SELECT * FROM links', true, true, '')",
-    "SELECT set_config('session_authorization', 'postgres', true), query_to_xml('TABLE links', true, true, '')",
-    "SELECT query_to_xml('SET ROLE postgres', true, true, ''), query_to_xml('TABLE links', true, true, '')",
-    "SELECT query_to_xml('RESET ROLE', true, true, ''), query_to_xml('TABLE links', true, true, '')",
-    "SELECT most_common_vals FROM pg_statistic_ext_data, pg_statistic",
-    "SELECT lo_get(1), pg_read_file('/etc/passwd')",
+    f"SELECT * FROM {STOLEN}",
+    f"SELECT set_config('role', 'none', true), (SELECT word FROM {STOLEN} LIMIT 1)",
+    f"SELECT set_config('role', 'postgres', false), (SELECT word FROM {STOLEN} LIMIT 1)",
+    f"SELECT set_config('session_authorization', 'postgres', true), (SELECT word FROM {STOLEN} LIMIT 1)",
+    "SELECT * FROM ts_stat('SET ROLE postgres')",
+    "SELECT stavalues1::text FROM pg_statistic",
+    "SELECT pg_read_file('/etc/passwd')",
     "SELECT nextval(pg_get_serial_sequence('deliveries', 'id'))",
     "SELECT audit_query('TABLE links', NULL, 10)",
 )
@@ -169,11 +170,19 @@ ESCAPES = (
 
 @pytest.mark.parametrize("sql", ESCAPES)
 async def test_a_query_for_a_secret_is_refused(store: Engine, sql: str) -> None:
-    with pytest.raises(AgentError) as caught:
+    with pytest.raises(AgentError, match=r"permission denied|cannot set parameter|cannot (open|execute)") as caught:
         asked(store, sql)
     assert LINK not in f"{caught.value} {caught.value.hint}"
-    assert "The query" in str(caught.value)
-    assert "permission denied" in str(caught.value) or "cannot" in str(caught.value)
+
+
+async def test_a_change_of_the_role_in_a_query_would_undo_set_role(store: Engine) -> None:
+    """So the function is the only way: PostgreSQL refuses a change of the role inside of it."""
+    await store.tampered(
+        "SET ROLE assure_agent_auditor",
+        f"DO $$ BEGIN PERFORM set_config('role', 'none', true), (SELECT word FROM {STOLEN} LIMIT 1); END $$",
+    )
+    with pytest.raises(AgentError, match='cannot set parameter "role" within security-definer function'):
+        asked(store, f"SELECT set_config('role', 'none', true), (SELECT word FROM {STOLEN} LIMIT 1)")
 
 
 @pytest.mark.parametrize("table", sorted({*CLOSED, "agents", "migrations"}))
@@ -205,6 +214,7 @@ async def test_a_closed_table_is_refused(store: Engine, table: str) -> None:
         "SELECT * FROM nothing",
         "SELECT foo FROM requests",
         "SELECT 1 / 0",
+        "SELECT stavalues1 FROM pg_statistic",
         "",
     ],
 )

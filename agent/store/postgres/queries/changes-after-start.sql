@@ -15,4 +15,4 @@ WHERE history.type IN ('DocumentChanged', 'DocumentRemoved', 'DocumentReturned',
         SELECT 1 FROM generations AS later WHERE later.uid = history.uid
         AND later.generation > generations.generation AND later.asked < history.time)
     AND (:name = '' OR history.name = :name OR history.uid = :name) AND (:since = '' OR history.time >= :since)
-ORDER BY history.time, history.name;
+ORDER BY history.time, history.name NULLS FIRST;

@@ -11,4 +11,4 @@ FROM dossiers
 WHERE deletion_due IS NOT NULL AND (:since = '' OR deletion_due >= :since)
     AND coalesce(delay_seconds, extract(epoch FROM now() - deletion_due::timestamptz)::double precision)
         > CAST(coalesce(nullif(:allowed, ''), '900') AS double precision)
-ORDER BY deletion_due, name;
+ORDER BY deletion_due, name NULLS FIRST;
