@@ -6,8 +6,9 @@ import pytest
 from hypothesis import settings
 
 from tests.support.fixtures import begin, folder, shared_authorities, world
+from tests.support.postgres_server import postgres_server
 
-__all__ = ["begin", "folder", "shared_authorities", "world"]
+__all__ = ["begin", "folder", "postgres_server", "shared_authorities", "world"]
 
 settings.register_profile("any-machine", deadline=None)  # no test fails because the machine is slow
 settings.load_profile("any-machine")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.record import Phase
+from agent.store.contract import Store
 from agent.store.sqlite.connection import Connection, sqlite3
 from agent.store.sqlite.store import SqliteStore
 from verification.builders.lives import Life
@@ -41,7 +42,7 @@ def changed(folder: Path, *statements: str) -> None:
     connection.close()
 
 
-async def committed(store: SqliteStore, life: Life) -> Life:
+async def committed(store: Store, life: Life) -> Life:
     """Commit all that happened, step by step."""
     for taken in life.steps:
         await store.commit([taken])

@@ -11,13 +11,14 @@ import pytest
 
 from agent.core.assure_types import ProcessType
 from agent.core.machine import admit
-from agent.core.record import Desired, Record
+from agent.core.record import Desired, Phase, Record
+from agent.core.source_revision import Revision
 from agent.store.sqlite.store import SqliteStore
 from tests.support.fixtures import folder
-from verification.builders.lives import DEFAULT_POLICY
-from verification.builders.records import NOW, OPTIONS
+from verification.builders.lives import DEFAULT_POLICY, LINK, Life
+from verification.builders.records import NOW, OPTIONS, capture
 
-from .support import grown, opened, raw, rows
+from .support import committed, grown, opened, raw, rows
 
 __all__ = ["folder"]
 
@@ -50,6 +51,24 @@ async def admitted(store: SqliteStore, *records: Record) -> None:
 def left(folder: Path, name: str) -> list[str]:
     """The files of the folder that hold this name."""
     return [path.name for path in folder.iterdir() if path.is_file() and name.encode() in path.read_bytes()]
+
+
+async def test_no_byte_of_an_erased_link_is_left_in_any_file_of_the_folder(store: SqliteStore, folder: Path) -> None:
+    """[I6]"""
+    for number in range(20):
+        await committed(store, Life(f"u{number}", desired=capture()).until(Phase.DONE))
+    assert await store.tidy()
+    assert left(folder, LINK) == []
+
+
+async def test_the_signer_of_an_earlier_revision_leaves_every_file(store: SqliteStore, folder: Path) -> None:
+    """[I6]"""
+    for number, signer in enumerate(("alice@example.com SHA256:abc", "bob@example.com SHA256:def")):
+        revision = Revision(commit=str(number) * 40, committed_at=NOW, signer=signer)
+        await store.record_scan("default", NOW + number, 3, True, 0, None, revision=revision)
+    assert await store.tidy()
+    assert left(folder, "alice@example.com") == []
+    assert left(folder, "bob@example.com") == ["agent.db"]
 
 
 async def test_a_forgotten_name_is_in_no_file_while_the_store_is_open(store: SqliteStore, folder: Path) -> None:

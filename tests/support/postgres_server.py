@@ -61,14 +61,28 @@ class PostgresServer:
         """The path of the Unix socket."""
         return f"{self.folder}/.s.PGSQL.{self.port}"
 
-    async def execute(self, *statements: str) -> None:
-        """Run statements as the superuser, each in a transaction of its own."""
-        connection = await asyncpg.connect(host=self.folder, port=self.port, user="postgres", database="postgres")
+    @contextlib.asynccontextmanager
+    async def connected(self, database: str = "postgres") -> AsyncIterator[asyncpg.Connection]:
+        """A connection of the superuser, past the agent."""
+        connection = await asyncpg.connect(host=self.folder, port=self.port, user="postgres", database=database)
         try:
-            for statement in statements:
-                await connection.execute(statement)
+            yield connection
         finally:
             await connection.close()
+
+    async def execute(self, *statements: str) -> None:
+        """Run statements as the superuser, each in a transaction of its own."""
+        async with self.connected() as connection:
+            for statement in statements:
+                await connection.execute(statement)
+
+    async def create(self, name: str, template: str = _TEMPLATE) -> None:
+        """Create a database: with the schema of the agent, or as a copy of another one that nobody uses."""
+        await self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+
+    async def drop(self, name: str) -> None:
+        """Drop a database, and end its connections."""
+        await self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def stop(self) -> None:
         """End the server and remove its folder."""
@@ -182,7 +196,12 @@ async def database(postgres_server: PostgresServer) -> AsyncIterator[str]:
 
 
 async def _database(server: PostgresServer, template: str) -> AsyncIterator[str]:
-    name = f"t_{os.getpid()}_{time.monotonic_ns()}"
-    await server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    name = database_name()
+    await server.create(name, template)
     yield server.url(name)
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await server.drop(name)
+
+
+def database_name() -> str:
+    """A name that no other database of the server has."""
+    return f"t_{os.getpid()}_{time.monotonic_ns()}"

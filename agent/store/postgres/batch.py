@@ -86,7 +86,7 @@ class Batch:
     def add_erasure(self, uid: str, at: float, stored: StoredRow) -> None:
         """Erase the personal data of a request, and add an event for it. `stored` is its row."""
         record = without_personal_data(load(stored.record))
-        columns = _columns(mirrored(record), stored, record_json(record), None) | {"salt": None}
+        columns = _columns(mirrored(record), stored, record_json(record), None) | {"name": None, "salt": None}
         self._updated[uid] = columns | {"before": stored.version, "before_seq": stored.seq}
         self._erased.append((uid,))
         changes = {FORGOTTEN: forgotten_digest(self._keys, uid, stored.seq + 1)}

@@ -125,6 +125,7 @@ class Commits:
 
         Waits while the server is away, and repeats them if an answer got lost.
         """
+        started = perf_counter()
         texts = [template(one.sql) for one in statements]
         rows = orjson.dumps([[[*map(_text, row)] for row in one.rows] for one in statements]).decode()
 
@@ -137,6 +138,7 @@ class Commits:
             counts = await self._server.ask(send)
         if counts is None:
             raise self._fenced()
+        self._observe(perf_counter() - started, 1)
         return counts
 
     @property

@@ -19,7 +19,7 @@ _PHASE = "requests INDEXED BY requests_by_phase WHERE phase = ?"
 _STATE = "requests WHERE state = ?"
 _OUTCOME = "requests INDEXED BY requests_by_outcome WHERE outcome = ?"
 _REASON = "requests INDEXED BY requests_held WHERE hold_reason = ?"
-_NAME = "requests INDEXED BY requests_by_part_of_name WHERE name IS NOT NULL AND instr(name, ?)"
+_NAME = "requests INDEXED BY requests_by_part_of_name WHERE name IS NOT NULL AND instr(name, ?) > 0"
 _ANY = "requests WHERE name IS NOT NULL"
 _LATEST = "9e99-"  # a key before all others
 
@@ -79,7 +79,7 @@ class RequestLists(Queries):
 
     def _frequency(self, term: _Term) -> int:
         """How many requests match, up to 2000: above that, the order of the conditions makes no difference."""
-        return int(self._value(f"SELECT count(*) FROM (SELECT 1 FROM {term.sql} LIMIT 2000) AS some", *term.values))  # noqa: S608
+        return int(self._value(f"SELECT count(*) FROM (SELECT 1 FROM {term.sql} LIMIT 2000) AS few", *term.values))  # noqa: S608
 
     def _named(self, uids: Sequence[str]) -> list[Record]:
         sql = "SELECT uid, record FROM requests WHERE name IS NOT NULL AND uid IN (SELECT value FROM json_each(?))"

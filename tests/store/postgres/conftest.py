@@ -1,5 +1,5 @@
-"""One server for all of these tests. Without PostgreSQL they are skipped."""
+"""Databases for the tests of the engine. Without PostgreSQL they are skipped."""
 
-from tests.support.postgres_server import database, empty_database, postgres_server
+from tests.support.postgres_server import database, empty_database
 
-__all__ = ["database", "empty_database", "postgres_server"]
+__all__ = ["database", "empty_database"]

@@ -1,6 +1,5 @@
 """The state of a git source in the store: what is acted on, what is refused, and what is written at all."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +9,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from agent.core.errors import StoreError
 from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionRefusal, RevisionState
+from agent.store.contract import Store
 from agent.store.revisions import after_refresh
-from agent.store.sqlite.readonly import ReadOnlyStore
-from agent.store.sqlite.store import SqliteStore
-from tests.store.support import changed, opened
-from tests.support.stores import at_once
 from verification.builders.records import NOW
+
+from .engines import Engine
 
 A, B, C = "a" * 40, "b" * 40, "c" * 64
 SIGNER = "alice@example.com SHA256:abc"
@@ -31,102 +29,103 @@ def refused(
     return RefusedRevision(revision=revision, reason=reason, commit=commit or revision, since=since)
 
 
-async def scanned(store: SqliteStore, at: float, revision: Revision | None) -> None:
+async def scanned(store: Store, at: float, revision: Revision | None) -> None:
     await store.record_scan("default", at, 3, True, 0, None, revision=revision)
 
 
-async def test_a_source_that_never_was_git_has_an_empty_state(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+async def test_a_source_that_never_was_git_has_an_empty_state(engine: Engine) -> None:
+    store = await engine.open()
     await scanned(store, NOW, None)
-    assert at_once(store.revision_state("default")) == RevisionState()
-    store.close()
+    assert await store.revision_state("default") == RevisionState()
+    await store.aclose()
 
 
-async def test_the_revision_of_a_scan_is_stored_with_the_scan_and_survives_a_restart(tmp_path: Path) -> None:
+async def test_the_revision_of_a_scan_is_stored_with_the_scan_and_survives_a_restart(engine: Engine) -> None:
     """[I4] A failing transaction leaves both as they were."""
-    store = opened(tmp_path)
+    store = await engine.open()
     await scanned(store, NOW, acted(A))
     with pytest.raises(StoreError):
         await store.record_scan("default", NOW + 9, None, True, 0, None, revision=acted(B))  # type: ignore[arg-type]
-    store.close()
-    store = opened(tmp_path)
-    assert at_once(store.revision_state("default")) == RevisionState(acted=acted(A), acted_at=NOW)
-    with ReadOnlyStore(tmp_path / "agent.db") as reading:
-        assert reading.revision_state("default") == at_once(store.revision_state("default"))
+    await store.aclose()
+    store = await engine.open()
+    assert await store.revision_state("default") == RevisionState(acted=acted(A), acted_at=NOW)
+    with engine.reading() as reading:
+        assert reading.revision_state("default") == await store.revision_state("default")
         assert reading.revision_state("other") == RevisionState()
-    store.close()
+    await store.aclose()
 
 
-async def test_a_revision_is_acted_on_since_its_first_scan(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+async def test_a_revision_is_acted_on_since_its_first_scan(engine: Engine) -> None:
+    store = await engine.open()
     await scanned(store, NOW, acted(A, None))
     await scanned(store, NOW + 30, acted(A))
-    assert at_once(store.revision_state("default")) == RevisionState(acted=acted(A), acted_at=NOW)
+    assert await store.revision_state("default") == RevisionState(acted=acted(A), acted_at=NOW)
     await scanned(store, NOW + 60, acted(B))
-    assert at_once(store.revision_state("default")) == RevisionState(acted=acted(B), acted_at=NOW + 60)
+    assert await store.revision_state("default") == RevisionState(acted=acted(B), acted_at=NOW + 60)
     await scanned(store, NOW + 90, None)  # an incomplete scan, or a folder
-    assert at_once(store.revision_state("default")).acted == acted(B)
-    store.close()
+    assert (await store.revision_state("default")).acted == acted(B)
+    await store.aclose()
 
 
-async def test_a_refused_revision_is_cleared_once_it_is_acted_on(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+async def test_a_refused_revision_is_cleared_once_it_is_acted_on(engine: Engine) -> None:
+    store = await engine.open()
     await scanned(store, NOW, acted(A))
     await store.record_refresh("default", NOW + 1, True, refused(B, NOW + 1), None)
     await scanned(store, NOW + 2, acted(A))  # nothing of it is cleared by a scan of another revision
-    assert at_once(store.revision_state("default")).refused == refused(B, NOW + 1)
+    assert (await store.revision_state("default")).refused == refused(B, NOW + 1)
     await scanned(store, NOW + 3, acted(B))
-    state = at_once(store.revision_state("default"))
-    store.close()
+    state = await store.revision_state("default")
+    await store.aclose()
     assert (state.acted, state.refused, state.fetched_at) == (acted(B), None, NOW + 1)
 
 
-async def test_the_same_refusal_and_the_same_failure_keep_their_beginning(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+async def test_the_same_refusal_and_the_same_failure_keep_their_beginning(engine: Engine) -> None:
+    store = await engine.open()
     for at in (1, 2, 3):
         await store.record_refresh("default", NOW + at, True, refused(B, NOW + at), None)
-    assert at_once(store.revision_state("default")).refused == refused(B, NOW + 1)
+    assert (await store.revision_state("default")).refused == refused(B, NOW + 1)
     unsigned = [
         refused(head, NOW + at, RevisionRefusal.UNSIGNED, A) for at, head in ((4, B), (5, C))
     ]  # a newer head, and the same unsigned commit below it
     for one in unsigned:
         await store.record_refresh("default", one.since, True, one, None)
-    assert at_once(store.revision_state("default")).refused == refused(C, NOW + 4, RevisionRefusal.UNSIGNED, A)
+    assert (await store.revision_state("default")).refused == refused(C, NOW + 4, RevisionRefusal.UNSIGNED, A)
     for at, failure in ((6, FetchFailure.DNS), (7, FetchFailure.DNS), (8, FetchFailure.TIMEOUT)):
         await store.record_refresh("default", NOW + at, False, None, failure)
-        state = at_once(store.revision_state("default"))
+        state = await store.revision_state("default")
         assert (state.failure, state.failing_since) == (failure, NOW + (6 if failure is FetchFailure.DNS else 8))
         assert state.refused == refused(C, NOW + 4, RevisionRefusal.UNSIGNED, A)  # nobody said that it is fine now
         assert state.fetched_at == NOW + 5
     await store.record_refresh("default", NOW + 9, True, None, None)
-    assert at_once(store.revision_state("default")) == RevisionState(fetched_at=NOW + 9)
-    store.close()
+    assert await store.revision_state("default") == RevisionState(fetched_at=NOW + 9)
+    await store.aclose()
 
 
-async def test_a_refresh_with_nothing_new_commits_once_a_minute(tmp_path: Path) -> None:
+async def test_a_refresh_with_nothing_new_commits_once_a_minute(engine: Engine) -> None:
     commits: list[int] = []
-    store = opened(tmp_path, observe=lambda _, pieces: commits.append(pieces))
+    store = await engine.open(observe=lambda _, pieces: commits.append(pieces))
+    commits.clear()  # of the opening
     for second in range(0, 601, 10):
         await store.record_refresh("default", NOW + second, True, refused(B, NOW + second), None)
     assert len(commits) == 11
-    assert at_once(store.revision_state("default")).fetched_at == NOW + 600
+    assert (await store.revision_state("default")).fetched_at == NOW + 600
     for second in range(610, 1210, 10):  # away: one commit for its beginning
         await store.record_refresh("default", NOW + second, False, None, FetchFailure.NETWORK)
     assert len(commits) == 12
     await store.record_refresh("default", NOW + 5, True, None, None)  # a clock that was set back
     await store.record_refresh("default", NOW + 6, True, None, None)
     assert len(commits) == 13
-    assert at_once(store.revision_state("default")).fetched_at == NOW + 5
-    store.close()
+    assert (await store.revision_state("default")).fetched_at == NOW + 5
+    await store.aclose()
 
 
 @pytest.mark.parametrize("column", ["refused_reason", "failure"])
-async def test_an_unknown_code_is_an_error_of_the_store(tmp_path: Path, column: str) -> None:
-    store = opened(tmp_path)
+async def test_an_unknown_code_is_an_error_of_the_store(engine: Engine, column: str) -> None:
+    store = await engine.open()
     await store.record_refresh("default", NOW, True, refused(B, NOW), FetchFailure.DNS)
-    store.close()
-    changed(tmp_path, f"UPDATE source_revisions SET {column} = 'x'")
-    with ReadOnlyStore(tmp_path / "agent.db") as reading, pytest.raises(StoreError, match="git source"):
+    await store.aclose()
+    await engine.change(f"UPDATE source_revisions SET {column} = 'x'")
+    with engine.reading() as reading, pytest.raises(StoreError, match="git source"):
         reading.revision_state("default")
 
 
@@ -182,12 +181,12 @@ def test_equal_arguments_write_nothing() -> None:
     assert after_refresh(once, NOW + 1, *values) == once
 
 
-async def test_the_signer_of_an_earlier_revision_leaves_every_file(tmp_path: Path) -> None:
+async def test_the_signer_of_an_earlier_revision_leaves_every_table(engine: Engine) -> None:
     """[I6]"""
-    store = opened(tmp_path)
+    store = await engine.open()
     await scanned(store, NOW, acted(A))
     await scanned(store, NOW + 1, acted(B, "bob@example.com SHA256:def"))
     assert await store.tidy()
-    assert [path.name for path in tmp_path.iterdir() if b"alice@example.com" in path.read_bytes()] == []
-    assert at_once(store.revision_state("default")).acted == acted(B, "bob@example.com SHA256:def")
-    store.close()
+    assert await engine.tables_with("alice@example.com") == []
+    assert (await store.revision_state("default")).acted == acted(B, "bob@example.com SHA256:def")
+    await store.aclose()

@@ -1,7 +1,6 @@
 """Many at once share a commit, and what was answered is durable [I4]."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -10,34 +9,36 @@ from agent.core.errors import Moved, StoreError
 from agent.core.observations import EffectDelayed, Resumed
 from agent.core.record import Phase
 from agent.store.rollback_detection import HighWaterMark
-from agent.store.sqlite.connection import sqlite3
-from tests.support.stores import at_once
+from tests.store.support import committed
 from tests.support.timeouts import PATIENT
 from verification.audits import verified
 from verification.builders.lives import Life
 from verification.builders.records import capture
 
-from .support import committed, opened, rows
+from .engines import Engine
 
 
-async def test_many_at_once_share_commits_and_all_are_durable(tmp_path: Path) -> None:
+async def test_many_at_once_share_commits_and_all_are_durable(engine: Engine) -> None:
     """[I4]"""
     batches: list[int] = []
-    store = opened(tmp_path, observe=lambda _, pieces: batches.append(pieces))
+    looks = asyncio.Semaphore(10)
+    store = await engine.open(observe=lambda _, pieces: batches.append(pieces))
+    batches.clear()  # of the opening
 
     async def admitted(number: int) -> None:
         await store.commit([Life(f"u{number}").steps[0]])
-        assert rows(tmp_path, "SELECT count(*) FROM requests WHERE uid = ?", f"u{number}") == [(1,)]
+        async with looks:
+            assert await engine.rows("SELECT count(*) FROM requests WHERE uid = ?", f"u{number}") == [(1,)]
 
     await asyncio.gather(*(admitted(number) for number in range(300)))
     assert sum(batches) == 300
     assert len(batches) < 300
-    store.close()
+    await store.aclose()
 
 
-async def test_one_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
+async def test_one_that_cannot_be_written_fails_alone(engine: Engine) -> None:
     """[I9]"""
-    store = opened(tmp_path)
+    store = await engine.open()
     stale = await committed(store, Life("stale").until(Phase.PROCESS))
     steps = [Life(f"u{number}").steps[0] for number in range(50)]
     steps.insert(25, stale.steps[-1])
@@ -45,75 +46,75 @@ async def test_one_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
     failed = [answer for answer in answers if answer is not None]
     assert len(failed) == 1
     assert isinstance(failed[0], Moved)
-    assert rows(tmp_path, "SELECT count(*) FROM requests") == [(51,)]
-    store.close()
+    assert await engine.rows("SELECT count(*) FROM requests") == [(51,)]
+    await store.aclose()
 
 
-async def test_a_caller_that_is_cancelled_does_not_take_its_step_back(tmp_path: Path) -> None:
+async def test_a_caller_that_is_cancelled_does_not_take_its_step_back(engine: Engine) -> None:
     """What is queued is written; the others of its group are answered. [I4]"""
-    store = opened(tmp_path)
+    store = await engine.open()
     task = asyncio.ensure_future(store.commit([Life("u1").steps[0]]))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     await store.commit([Life("u2").steps[0]])
-    assert at_once(store.get("u1")) is not None
-    store.close()
+    assert await store.get("u1") is not None
+    await store.aclose()
 
 
-async def test_closing_writes_what_is_queued(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+async def test_closing_writes_what_is_queued(engine: Engine) -> None:
+    store = await engine.open()
     waiting = [asyncio.ensure_future(store.commit([Life(f"u{number}").steps[0]])) for number in range(20)]
     await asyncio.sleep(0)
-    store.close()
+    await store.aclose()
     await asyncio.gather(*waiting)
-    assert rows(tmp_path, "SELECT count(*) FROM requests") == [(20,)]
+    assert await engine.rows("SELECT count(*) FROM requests") == [(20,)]
 
 
-async def test_a_commit_after_closing_is_refused(tmp_path: Path) -> None:
-    store = opened(tmp_path)
-    store.close()
+async def test_a_commit_after_closing_is_refused(engine: Engine) -> None:
+    store = await engine.open()
+    await store.aclose()
     with pytest.raises(StoreError):
         await asyncio.wait_for(store.commit([Life().steps[0]]), timeout=PATIENT)
 
 
-async def test_an_open_intent_is_claimed_after_a_restart_and_resumes(tmp_path: Path) -> None:
+async def test_an_open_intent_is_claimed_after_a_restart_and_resumes(engine: Engine) -> None:
     """[I1, I4]"""
-    store = opened(tmp_path)
+    store = await engine.open()
     life = Life()
     while life.record.intent is None:
         life.goes_on()
     await committed(store, life)
-    store.close()
-    store = opened(tmp_path)
-    (record,) = at_once(store.claim(life.at, 10, set()))
+    await store.aclose()
+    store = await engine.open()
+    (record,) = await store.claim(life.at, 10, set())
     assert record == life.record
     life.sees(Resumed)
     await store.commit([life.steps[-1]])
-    assert rows(tmp_path, "SELECT result, trouble FROM attempts") == [("unknown", "crashed")]
-    store.close()
+    assert await engine.rows("SELECT result, trouble FROM attempts") == [("unknown", "crashed")]
+    await store.aclose()
 
 
-async def test_a_delayed_answer_is_on_record_as_busy(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+async def test_a_delayed_answer_is_on_record_as_busy(engine: Engine) -> None:
+    store = await engine.open()
     life = Life(desired=capture()).until(Phase.PROCESS)
     life.sees(EffectDelayed, kind=EffectKind.START_CAPTURE, retry_after=3.0)
     await committed(store, life)
-    assert rows(tmp_path, "SELECT effect, result FROM attempts")[-1] == ("start_capture", "busy")
-    store.close()
+    assert (await engine.rows("SELECT effect, result FROM attempts"))[-1] == ("start_capture", "busy")
+    await store.aclose()
 
 
-async def test_a_durable_commit_succeeds_without_its_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_durable_commit_succeeds_without_its_mark(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """[I4] Otherwise the writer would write the steps again, and tell their callers that they failed."""
 
     def failing(*_: object) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
+        raise OSError("disk I/O error")
 
     monkeypatch.setattr(HighWaterMark, "advance", failing)
-    store = opened(tmp_path)
+    store = await engine.open()
     lives = [Life(f"u{number}") for number in range(3)]
     await asyncio.gather(*(committed(store, life.until(Phase.PROCESS)) for life in lives))
-    store.close()
-    assert not verified(tmp_path / "agent.db").findings
-    assert rows(tmp_path, "SELECT count(*) FROM requests WHERE phase = 'process'") == [(3,)]
+    await store.aclose()
+    assert await engine.faults() == []
+    assert await engine.rows("SELECT count(*) FROM requests WHERE phase = 'process'") == [(3,)]

@@ -1,0 +1,204 @@
+"""The store of each engine as a test needs it: opening, reading, tampering, older copies, and the end by a kill."""
+
+import asyncio
+import contextlib
+import shutil
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from agent.platform.settings import Settings
+from agent.store import open_reading, open_store
+from agent.store.contract import Store
+from agent.store.postgres.dialect import numbered
+from agent.store.reading.reading import Reading
+from agent.store.repository import event_hash
+from agent.store.sqlite.audit.verify import verify
+from tests.store.support import ACCOUNT, changed, rows
+from tests.support.postgres_server import PostgresServer, database_name
+from verification.builders.settings import settings
+
+_GUARDS = ("events_are_never_changed", "events_are_never_deleted")
+_EVENTS = "SELECT uid, seq, at, type, changes, hash FROM events ORDER BY uid, seq"
+
+
+class Engine(ABC):
+    """One store. The local files of both engines have the same names, in the same folder."""
+
+    kind: str
+
+    def __init__(self, folder: Path, **given: Any) -> None:
+        self.folder = folder
+        self.settings = Settings(**settings(folder, "https://api.example", **given))
+        self._opened: list[Store] = []
+
+    async def begin(self) -> None:
+        """Make room for the store."""
+
+    async def end(self) -> None:
+        """Close what a test that failed left open."""
+        for store in self._opened:
+            with contextlib.suppress(Exception):
+                await store.aclose()
+
+    async def open(self, account: str | None = ACCOUNT, **options: Any) -> Store:
+        """An agent on the store. An earlier one must be closed."""
+        store = await open_store(self.settings, account, **options)
+        self._opened.append(store)
+        return store
+
+    def reading(self) -> Reading:
+        """The store, read-only."""
+        return open_reading(self.settings)
+
+    async def recovery_cause(self) -> str | None:
+        """Open and close the store. The cause of the recovery that is in progress then, or None."""
+        await (await self.open()).aclose()
+        found = await self.rows("SELECT cause FROM recoveries WHERE closed_at IS NULL")
+        return found[0][0] if found else None
+
+    async def faults(self) -> list[str]:
+        """The faults in the history: a broken chain, a gap, a head or a count that is wrong. Empty if there is none."""
+        chains: dict[str, tuple[int, str]] = {}
+        faults = []
+        for uid, seq, at, kind, changes, kept in await self.rows(_EVENTS):
+            before, head = chains.get(uid, (0, ""))
+            if seq != before + 1 or kept != event_hash(head, uid, seq, at, kind, changes):
+                faults.append(f"event {seq} of {uid}")
+            chains[uid] = seq, kept
+        heads = {uid: (seq, head) for uid, seq, head in await self.rows("SELECT uid, seq, head FROM requests")}
+        faults += [f"the head of {uid}" for uid in heads if heads[uid] != chains.get(uid)]
+        ids = [event for (event,) in await self.rows("SELECT id FROM events ORDER BY id")]
+        faults += [] if ids == [*range(1, len(ids) + 1)] else ["a gap in the journal"]
+        return faults
+
+    async def tables_with(self, word: str) -> list[str]:
+        """The tables with a row that contains this word."""
+        return [name for name in await self.tables() if word in repr(await self.rows(f"SELECT * FROM {name}"))]
+
+    @abstractmethod
+    async def tables(self) -> list[str]:
+        """The names of all tables."""
+
+    @abstractmethod
+    async def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query on what is committed, past the store."""
+
+    @abstractmethod
+    async def change(self, *statements: str) -> None:
+        """Tamper, as somebody who may do anything with the engine."""
+
+    @abstractmethod
+    async def kill(self, store: Store) -> None:
+        """End this agent as kill -9 does, and let the time pass until another one may own the store."""
+
+    @abstractmethod
+    async def keep(self) -> Any:
+        """A copy of the store without the local files, while no agent runs."""
+
+    @abstractmethod
+    async def bring_back(self, kept: Any) -> None:
+        """Replace the store by this copy, and leave the local files as they are."""
+
+    @abstractmethod
+    async def lose(self) -> None:
+        """Lose the store, and leave the local files as they are."""
+
+
+class SqliteEngine(Engine):
+    """A state file."""
+
+    kind = "sqlite"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, state_url=f"sqlite:///{folder}/agent.db")
+
+    async def faults(self) -> list[str]:
+        return [finding.what for finding in verify(self.folder / "agent.db").findings]
+
+    async def tables(self) -> list[str]:
+        return [name for (name,) in await self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+
+    async def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return rows(self.folder, sql, *values)
+
+    async def change(self, *statements: str) -> None:
+        changed(self.folder, *statements)
+
+    async def kill(self, store: Store) -> None:
+        copy = self.folder.with_name(self.folder.name + "-copy")
+        shutil.copytree(self.folder, copy, ignore=shutil.ignore_patterns("*.lock"))
+        await store.aclose()
+        shutil.rmtree(self.folder)
+        copy.rename(self.folder)
+
+    async def keep(self) -> bytes:
+        return (self.folder / "agent.db").read_bytes()
+
+    async def bring_back(self, kept: bytes) -> None:
+        (self.folder / "agent.db").write_bytes(kept)
+
+    async def lose(self) -> None:
+        (self.folder / "agent.db").unlink()
+
+
+class PostgresEngine(Engine):
+    """A database of the server for tests."""
+
+    kind = "postgres"
+
+    def __init__(self, folder: Path, server: PostgresServer) -> None:
+        self._server = server
+        self._name = database_name()
+        super().__init__(folder, state_url=server.url(self._name), state_dir=folder)
+
+    async def begin(self) -> None:
+        await self._server.create(self._name)
+
+    async def end(self) -> None:
+        await super().end()
+        await self._server.drop(self._name)
+
+    async def tables(self) -> list[str]:
+        return [
+            name
+            for (name,) in await self.rows(
+                "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+            )
+        ]
+
+    async def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        async with self._server.connected(self._name) as connection:
+            return [tuple(row) for row in await connection.fetch(numbered(sql), *values)]
+
+    async def change(self, *statements: str) -> None:
+        async with self._server.connected(self._name) as connection:
+            await connection.execute("SET session_replication_role = replica")  # no trigger fires
+            for statement in statements:
+                await connection.execute(statement)
+
+    async def kill(self, store: Any) -> None:
+        for task in asyncio.all_tasks():
+            if getattr(task.get_coro(), "__qualname__", "") in ("Ownership.keep", "Commits._run"):
+                task.cancel()
+        await asyncio.sleep(0)
+        store._pool.terminate()
+        store._mark.close()
+        await self.change("DELETE FROM agents")
+
+    async def keep(self) -> str:
+        copy = database_name()
+        await self._server.create(copy, self._name)
+        return copy
+
+    async def bring_back(self, kept: str) -> None:
+        await self._server.drop(self._name)
+        await self._server.create(self._name, kept)
+        await self._server.drop(kept)
+
+    async def lose(self) -> None:
+        await self._server.drop(self._name)
+        await self._server.create(self._name, "template0")
+
+
+ENGINES = (SqliteEngine.kind, PostgresEngine.kind)
