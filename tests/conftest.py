@@ -31,7 +31,7 @@ SLOW = (
     "store/test_secure_delete.py",
     "store/test_disk_full.py",
     "store/test_query_plans.py",
-    "store/test_stateful.py",
+    "store/contract/test_stateful.py",
     "store/test_tampering",
     "store/test_unverified_columns.py",
     "web/test_status_page_browser.py",

@@ -61,20 +61,18 @@ class PostgresServer:
         """The path of the Unix socket."""
         return f"{self.folder}/.s.PGSQL.{self.port}"
 
-    @contextlib.asynccontextmanager
-    async def connected(self, database: str = "postgres") -> AsyncIterator[asyncpg.Connection]:
+    async def connect(self, database: str) -> asyncpg.Connection:
         """A connection of the superuser, past the agent."""
-        connection = await asyncpg.connect(host=self.folder, port=self.port, user="postgres", database=database)
-        try:
-            yield connection
-        finally:
-            await connection.close()
+        return await asyncpg.connect(host=self.folder, port=self.port, user="postgres", database=database)
 
     async def execute(self, *statements: str) -> None:
         """Run statements as the superuser, each in a transaction of its own."""
-        async with self.connected() as connection:
+        connection = await self.connect("postgres")
+        try:
             for statement in statements:
                 await connection.execute(statement)
+        finally:
+            await connection.close()
 
     async def create(self, name: str, template: str = _TEMPLATE) -> None:
         """Create a database: with the schema of the agent, or as a copy of another one that nobody uses."""

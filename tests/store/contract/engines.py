@@ -2,10 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+
+import asyncpg
 
 from agent.platform.settings import Settings
 from agent.store import open_reading, open_store
@@ -29,11 +33,13 @@ class Engine(ABC):
 
     def __init__(self, folder: Path, **given: Any) -> None:
         self.folder = folder
-        self.settings = Settings(**settings(folder, "https://api.example", **given))
+        self._given = settings(folder, "https://api.example", **given)
+        self.settings = Settings(**self._given)
         self._opened: list[Store] = []
 
     async def begin(self) -> None:
         """Make room for the store."""
+        self.folder.mkdir(exist_ok=True)
 
     async def end(self) -> None:
         """Close what a test that failed left open."""
@@ -50,6 +56,10 @@ class Engine(ABC):
     def reading(self) -> Reading:
         """The store, read-only."""
         return open_reading(self.settings)
+
+    def given(self) -> str:
+        """The settings as JSON, for another process."""
+        return json.dumps(self._given, default=str)
 
     async def recovery_cause(self) -> str | None:
         """Open and close the store. The cause of the recovery that is in progress then, or None."""
@@ -93,6 +103,10 @@ class Engine(ABC):
         """End this agent as kill -9 does, and let the time pass until another one may own the store."""
 
     @abstractmethod
+    async def let_lease_end(self) -> None:
+        """Let the time pass until another agent may own the store of one that was killed."""
+
+    @abstractmethod
     async def keep(self) -> Any:
         """A copy of the store without the local files, while no agent runs."""
 
@@ -132,6 +146,9 @@ class SqliteEngine(Engine):
         shutil.rmtree(self.folder)
         copy.rename(self.folder)
 
+    async def let_lease_end(self) -> None:
+        """The lock of a file ends with its process."""
+
     async def keep(self) -> bytes:
         return (self.folder / "agent.db").read_bytes()
 
@@ -150,13 +167,17 @@ class PostgresEngine(Engine):
     def __init__(self, folder: Path, server: PostgresServer) -> None:
         self._server = server
         self._name = database_name()
+        self._turn = asyncio.Lock()  # of the connection
+        self._past: asyncpg.Connection | None = None  # past the store
         super().__init__(folder, state_url=server.url(self._name), state_dir=folder)
 
     async def begin(self) -> None:
+        await super().begin()
         await self._server.create(self._name)
 
     async def end(self) -> None:
         await super().end()
+        await self._leave()
         await self._server.drop(self._name)
 
     async def tables(self) -> list[str]:
@@ -168,14 +189,15 @@ class PostgresEngine(Engine):
         ]
 
     async def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        async with self._server.connected(self._name) as connection:
+        async with self._connected() as connection:
             return [tuple(row) for row in await connection.fetch(numbered(sql), *values)]
 
     async def change(self, *statements: str) -> None:
-        async with self._server.connected(self._name) as connection:
+        async with self._connected() as connection:
             await connection.execute("SET session_replication_role = replica")  # no trigger fires
             for statement in statements:
                 await connection.execute(statement)
+            await connection.execute("RESET session_replication_role")
 
     async def kill(self, store: Any) -> None:
         for task in asyncio.all_tasks():
@@ -184,21 +206,39 @@ class PostgresEngine(Engine):
         await asyncio.sleep(0)
         store._pool.terminate()
         store._mark.close()
-        await self.change("DELETE FROM agents")
+        await self.let_lease_end()
+
+    async def let_lease_end(self) -> None:
+        await self.change("UPDATE agents SET until = clock_timestamp()")
 
     async def keep(self) -> str:
         copy = database_name()
+        await self._leave()  # a database that somebody uses cannot be copied
         await self._server.create(copy, self._name)
         return copy
 
     async def bring_back(self, kept: str) -> None:
+        await self._leave()
         await self._server.drop(self._name)
         await self._server.create(self._name, kept)
         await self._server.drop(kept)
 
     async def lose(self) -> None:
+        await self._leave()
         await self._server.drop(self._name)
         await self._server.create(self._name, "template0")
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[asyncpg.Connection]:
+        async with self._turn:
+            if self._past is None:
+                self._past = await self._server.connect(self._name)
+            yield self._past
+
+    async def _leave(self) -> None:
+        if self._past is not None:
+            await self._past.close()
+            self._past = None
 
 
 ENGINES = (SqliteEngine.kind, PostgresEngine.kind)

@@ -4,13 +4,25 @@ A model keeps, per request, the record that was committed last; whatever the sto
 """
 
 import asyncio
-import shutil
-import tempfile
+from collections.abc import Callable, Coroutine
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from agent.core.effect import EffectKind
 from agent.core.errors import Moved, StoreError
@@ -21,22 +33,19 @@ from agent.core.record import Origin, Phase, Record
 from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionRefusal
 from agent.core.step import Step
 from agent.ports import Command
-from agent.store.sqlite.connection import Connection, open_reader, sqlite3
-from agent.store.sqlite.store import SqliteStore
-from tests.support.stores import at_once
-from verification.audits import verified
+from tests.support.postgres_server import PostgresServer
 from verification.builders.lives import DEFAULT_POLICY, LINK, Life
 from verification.builders.records import NOW, ORIGIN, capture, upload
 from verification.mutations import mutated
 
-from .support import opened
+from .engines import Engine, PostgresEngine, SqliteEngine
 
 COMMITS = st.sampled_from(["a" * 40, "b" * 40, "c" * 40])
 NEVER = 4e9  # seconds since the epoch: later than anything is due
 
 
-def _full(_: Connection) -> None:
-    raise sqlite3.OperationalError("database or disk is full")
+T = TypeVar("T")
+Begin = Callable[[], Engine]
 
 
 class Storing(RuleBasedStateMachine):
@@ -44,11 +53,12 @@ class Storing(RuleBasedStateMachine):
 
     lives = Bundle("lives")
 
-    def __init__(self) -> None:
+    def __init__(self, begin: Begin) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        self.engine = begin()
         self.loop = asyncio.new_event_loop()
-        self.store: SqliteStore = opened(self.folder)
+        self.run(self.engine.begin())
+        self.store = self.run(self.engine.open())
         self.known: dict[str, Record] = {}
         self.admitted = self.commands = 0
         self.orphans: set[str] = set()
@@ -58,12 +68,15 @@ class Storing(RuleBasedStateMachine):
         self.failure: FetchFailure | None = None
 
     def teardown(self) -> None:
-        self.store.close()
+        self.run(self.store.aclose())
+        self.run(self.engine.end())
         self.loop.close()
-        shutil.rmtree(self.folder)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
 
     def commit(self, *steps: Step) -> None:
-        self.loop.run_until_complete(self.store.commit(steps))
+        self.run(self.store.commit(steps))
         for one in steps:
             self.known[one.record.uid] = without_origins(one.record)
             if one.orphan is not None:
@@ -73,7 +86,7 @@ class Storing(RuleBasedStateMachine):
 
     @initialize()
     def a_new_file(self) -> None:
-        assert at_once(self.store.claim(NEVER, 10, set())) == []
+        assert self.run(self.store.claim(NEVER, 10, set())) == []
 
     @rule(
         target=lives,
@@ -125,7 +138,7 @@ class Storing(RuleBasedStateMachine):
         if len(life.steps) < 2:
             return
         try:
-            self.loop.run_until_complete(self.store.commit([life.steps[-1]]))
+            self.run(self.store.commit([life.steps[-1]]))
         except Moved:
             return
         raise AssertionError("committed twice")
@@ -139,7 +152,7 @@ class Storing(RuleBasedStateMachine):
         if not good.changed:
             return
         try:
-            self.loop.run_until_complete(self.store.commit([good, other.steps[-1]]))
+            self.run(self.store.commit([good, other.steps[-1]]))
         except Moved:
             life.at = before
             return
@@ -147,31 +160,33 @@ class Storing(RuleBasedStateMachine):
 
     @rule(life=lives)
     def a_commit_fails(self, life: Life) -> None:
-        """The disk is full after the steps: they are in no table, and the writer remembers none of them."""
-        if life.record.phase is Phase.DONE or life.record.hold is not None:
+        """The engine refuses one of its rows: no step is in a table, and the writer remembers none of them."""
+        if life.record.phase is Phase.DONE or life.record.hold is not None or not life.record.name:
             return
         before = len(life.steps)
         life.goes_on()
+        self.admitted += 1
+        refused = Life(f"u{self.admitted}", name=life.record.name).steps  # two requests of one name
         try:
-            self.loop.run_until_complete(self.store._writer.commit(life.steps[before:], work=_full))
+            self.run(self.store.commit([*life.steps[before:], *refused]))
         except StoreError:
             self.it_knows_what_was_committed()
             self.commit(*life.steps[before:])
             return
-        raise AssertionError("committed on a full disk")
+        raise AssertionError("committed two requests of one name")
 
     @rule(life=lives)
     def an_operator_commands(self, life: Life) -> None:
         """It adds an event to the history of this request, between two of its steps."""
         self.commands += 1
         command = Command(id=f"c{self.commands}", verb="resolve", uid=life.record.uid)
-        self.loop.run_until_complete(self.store.apply_command(command, "", NOW))
+        self.run(self.store.apply_command(command, "", NOW))
 
     @rule(life=consumes(lives))
     def forget(self, life: Life) -> None:
         uid = life.record.uid
         if life.record.phase is Phase.DONE:
-            self.loop.run_until_complete(self.store.forget(uid, NOW))
+            self.run(self.store.forget(uid, NOW))
             self.known.pop(uid)
             self.origins.pop(uid, None)
 
@@ -179,83 +194,71 @@ class Storing(RuleBasedStateMachine):
     def refresh_refused(self, commit: str, failure: FetchFailure | None) -> None:
         """The server has this revision, and the agent may not act on it."""
         refused = RefusedRevision(revision=commit, reason=RevisionRefusal.UNSIGNED, commit=commit, since=NOW)
-        self.loop.run_until_complete(self.store.record_refresh("default", NOW, True, refused, failure))
+        self.run(self.store.record_refresh("default", NOW, True, refused, failure))
         self.refused, self.failure = commit, failure
 
     @rule(failure=st.sampled_from((None, FetchFailure.DNS)))
     def refresh(self, failure: FetchFailure | None) -> None:
-        self.loop.run_until_complete(self.store.record_refresh("default", NOW, failure is None, None, failure))
+        self.run(self.store.record_refresh("default", NOW, failure is None, None, failure))
         self.refused, self.failure = self.refused if failure is not None else None, failure
 
     @rule(commit=COMMITS)
     def scan(self, commit: str) -> None:
         self.acted = Revision(commit=commit, committed_at=NOW, signer=ORIGIN.signer)
         scanned = self.store.record_scan("default", NOW, 1, True, 0, None, revision=self.acted)
-        self.loop.run_until_complete(scanned)
+        self.run(scanned)
         self.refused = None if self.refused == commit else self.refused
 
     @rule()
     def reopened(self) -> None:
-        self.store.close()
-        self.store = opened(self.folder)
+        self.run(self.store.aclose())
+        self.store = self.run(self.engine.open())
 
     @rule()
     def killed(self) -> None:
-        """The files as they are now, opened by another agent."""
-        copy = self.folder.with_name(self.folder.name + "-copy")
-        shutil.copytree(self.folder, copy, ignore=shutil.ignore_patterns("*.lock"))
-        self.store.close()
-        shutil.rmtree(self.folder)
-        copy.rename(self.folder)
-        self.store = opened(self.folder)
+        """Another agent opens what it left."""
+        self.run(self.engine.kill(self.store))
+        self.store = self.run(self.engine.open())
 
     # -- what holds --------------------------------------------------------------------------------------------
 
     @invariant()
     def it_knows_what_was_committed(self) -> None:
         for uid, record in self.known.items():
-            assert at_once(self.store.get(uid)) == record, "[I4]"
+            assert self.run(self.store.get(uid)) == record, "[I4]"
 
     @invariant()
     def it_knows_the_revision(self) -> None:
-        state = at_once(self.store.revision_state("default"))
+        state = self.run(self.store.revision_state("default"))
         refused = state.refused and state.refused.revision
         assert (state.acted, refused, state.failure) == (self.acted, self.refused, self.failure), "[I4]"
 
     @invariant()
     def it_knows_who_asked(self) -> None:
-        connection = open_reader(self.folder / "agent.db")
-        try:
-            rows = connection.execute("SELECT uid, author, file_commit, signer FROM provenance").fetchall()
-        finally:
-            connection.close()
+        rows = self.run(self.engine.rows("SELECT uid, author, file_commit, signer FROM provenance"))
         found = {uid: Origin(author=author, file_commit=commit, signer=signer) for uid, author, commit, signer in rows}
         assert found == self.origins, "[I5], and none of those that were forgotten [I6]"
 
     @invariant()
     def it_gives_out_what_is_due(self) -> None:
-        claimed = {record.uid for record in at_once(self.store.claim(NEVER, 1000, set()))}
+        claimed = {record.uid for record in self.run(self.store.claim(NEVER, 1000, set()))}
         assert claimed == {uid for uid, record in self.known.items() if record.due_at is not None}, "[I1]"
         times = [record.due_at for record in self.known.values() if record.due_at is not None]
-        assert at_once(self.store.next_due(set())) == min(times, default=None)
-        priorities = [record.priority for record in at_once(self.store.claim(NEVER, 1000, set()))]
+        assert self.run(self.store.next_due(set())) == min(times, default=None)
+        priorities = [record.priority for record in self.run(self.store.claim(NEVER, 1000, set()))]
         assert priorities == sorted(priorities)
-        assert at_once(self.store.unsettled()) == any(record.progressing for record in self.known.values())
+        assert self.run(self.store.unsettled()) == any(record.progressing for record in self.known.values())
 
     @invariant()
     def it_knows_who_waits_and_what_may_turn_up(self) -> None:
         waiting = [record for record in self.known.values() if record.phase is Phase.RESULT]
-        assert at_once(self.store.waiting()).count == len(waiting)
-        assert {one[0] for one in at_once(self.store.orphans())} == self.orphans, "[I3]"
+        assert self.run(self.store.waiting()).count == len(waiting)
+        assert {one[0] for one in self.run(self.store.orphans())} == self.orphans, "[I3]"
 
     @invariant()
     def it_has_an_attempt_for_each_intent(self) -> None:
-        connection = open_reader(self.folder / "agent.db")
-        try:
-            rows = connection.execute("SELECT uid, count(*), count(answered_at) FROM attempts GROUP BY uid").fetchall()
-            links = {row[0] for row in connection.execute("SELECT uid FROM links WHERE link = ?", (LINK,))}
-        finally:
-            connection.close()
+        rows = self.run(self.engine.rows("SELECT uid, count(*), count(answered_at) FROM attempts GROUP BY uid"))
+        links = {row[0] for row in self.run(self.engine.rows("SELECT uid FROM links WHERE link = ?", LINK))}
         reported = {row[0]: (row[1], row[2]) for row in rows}
         for uid, record in self.known.items():
             open_ones = record.intent is not None
@@ -266,19 +269,35 @@ class Storing(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @invariant()
     def its_history_is_whole(self) -> None:
-        assert not verified(self.folder / "agent.db").findings, "[I5]"
+        assert self.run(self.engine.faults()) == [], "[I5]"
 
 
-class TestStoring(Storing.TestCase):
-    settings = settings(
-        max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+@pytest.fixture
+def begin(tmp_path: Path, server: PostgresServer | None) -> Begin:
+    """A function that makes room for one store after the other."""
+    numbers = count()
+
+    def fresh() -> Engine:
+        folder = tmp_path / str(next(numbers))
+        return SqliteEngine(folder) if server is None else PostgresEngine(folder, server)
+
+    return fresh
+
+
+def test_any_order_leaves_what_was_committed(begin: Begin, server: PostgresServer | None) -> None:
+    examples = settings(
+        max_examples=20 if server is None else 8,
+        stateful_step_count=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
     )
+    run_state_machine_as_test(partial(Storing, begin), settings=examples)
 
 
-def test_the_machine_finds_a_store_that_writes_no_attempts() -> None:
+def test_the_machine_finds_a_store_that_writes_no_attempts(begin: Begin) -> None:
     """It bites."""
     with mutated("torn-commit"):
-        machine = Storing()
+        machine = Storing(begin)
         try:
             life = machine.admit(by_capture=True, retention=0.0)
             machine.goes_on(life)
