@@ -101,7 +101,8 @@ class PostgresStore(StoreWrites):
         await migrate(self._pool, str(self.server))
         await self._owner.join(patience=LEASE if account is not None else 0.0)
         self._keeping = asyncio.create_task(self._owner.keep(lambda: None))
-        fresh = await answer_later(recall(MetaKey.IDENTITY), self.query) is None  # no agent has opened it
+        known = await answer_later(recall(MetaKey.IDENTITY), self.query)
+        fresh = known is None and not await self.last_event_at()  # no agent has opened it
         opening = open_checked(
             self._files, f"database {self.server}", fresh, seen, account, rebind, key_file=settings.key_file
         )
