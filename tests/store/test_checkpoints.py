@@ -1,14 +1,12 @@
 """Checkpoints: what the journal was, in a file beside the database [I5]."""
 
 import hashlib
-import stat
 from pathlib import Path
 
 import orjson
 import pytest
 
 from agent.core.record import Phase
-from agent.store.audit import checkpoint_file
 from agent.store.audit.checkpoints import (
     BREAK,
     CHECKPOINT,
@@ -16,7 +14,6 @@ from agent.store.audit.checkpoints import (
     Checkpoint,
     MalformedCheckpoint,
     checkpoint_path,
-    extend_digest,
     last_line,
     lines,
 )
@@ -39,24 +36,6 @@ async def lived(store: SqliteStore, uid: str, phase: Phase = Phase.DONE) -> int:
     return int(store._reads.query("SELECT count(*) FROM events")[0][0])
 
 
-async def test_a_checkpoint_says_what_the_journal_is(
-    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoint_file, "_PAGE", 3)  # several pages, the last one not full
-    store = opened(tmp_path)
-    events = await lived(store, "u1")
-    (line,) = await store.checkpoint(NOW)
-    store.close()
-    hashes = [row[0] for row in rows(tmp_path, "SELECT hash FROM events ORDER BY id")]
-    digest = ""
-    for event_hash in hashes:
-        digest = extend_digest(digest, event_hash)
-    assert (line.number, line.kind, line.event, line.head, line.digest) == (1, CHECKPOINT, events, hashes[-1], digest)
-    assert list(lines(path)) == [line]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'checkpoint'") == [(f"1 {line.hash}",)]
-
-
 async def test_a_line_follows_the_one_before_and_only_when_something_was_written(tmp_path: Path, path: Path) -> None:
     store = opened(tmp_path)
     assert await store.checkpoint(NOW) == ()
@@ -71,29 +50,6 @@ async def test_a_line_follows_the_one_before_and_only_when_something_was_written
     assert (second.number, second.previous, second.event) == (2, first.hash, events)
     verdict = verified(tmp_path / "agent.db")
     assert (verdict.findings, verdict.checkpoints, verdict.covered) == ((), 2, events)
-
-
-async def test_a_checkpoint_reads_only_what_was_written_since_the_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[int] = []
-    page = checkpoint_file._page
-
-    def counted(connection: object, after: int) -> list[tuple[int, str]]:
-        found = page(connection, after)
-        read.extend(event for event, _ in found)
-        return found
-
-    monkeypatch.setattr(checkpoint_file, "_page", counted)
-    monkeypatch.setattr(checkpoint_file, "_PAGE", 3)  # several pages, the last one not full
-    store = opened(tmp_path)
-    first = await lived(store, "u1")
-    await store.checkpoint(NOW)
-    second = await lived(store, "u2")
-    await store.checkpoint(NOW)
-    await store.checkpoint(NOW)
-    store.close()
-    assert read == list(range(1, first + 1)) + list(range(first + 1, second + 1))
 
 
 async def test_a_line_that_a_crash_cut_off_counts_as_not_written(tmp_path: Path, path: Path) -> None:

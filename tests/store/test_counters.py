@@ -1,54 +1,16 @@
 """The table of request counts: metrics read it instead of scanning all requests."""
 
-from collections import Counter
 from pathlib import Path
-from tempfile import mkdtemp
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
-from agent.core.observations import DocumentChanged, DocumentRemoved
 from agent.core.record import Phase
 from agent.platform.metrics import Metrics
 from agent.store.sqlite.readonly import ReadOnlyStore
-from tests.store.support import committed, grown, opened, rows
+from tests.store.support import committed, grown, opened
 from tests.support.clock import VirtualClock
-from tests.support.fixtures import folder
 from verification.builders.lives import Life
-from verification.builders.records import NOW, capture, upload
-
-__all__ = ["folder"]
-
-Lives = list[tuple[Phase, bool, str]]
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    lives=st.lists(
-        st.tuples(st.sampled_from(list(Phase)), st.booleans(), st.sampled_from(["", "changed", "removed"])), max_size=6
-    )
-)
-async def test_the_census_is_what_a_scan_would_count(folder: Path, lives: Lives) -> None:
-    state = Path(mkdtemp(dir=folder))  # one for each example
-    store = opened(state)
-    for n, (phase, is_capture, then) in enumerate(lives):
-        reached = Phase.RESULT if is_capture and phase in (Phase.IMAGES, Phase.VERIFICATION) else phase
-        life = Life(f"u{n}", desired=capture() if is_capture else upload()).until(reached)
-        if life.record.intent is not None:
-            then = ""  # what people say waits while a call is open
-        if then == "changed":
-            life.sees(DocumentChanged, desired=upload(digest="d2", essence="e2"))
-        elif then == "removed":
-            life.sees(DocumentRemoved)
-        await committed(store, life)
-    store.close()
-    scanned = Counter(
-        {tuple(row[:4]): row[4] for row in rows(state, "SELECT phase, state, coalesce(hold_reason, ''), "
-         "dossier_id IS NOT NULL, count(*) FROM requests GROUP BY 1, 2, 3, 4")}
-    )  # fmt: skip
-    kept = {tuple(row[:4]): row[4] for row in rows(state, "SELECT * FROM request_counts") if row[4]}
-    assert kept == dict(scanned)
+from verification.builders.records import NOW
 
 
 async def test_no_figure_of_the_metrics_scans_the_requests(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ BOUNDED = {
     "json_each": "what was asked for",
     "documents": "a part of a query: the refusals",
     "failed": "a part of a query: the failed deletions of images",
-    "some": "a part of a query: 2,000 rows at the most",
+    "few": "a part of a query: 2,000 rows at the most",
     "others": "a part of a query: two rows",
     "before": "a part of a query: one row",
     "after": "a part of a query: one row",

@@ -34,7 +34,7 @@ class Engine(ABC):
     def __init__(self, folder: Path, **given: Any) -> None:
         self.folder = folder
         self._given = settings(folder, "https://api.example", **given)
-        self.settings = Settings(**self._given)
+        self.configure()
         self._opened: list[Store] = []
 
     async def begin(self) -> None:
@@ -56,6 +56,15 @@ class Engine(ABC):
     def reading(self) -> Reading:
         """The store, read-only."""
         return open_reading(self.settings)
+
+    def configure(self, **more: Any) -> None:
+        """Change settings of the agents that open the store from now on."""
+        self._given |= more
+        self.settings = Settings(**self._given)
+
+    def keep_claims(self) -> None:
+        """Set CLAIMS_KEY, and whatever else the engine needs with it."""
+        self.configure(claims_key="a claims key of the tests, long enough for it")
 
     def given(self) -> str:
         """The settings as JSON, for another process."""
@@ -207,6 +216,10 @@ class PostgresEngine(Engine):
         store._pool.terminate()
         store._mark.close()
         await self.let_lease_end()
+
+    def keep_claims(self) -> None:
+        self.configure(keys_dir=self.folder / "keys")
+        super().keep_claims()
 
     async def let_lease_end(self) -> None:
         await self.change("UPDATE agents SET until = clock_timestamp()")
