@@ -6,9 +6,9 @@ import pytest
 from hypothesis import settings
 
 from tests.support.fixtures import begin, folder, shared_authorities, world
-from tests.support.postgres_server import postgres_server
+from tests.support.postgres_server import database_server, on_each_engine, postgres_server
 
-__all__ = ["begin", "folder", "postgres_server", "shared_authorities", "world"]
+__all__ = ["begin", "database_server", "folder", "postgres_server", "shared_authorities", "world"]
 
 settings.register_profile("any-machine", deadline=None)  # no test fails because the machine is slow
 settings.load_profile("any-machine")
@@ -36,6 +36,10 @@ SLOW = (
     "store/test_unverified_columns.py",
     "web/test_status_page_browser.py",
 )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    on_each_engine(metafunc)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -26,9 +26,11 @@ from agent.source.folder import Folder
 from agent.source.folder_source import FolderSource
 from agent.source.git_provenance import GitCheckout
 from agent.source.images import ImageFolder
+from agent.store import open_store
+from agent.store.contract import Store
 from agent.store.sqlite.store import SqliteStore
 from tests.support.clock import VirtualClock
-from tests.support.environment import World, watching
+from tests.support.environment import World, asking, watching
 from tests.support.stores import at_once
 from verification.builders import records
 from verification.builders.request_files import capture, upload, write, write_pictures
@@ -62,7 +64,8 @@ async def straight(effect: Effect, perform: Perform) -> Answered:
 class Drive:
     """A reconciler on a real store, against the sandbox. A poller delivers the finished requests each INTERVAL."""
 
-    store: SqliteStore
+    world: World
+    store: Store
     reconciler: Reconciler
     interpreter: Bent
     steps: list[Step] = field(default_factory=list)
@@ -70,7 +73,8 @@ class Drive:
     moved: list[str] = field(default_factory=list)  # uids of records that changed in the store meanwhile
 
     def record(self, name: str) -> Record:
-        found = at_once(self.store.get(uid(name)))
+        with self.world.reading() as reading:
+            found = reading.get(uid(name))
         assert found is not None
         return found
 
@@ -93,7 +97,7 @@ async def driving(
     failed: Callable[[str, Exception], None] = lambda uid, error: None,
 ) -> AsyncIterator[Drive]:
     """The parts of a reconciler. The test runs it."""
-    store = SqliteStore(world.state, ACCOUNT)
+    store = await open_store(world.settings(), ACCOUNT)
     client = AssureClient(client_config(world.settings()), world.clock)
     pictures, budget = ImageFolder(world.images, 10_000), StartBudget(0, store, world.clock)
     catalogue = DocumentTypeCache(client, store, world.clock)
@@ -135,17 +139,18 @@ async def driving(
         with (
             world.clock.watch(lambda: len(reconciler._driven) + len(reconciler._committing)),
             watching(world.clock, observer, loop=True),
+            asking(world.clock),
         ):
             polling = asyncio.create_task(observing())
             try:
-                yield Drive(store, reconciler, interpreter, steps, bugs, moved)
+                yield Drive(world, store, reconciler, interpreter, steps, bugs, moved)
             finally:
                 ended.set()
                 await polling
     finally:
         await catalogue.aclose()
         await client.aclose()
-        store.close()
+        await store.aclose()
 
 
 def half() -> float:

@@ -1,4 +1,4 @@
-"""A small world: a folder of requests, an agent on a real SQLite file, and the sandbox on a real port."""
+"""A small world: a folder of requests, an agent on a real store, and the sandbox on a real port."""
 
 import asyncio
 import contextlib
@@ -29,13 +29,14 @@ from agent.sandbox.ledger import DossierEntry, Ledger
 from agent.source.choice import source_of
 from agent.source.folder_source import FolderSource
 from agent.source.revisions.git_source import GitSource
-from agent.store.sqlite.connection import open_reader
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.store import open_audit, open_reading
+from agent.store.audit.verify import verify
+from agent.store.postgres.persistence import Persistence
+from agent.store.reading.reading import Reading
 from agent.web import service
 from agent.web.dispatcher import Dispatcher
 from tests.support.revisions import FakeGitSource
 from tests.support.timeouts import PATIENT
-from verification.audits import verified
 from verification.builders.request_files import capture, upload, write, write_pictures
 from verification.builders.settings import settings
 from verification.null_services import serve_nothing, watch_nothing
@@ -117,6 +118,7 @@ class World:
             clock = self.clock if self.set_by is None else None
             host = partial(HostClock, self.clock, lambda: self.set_by or 0.0, self.boot)
             patches.enter_context(mock.patch.object(agent_module, "SystemClock", host))
+            patches.enter_context(asking(self.clock))
             async with Agent.opened(self.settings(**more), clock=clock) as agent:
                 reconciler, throttle, turns = agent.reconciler, agent._throttle, agent._assure.rate_limiter
                 with (
@@ -171,8 +173,8 @@ class World:
 
     # -- reading -----------------------------------------------------------------------------------------------
 
-    def reading(self) -> ReadOnlyStore:
-        return ReadOnlyStore(self.state)
+    def reading(self) -> Reading:
+        return open_reading(self.settings())
 
     def records(self) -> dict[str, Record]:
         """All records by name, as they are on disk."""
@@ -190,8 +192,8 @@ class World:
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
         """The rows of a query."""
-        with contextlib.closing(open_reader(self.state)) as connection:
-            return connection.execute(sql, values).fetchall()
+        with self.reading() as reading:
+            return [tuple(row) for row in reading.query(sql, values)]
 
     def history(self, name: str) -> list[str]:
         """The types of the events of a request, in order."""
@@ -244,7 +246,8 @@ class World:
             assert held_or_done or record.desired.suspend, f"{name} is stuck [I1]"
         for entry in self.ledger.dossiers.values():
             assert sum(process.starts for process in entry.processes) <= 1, "two starts [I2]"
-        findings = verified(self.state).findings
+        with open_audit(self.settings()) as audit:
+            findings = verify(audit).findings
         assert bool(findings) is cut, "[I5]"
         assert all("truncated" in finding.what for finding in findings), "[I5]"
         assert self.ledger.violations == []
@@ -267,6 +270,24 @@ def _draining(agent: Agent) -> bool:
     Without this, time would jump to the next deadline of a loop, such as a poll in 900 s, before the loop ends.
     """
     return agent.reconciler._stopping and bool(agent.reconciler._driven)
+
+
+@contextlib.contextmanager
+def asking(clock: VirtualClock) -> Iterator[None]:
+    """Hold time while a database is asked, on a real socket. SQLite answers without a wait."""
+    statements = 0
+    ask = Persistence.ask
+
+    async def counted(persistence: Persistence, *arguments: Any, **options: Any) -> Any:
+        nonlocal statements
+        statements += 1
+        try:
+            return await ask(persistence, *arguments, **options)
+        finally:
+            statements -= 1
+
+    with mock.patch.object(Persistence, "ask", counted), clock.watch(lambda: statements, loop=False):
+        yield
 
 
 @contextlib.contextmanager

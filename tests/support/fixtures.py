@@ -52,12 +52,16 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-async def begin(folder: Path) -> AsyncIterator[Begin]:
+async def begin(folder: Path, database_server: Any) -> AsyncIterator[Begin]:
     """A function that begins a world; keywords are switches of the sandbox."""
     async with AsyncExitStack() as stack:
+        place = {}
+        if database_server is not None:
+            url = await stack.enter_async_context(database_server.database())
+            place = {"state_url": url, "state_dir": folder / "state"}
 
         async def start(**switches: Any) -> World:
-            return await stack.enter_async_context(small_world(folder, replace(CONFIG, **switches)))
+            return await stack.enter_async_context(small_world(folder, replace(CONFIG, **switches), **place))
 
         yield start
 

@@ -31,6 +31,7 @@ from tests.support.timeouts import eventually
 _OTHER_USER = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 _FAST = ("fsync=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=200", "autovacuum_naptime=10s")
 _TEMPLATE = "migrated"
+SQLITE, POSTGRES = "sqlite", "postgres"  # the engines, as STORE names them
 # Runs the server, ends it when the process $1 is gone or this shell receives TERM, and removes the folder.
 _WATCH = """
 run=$1 folder=$2; shift 2
@@ -81,6 +82,14 @@ class PostgresServer:
     async def drop(self, name: str) -> None:
         """Drop a database, and end its connections."""
         await self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextlib.asynccontextmanager
+    async def database(self, template: str = _TEMPLATE) -> AsyncIterator[str]:
+        """The URL of a database that is dropped at the end of the block."""
+        name = database_name()
+        await self.create(name, template)
+        yield self.url(name)
+        await self.drop(name)
 
     def stop(self) -> None:
         """End the server and remove its folder."""
@@ -182,22 +191,31 @@ def _with_template(server: PostgresServer) -> PostgresServer:
 @pytest.fixture
 async def empty_database(postgres_server: PostgresServer) -> AsyncIterator[str]:
     """The URL of an empty database."""
-    async for url in _database(postgres_server, "template0"):
+    async with postgres_server.database("template0") as url:
         yield url
 
 
 @pytest.fixture
 async def database(postgres_server: PostgresServer) -> AsyncIterator[str]:
     """The URL of a database with the schema."""
-    async for url in _database(postgres_server, _TEMPLATE):
+    async with postgres_server.database() as url:
         yield url
 
 
-async def _database(server: PostgresServer, template: str) -> AsyncIterator[str]:
-    name = database_name()
-    await server.create(name, template)
-    yield server.url(name)
-    await server.drop(name)
+@pytest.fixture
+def database_server(request: pytest.FixtureRequest) -> PostgresServer | None:
+    """The server of a test on PostgreSQL; None for a test on SQLite. `on_each_engine` sets the parameter."""
+    return None if getattr(request, "param", SQLITE) == SQLITE else request.getfixturevalue("postgres_server")
+
+
+def on_each_engine(metafunc: pytest.Metafunc) -> None:
+    """Run a test with the mark `both_engines` on both. `STORE=postgres` runs all tests with a store on PostgreSQL."""
+    chosen = os.environ.get("STORE", SQLITE)
+    if "database_server" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("state_file"):
+        each = metafunc.definition.get_closest_marker("both_engines") is not None
+        names = [SQLITE, POSTGRES] if each and chosen == SQLITE else [chosen]
+        if names != [SQLITE]:
+            metafunc.parametrize("database_server", names, indirect=True)
 
 
 def database_name() -> str:

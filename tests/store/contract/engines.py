@@ -17,9 +17,9 @@ from agent.store.contract import Store
 from agent.store.postgres.dialect import numbered
 from agent.store.reading.reading import Reading
 from agent.store.repository import event_hash
-from agent.store.sqlite.audit.verify import verify
 from tests.store.support import ACCOUNT, changed, rows
 from tests.support.postgres_server import PostgresServer, database_name
+from verification.audits import verified
 from verification.builders.settings import settings
 
 _GUARDS = ("events_are_never_changed", "events_are_never_deleted")
@@ -137,7 +137,7 @@ class SqliteEngine(Engine):
         super().__init__(folder, state_url=f"sqlite:///{folder}/agent.db")
 
     async def faults(self) -> list[str]:
-        return [finding.what for finding in verify(self.folder / "agent.db").findings]
+        return [finding.what for finding in verified(self.folder / "agent.db").findings]
 
     async def tables(self) -> list[str]:
         return [name for (name,) in await self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]

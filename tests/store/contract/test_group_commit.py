@@ -11,7 +11,6 @@ from agent.core.record import Phase
 from agent.store.rollback_detection import HighWaterMark
 from tests.store.support import committed
 from tests.support.timeouts import PATIENT
-from verification.audits import verified
 from verification.builders.lives import Life
 from verification.builders.records import capture
 
