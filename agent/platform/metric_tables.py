@@ -123,8 +123,8 @@ GAUGES: Final = {
 }
 
 STORE_GAUGES: Final = {
-    "store_bytes": "Bytes of the state file and its write-ahead log, or of the tables of the database.",
-    "store_free_bytes": "Free bytes for this user on the file system of the state file; NaN if unknown, or a database.",
+    "store_bytes": "Size of the state file and its write-ahead log, or of the tables of the database, in bytes.",
+    "store_free_bytes": "Bytes that this user can still write to the file system of the state file; absent if unknown.",
     "open_dossiers": "Dossiers that the agent created at Assure and has not deleted yet.",
     "oldest_open_dossier_seconds": "Age of the oldest request with an open dossier, in seconds.",
     "oldest_unprogressed_seconds": "Seconds since the most stalled active request last made progress.",

@@ -23,6 +23,7 @@ class StoreCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """The snapshot, as metrics."""
         with self._open_store() as statistics:
+            statistics.freeze()
             yield from _requests(statistics)
             yield from _counters(statistics)
             for name, value in statistics.gauges(self._clock.now()).items():

@@ -207,7 +207,10 @@ class Inbox(Protocol):
 
 
 class StoreStatistics(Protocol):
-    """The figures of one snapshot of the store, for metrics."""
+    """The figures of the store, for metrics."""
+
+    def freeze(self) -> None:
+        """Begin a snapshot: later commits of an agent stay invisible."""
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Requests by phase and state."""
@@ -219,4 +222,4 @@ class StoreStatistics(Protocol):
         """Held requests by reason."""
 
     def gauges(self, now: float) -> dict[str, float]:
-        """The values of STORE_GAUGES."""
+        """The values of STORE_GAUGES, without those that the engine does not know."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agent.store.audit.connection import AuditConnection
     from agent.store.audit.query_library import AuditQueries, Query
     from agent.store.contract import Store
+    from agent.store.read_results import RunningAgent
     from agent.store.reading.reading import Reading
 
 
@@ -99,23 +100,21 @@ def datasette_metadata(settings: Settings, queries: Iterable[Query]) -> dict[str
 
 
 def store_exists(settings: Settings) -> bool:
-    """True if an agent has created the store."""
-    if settings.uses_database:
-        from agent.store.postgres.reading import database_exists
-
-        return database_exists(settings)
-    return settings.state_path.exists()
+    """True if an agent has created the store. Raises StoreError if the server of a database cannot be used."""
+    return store_identity(settings) is not None
 
 
-def running_agent(settings: Settings) -> int | None:
-    """The process id of the agent that runs on the store, or None."""
+def running_agent(settings: Settings) -> RunningAgent | None:
+    """The agent that runs on the store, or None. Raises StoreError if the server of a database cannot be used."""
     if settings.uses_database:
         from agent.store.postgres.reading import owner
 
         return owner(settings)
+    from agent.store.read_results import RunningAgent
     from agent.store.sqlite.lock import holder
 
-    return holder(settings.state_path)
+    pid = holder(settings.state_path)
+    return None if pid is None else RunningAgent(pid=pid)
 
 
 def lost_store(settings: Settings) -> str | None:
@@ -126,9 +125,14 @@ def lost_store(settings: Settings) -> str | None:
 
 
 def store_identity(settings: Settings) -> tuple[int, int] | None:
-    """A value that changes when another store takes the place of this one; None if there is none."""
+    """A value that changes when another store takes the place of this one; None if there is none.
+
+    Raises StoreError if the server of a database cannot be used.
+    """
     if settings.uses_database:
-        return 0, 0
+        from agent.store.postgres.reading import identity
+
+        return identity(settings)
     try:
         found = settings.state_path.stat()
     except FileNotFoundError:

@@ -15,7 +15,8 @@ _NEIGHBOURS = 500  # names on each side that are compared, at about 60 us each
 def unknown_request(settings: "Settings", name: str, reason: str = "", audit: bool = False) -> UnknownRequest:
     """The error for a name that is not in the store, which may be missing or unreadable."""
     similar: list[str] = []
-    if store_exists(settings):
-        with contextlib.suppress(StoreError), open_reading(settings) as reading:
-            similar = reading.names_around(name, _NEIGHBOURS)
+    with contextlib.suppress(StoreError):
+        if store_exists(settings):
+            with open_reading(settings) as reading:
+                similar = reading.names_around(name, _NEIGHBOURS)
     return UnknownRequest(name, reason, audit, similar)

@@ -80,3 +80,14 @@ class SupersededImage:
     path: str
     sha256: str
     tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningAgent:
+    """The agent that runs on a store."""
+
+    pid: int
+    host: str | None = None  # if it is another one
+
+    def __str__(self) -> str:
+        return f"pid {self.pid}" if self.host is None else f"pid {self.pid} on {self.host}"

@@ -55,12 +55,12 @@ def state_file(settings: Settings) -> Generator[Check, None, bool]:
         yield Check(name="store", message=f"{path} does not exist yet; the agent creates it")
         return False
     try:
-        pid = running_agent(settings)
+        agent = running_agent(settings)
     except (AgentError, OSError) as error:
         yield _unreadable(settings, error)
         return False
-    yield from store(settings, NAMES, None if pid is None else f"pid {pid}")
-    return pid is not None
+    yield from store(settings, NAMES, None if agent is None else str(agent))
+    return agent is not None
 
 
 def store(settings: Settings, names: Sequence[str], agent: str | None) -> Iterator[Check]:

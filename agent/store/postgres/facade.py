@@ -1,63 +1,113 @@
 """Reads for code that does not run in an event loop: the commands, and threads that answer HTTP.
 
-The driver needs an event loop. This one runs in a thread of its own, with a pool of its own.
+The driver needs an event loop. This one runs in a thread of its own, with a pool of its own. A process has one for each
+database, which connects at the first query.
 """
 
 import asyncio
+import atexit
 import concurrent.futures
+import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from dataclasses import replace
+from itertools import count
 from typing import Any, TypeVar
 
 from .connect import Server, open_pool
 from .driver import Pool
 from .errors import translated
+from .snapshot import Snapshot
 
 T = TypeVar("T")
 _CONNECTIONS = 2
 _LONGEST = 4.0  # seconds of a query: the page and the commands need milliseconds
+_CLOSING = 1.0  # seconds that the end may take
+_ROWS = 500  # rows in one page of a stream
+
+_facades: "dict[tuple[Server, bool], Facade]" = {}
+_shared = threading.Lock()
+
+
+def shared(server: Server) -> "Facade":
+    """The facade of this process for a database. It stays open until the process ends."""
+    with _shared:
+        key = replace(server, tls=None), server.tls is not None  # each parse makes another TLS context
+        if key not in _facades:
+            _facades[key] = facade = Facade(server)
+            atexit.register(facade.close)
+        return _facades[key]
 
 
 class Facade:
-    """Queries from any thread. Each may raise StoreError."""
+    """Queries from any thread. Each may raise StoreError, and the next one connects again if it must."""
 
     def __init__(self, server: Server) -> None:
-        """Connect. Raises StoreError in plain words if the server cannot be used."""
-        self._where = str(server)
+        self._server = server
+        self._pool: Pool | None = None
+        self._names = count()
         self._loop = asyncio.new_event_loop()
+        self._opening = asyncio.Lock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="store-reader", daemon=True)
         self._thread.start()
-        try:
-            self._pool: Pool = self.run(open_pool(server, _CONNECTIONS))
-        except BaseException:
-            self._stop()
-            raise
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run this in the loop, and return its result."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except concurrent.futures.CancelledError:
-            raise RuntimeError("the loop of the store ended") from None
+    def __str__(self) -> str:
+        return str(self._server)
 
-    def query(self, sql: str, *values: Any, longest: float = _LONGEST) -> list[Any]:
-        """The rows of a query; each can be read as a tuple. `longest`: seconds until it fails."""
-        with translated(self._where):
-            rows: list[Any] = self.run(self._fetch(sql, values, longest))
-        return rows
+    def begin(self, longest: float = _LONGEST) -> Snapshot:
+        """Begin a snapshot, for `query` and `stream`. `longest`: seconds until a query of it fails."""
+        return self._run(self._begin(longest))
 
-    async def _fetch(self, sql: str, values: tuple[Any, ...], longest: float) -> list[Any]:
-        async with self._pool.acquire(timeout=longest) as connection:
-            rows: list[Any] = await connection.fetch(sql, *values, timeout=longest)
-            return rows
+    def end(self, snapshot: Snapshot) -> None:
+        """End a snapshot, without waiting for it."""
+        asyncio.run_coroutine_threadsafe(snapshot.end(), self._loop)
+
+    def query(self, sql: str, *values: Any, longest: float = _LONGEST, snapshot: Snapshot | None = None) -> list[Any]:
+        """The rows of a query; each can be read as a tuple. Without a snapshot, it has one of its own."""
+        if snapshot is not None:
+            return self._run(snapshot.fetch(sql, *values))
+        return self._run(self._fetch(sql, values, longest))
+
+    def stream(self, sql: str, snapshot: Snapshot) -> Iterator[Any]:
+        """The rows of a query without values, read page by page."""
+        name = f"rows_{next(self._names)}"  # the driver remembers the columns by the text of FETCH
+        self._run(snapshot.fetch(f"DECLARE {name} NO SCROLL CURSOR FOR {sql}"))
+        while page := self._run(snapshot.fetch(f"FETCH {_ROWS} FROM {name}")):
+            yield from page
 
     def close(self) -> None:
         """Close the connections, and end the thread."""
-        self.run(self._pool.close())
-        self._stop()
-
-    def _stop(self) -> None:
+        with contextlib.suppress(Exception):
+            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run this in the loop, and return its result."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            with translated(str(self._server)):
+                return future.result()
+        except concurrent.futures.CancelledError:
+            raise RuntimeError("the loop of the store ended") from None
+
+    async def _begin(self, longest: float) -> Snapshot:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await open_pool(self._server, _CONNECTIONS)
+        return await Snapshot.begin(self._pool, _CONNECTIONS, longest)
+
+    async def _fetch(self, sql: str, values: tuple[Any, ...], longest: float) -> list[Any]:
+        snapshot = await self._begin(longest)
+        try:
+            return await snapshot.fetch(sql, *values)
+        finally:
+            await snapshot.end()
+
+    async def _close(self) -> None:
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), _CLOSING)
+            finally:
+                self._pool.terminate()

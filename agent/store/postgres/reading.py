@@ -1,53 +1,83 @@
 """The database, read-only: for commands, metrics, the API and the status page."""
 
 import contextlib
+import socket
 from collections.abc import Iterator, Sequence
-from math import nan
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from agent.core.errors import StoreDamaged
 from agent.platform.settings import Settings
+from agent.store.read_results import RunningAgent
 from agent.store.reading.reading import Reading
 from agent.store.reading.reads import answer
 from agent.store.rollback_detection import Witnesses, rollback_cause
 
 from .connect import Server
 from .dialect import numbered
-from .facade import Facade
+from .facade import Facade, shared
+from .snapshot import Snapshot
 
 _SIZE = """
 SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
 WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
 """
+# The transactions that have ended: a standby can tell them, and each role may ask.
+_VERSION = "SELECT hashtextextended(pg_current_snapshot()::text, 0)"
+_IDENTITY = """
+SELECT (SELECT oid FROM pg_database WHERE datname = current_database())::bigint, to_regclass('meta')::oid::bigint
+"""
+_OWNER = """
+SELECT name FROM agents WHERE until > clock_timestamp() ORDER BY until DESC LIMIT 1
+"""
 
 
 class PostgresReading(Reading):
-    """The database through a connection of its own that cannot write."""
+    """The database, in transactions that cannot write."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._facade = Facade(Server.parse(settings.state_url, settings.state_password_file))
+        self._facade = facade_of(settings)
+        self._snapshot: Snapshot | None = None
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.close()
+        if isinstance(error, ValidationError):  # its text would quote the record
+            raise StoreDamaged(
+                f"The database {self._facade} is damaged: malformed record.", "restore a backup of the database"
+            ) from None
 
     def close(self) -> None:
-        """Close the connection."""
-        self._facade.close()
+        """End the snapshot."""
+        if self._snapshot is not None:
+            self._facade.end(self._snapshot)
+            self._snapshot = None
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> Sequence[Any]:
         """All rows. `values` has one for each `?`."""
-        return self._facade.query(numbered(sql), *values)
+        return self._facade.query(numbered(sql), *values, snapshot=self._snapshot)
 
     def stream(self, sql: str) -> Iterator[Any]:
         """The rows, one after the other, because there may be many."""
-        return iter(self.query(sql))
+        if self._snapshot is not None:
+            yield from self._facade.stream(numbered(sql), self._snapshot)
+            return
+        snapshot = self._facade.begin()
+        try:
+            yield from self._facade.stream(numbered(sql), snapshot)
+        finally:
+            self._facade.end(snapshot)
 
     def freeze(self) -> None:
         """Begin a snapshot: later commits of an agent stay invisible."""
+        self._snapshot = self._facade.begin()
 
     def data_version(self) -> int:
-        """A number that changes with each commit of another connection."""
-        return int(self._value("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
+        """A number that changes soon after each commit of another connection. The server reads no row for it."""
+        return int(self._value(_VERSION))
 
     def check_integrity(self) -> None:
         """The server checks its pages itself, with checksums."""
@@ -69,9 +99,8 @@ class PostgresReading(Reading):
         """The size of the tables and their indexes, in bytes."""
         return float(self._value(_SIZE))
 
-    def free_bytes(self) -> float:
-        """NaN: the server does not report it."""
-        return nan
+    def free_bytes(self) -> None:
+        """None: the server does not report it."""
 
 
 class Cursor:
@@ -106,21 +135,34 @@ class SyncConnection:
 @contextlib.contextmanager
 def connected(server: Server) -> Iterator[SyncConnection]:
     """A connection for the block."""
-    facade = Facade(server)
-    try:
-        yield SyncConnection(facade)
-    finally:
-        facade.close()
+    yield SyncConnection(shared(server))
 
 
-def database_exists(settings: Settings) -> bool:
-    """True if an agent has created the tables. Raises StoreError if the server cannot be used."""
-    with connected(Server.parse(settings.state_url, settings.state_password_file)) as connection:
-        return bool(connection.execute("SELECT to_regclass('meta') IS NOT NULL").fetchone()[0])
+def facade_of(settings: Settings) -> Facade:
+    """The facade of this process for the database of STATE_URL."""
+    return _facade_of(settings.state_url, settings.state_password_file)
 
 
-def owner(settings: Settings) -> int | None:
-    """The process id of the agent that owns the database, or None."""
-    with connected(Server.parse(settings.state_url, settings.state_password_file)) as connection:
-        row = connection.execute("SELECT name FROM agents WHERE until > clock_timestamp()").fetchone()
-    return None if row is None else int(row[0].rpartition(":")[2])
+@cache
+def _facade_of(url: str, password_file: Path | None) -> Facade:
+    return shared(Server.parse(url, password_file))  # reads files of TLS, so not for each read
+
+
+def identity(settings: Settings) -> tuple[int, int] | None:
+    """The numbers of the database and of a table; None before an agent has created the tables.
+
+    Raises StoreError if the server cannot be used.
+    """
+    database, table = facade_of(settings).query(_IDENTITY)[0]
+    return None if table is None else (database, table)
+
+
+def owner(settings: Settings) -> RunningAgent | None:
+    """The agent that owns the database. Raises StoreError."""
+    if identity(settings) is None:
+        return None
+    rows = facade_of(settings).query(_OWNER)
+    if not rows:
+        return None
+    host, _, pid = rows[0][0].rpartition(":")
+    return RunningAgent(pid=int(pid), host=None if host == socket.gethostname() else host)

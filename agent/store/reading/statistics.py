@@ -89,15 +89,15 @@ class StatisticsQueries(Queries):
         }
 
     def gauges(self, now: float) -> dict[str, float]:
-        """The values of STORE_GAUGES (`agent/platform/metric_tables.py`)."""
+        """The values of STORE_GAUGES (`agent/platform/metric_tables.py`), without those that are unknown."""
         dossier = self._value("SELECT min(admitted_at) FROM requests WHERE dossier_id IS NOT NULL AND phase <> 'done'")
         progress = self._value("SELECT min(progress_at) FROM requests WHERE state = 'active'")
         undeleted = f"SELECT count(DISTINCT uid) FROM ({FAILED_IMAGE_DELETIONS}) AS failed"  # noqa: S608 - constant
         claims = self._value("SELECT count(*) FROM claims WHERE expires_at < ?", now - _OVERDUE_SECONDS)
         found = self._column(_FOUND_ORPHANS)
-        return {
+        free = self.free_bytes()
+        return ({} if free is None else {"store_free_bytes": free}) | {
             "store_bytes": self.store_bytes(),
-            "store_free_bytes": self.free_bytes(),
             "open_dossiers": self._value(_OPEN_DOSSIERS),
             "oldest_open_dossier_seconds": now - dossier if dossier else 0.0,
             "oldest_unprogressed_seconds": now - progress if progress else 0.0,
@@ -116,5 +116,5 @@ class StatisticsQueries(Queries):
         """The size of the store, in bytes."""
 
     @abstractmethod
-    def free_bytes(self) -> float:
-        """The free bytes of the file system with the store; NaN if they are unknown."""
+    def free_bytes(self) -> float | None:
+        """The free bytes of the file system with the store; None if they are unknown."""

@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ class ReadOnlyStore(Reading):
         """The size of the state file and its write-ahead log, in bytes."""
         return sum(path.stat().st_size for path in self.path.parent.glob(self.path.name + "*"))
 
-    def free_bytes(self) -> float:
-        """The free bytes of the file system with the state file; NaN if it does not report its size."""
+    def free_bytes(self) -> float | None:
+        """The free bytes of the file system with the state file; None if it does not report its size."""
         found = os.statvfs(self.path.parent)
-        return float(found.f_frsize * found.f_bavail) if found.f_blocks else nan
+        return float(found.f_frsize * found.f_bavail) if found.f_blocks else None

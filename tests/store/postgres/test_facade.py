@@ -31,5 +31,7 @@ def test_a_wrong_query_and_a_wrong_server_are_errors_of_the_store(database: str)
     with pytest.raises(StoreError, match="refused a statement"):
         facade.query("SELECT nothing")
     facade.close()
+    stranger = Facade(Server.parse(database.replace("postgres@", "stranger@")))
     with pytest.raises(StoreError):
-        Facade(Server.parse(database.replace("postgres@", "stranger@")))
+        stranger.query("SELECT 1")
+    stranger.close()
