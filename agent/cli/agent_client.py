@@ -10,6 +10,7 @@ import typer
 from agent.cli.state_file import require_store, store_settings
 from agent.core.errors import AgentError, StoreLocked
 from agent.platform.settings import Settings
+from agent.store import running_agent
 from agent.store.nearest_names import unknown_request
 
 _ATTEMPTS = 3  # the agent executes a repeated command id only once
@@ -44,11 +45,29 @@ def send_to_running_agent(settings: Settings, verb: str) -> str:
     try:
         answer = _send(settings, {"id": secrets.token_hex(12), "verb": verb})
     except OSError:
-        raise AgentError(
+        raise _unreachable(settings) from None
+    return _message_of(answer)
+
+
+def _unreachable(settings: Settings) -> AgentError:
+    """The error of a control socket that does not answer."""
+    from agent.daemon.control_socket import socket_path
+
+    agent = running_agent(settings)
+    if agent is None:
+        return AgentError(
             f"No agent is running on the {settings.store_name}.",
             "start it with `assure-agent run`, or name another --state-url",
-        ) from None
-    return _message_of(answer)
+        )
+    if agent.host is not None:
+        return AgentError(
+            f"The agent of the {settings.store_name} runs on another machine ({agent}).", f"run this on {agent.host}"
+        )
+    path = socket_path(settings.local_path)
+    return AgentError(
+        f"The agent of the {settings.store_name} ({agent}) does not answer at {path}.",
+        "use the same STATE_DIR as that agent; if it was killed, start it again",
+    )
 
 
 def _message_of(answer: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ def records_at_assure(settings: Settings, name: str) -> list[Record]:
             own = account_of(settings)
             if records and account not in (None, own):
                 raise StoreForeign(
-                    f"The state file belongs to {account}, not to {own}.",
+                    f"The store belongs to {account}, not to {own}.",
                     "use the settings of that account; this account does not have its dossiers",
                 )
     if not records:

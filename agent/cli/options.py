@@ -9,7 +9,9 @@ from agent.cli.output import Format
 from agent.cli.request_names import complete_request_name
 from agent.core.duration import parse_duration
 
-StateUrlOption = Annotated[str | None, typer.Option("--state-url", help="URL of the state file, as STATE_URL.")]
+StateUrlOption = Annotated[
+    str | None, typer.Option("--state-url", help="URL of the state file or the database, as STATE_URL.")
+]
 OutputOption = Annotated[Format, typer.Option("--output", "-o", help="Output format: table or json.")]
 SpecsOption = Annotated[Path | None, typer.Option("--specs", help="Folder of the request files, as SPECS_DIR.")]
 ImagesOption = Annotated[Path | None, typer.Option("--images", help="Folder of the images, as IMAGES_DIR.")]

@@ -14,6 +14,7 @@ import typer
 from agent.cli.options import ImagesOption, SpecsOption, StateUrlOption
 from agent.cli.output import print_json, print_table
 from agent.cli.plan_source import newest_source
+from agent.cli.state_file import no_store
 from agent.core.errors import AgentError
 from agent.core.source_revision import RefusedRevision
 from agent.platform.settings import Settings, load_settings, refuse_renamed
@@ -87,11 +88,14 @@ def plan(
 
 
 def _new_store(settings: Settings, starts: int) -> str:
-    kind, place = settings.store_place
-    place = place if settings.uses_database else str(settings.state_path.absolute())
+    if settings.uses_database:
+        missing, theirs = f"{no_store(settings)}: `run` creates them", "database"
+    else:
+        missing = f"There is no state file at {settings.state_path.absolute()}: `run` creates a new one"
+        theirs = "state file"
     return (
-        f"There is no {kind} at {place}: `run` creates a new one, and bills {count_of(starts, 'start')}. "
-        "Try: if these requests were verified before, set ASSURE_AGENT_STATE_URL to their state file."
+        f"{missing}, and bills {count_of(starts, 'start')}. "
+        f"Try: if these requests were verified before, set ASSURE_AGENT_STATE_URL to their {theirs}."
     )
 
 
@@ -231,7 +235,7 @@ def _refusal(revision: PlannedRevision, refused: RefusedRevision) -> tuple[str, 
 
 
 def _recovery(recovery: PlanRecovery) -> str:
-    cause = f"The state file {RECOVERY_CAUSES[recovery.cause]}"
+    cause = f"The store {RECOVERY_CAUSES[recovery.cause]}"
     if recovery.scanned:
         return f"{cause}: requests held with history-lost wait for `assure-agent approve`."
     return f"{cause}: `run` first reads from Assure which dossiers it still has."

@@ -10,7 +10,7 @@ import typer
 
 from agent.cli.help import SectionedGroup
 from agent.cli.options import StateUrlOption, duration_option
-from agent.core.errors import AgentError
+from agent.core.errors import AgentError, WrongUse
 
 if TYPE_CHECKING:
     from agent.sandbox import SandboxConfig, SandboxServer, Subscription
@@ -33,7 +33,13 @@ def reset(state_url: StateUrlOption = None) -> None:
     from agent.platform.settings import load_settings
     from agent.store.sqlite.sandbox_reset import reset as remove
 
-    path = sandbox_state(load_settings(state_url=state_url))
+    settings = load_settings(state_url=state_url)
+    if settings.uses_database:
+        raise WrongUse(
+            "`sandbox reset` removes a state file, and STATE_URL names a database.",
+            f"drop the database and create it again, and remove the folder {settings.state_dir}",
+        )
+    path = sandbox_state(settings)
     remove(path)
     typer.echo(f"Removed {path}. The demo starts again with: assure-agent run --sandbox.")
 

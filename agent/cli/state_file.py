@@ -63,5 +63,12 @@ def existing_store(state_url: str | None) -> Settings:
 def require_store(settings: Settings) -> None:
     """Raise AgentError if the store does not exist."""
     if not store_exists(settings):
-        kind, place = settings.store_place
-        raise AgentError(f"There is no {kind} at {place}.", "check ASSURE_AGENT_STATE_URL")
+        creates = "start the agent, which creates them, or " if settings.uses_database else ""
+        raise AgentError(f"{no_store(settings)}.", f"{creates}check ASSURE_AGENT_STATE_URL")
+
+
+def no_store(settings: Settings) -> str:
+    """A sentence without its period: the store does not exist."""
+    if settings.uses_database:
+        return f"The {settings.store_name} has no tables of an agent yet"
+    return f"There is no state file at {settings.state_path}"

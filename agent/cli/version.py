@@ -56,7 +56,7 @@ def version(output: OutputOption = Format.TABLE, state_url: StateUrlOption = Non
 
 
 def _unreached(store: dict[str, Any]) -> str:
-    return f"not reachable here; pid {store['owner']} owns the database" if store["owner"] else "not running"
+    return f"not reachable here; {store['owner']} owns the database" if store["owner"] else "not running"
 
 
 def _store(settings: Settings) -> dict[str, Any]:
@@ -78,6 +78,6 @@ def _store(settings: Settings) -> dict[str, Any]:
         "file": file,
         "schema": schema,
         "server": server,
-        "owner": owner,
+        "owner": None if owner is None else str(owner),
         "error": error,
     }

@@ -12,6 +12,7 @@ import typer
 from agent.cli.options import StateUrlOption, duration_option
 from agent.cli.request_names import complete_request_name
 from agent.cli.state_file import store_settings
+from agent.core.errors import StoreAway
 from agent.platform.settings import Settings
 from agent.store import open_reading, store_exists
 from agent.store.nearest_names import unknown_request
@@ -62,15 +63,23 @@ def wait(
 
 
 def _watch(settings: Settings, name: str | None, patience: float) -> tuple[int, int, int]:
-    """Poll until every request is settled, or `patience` seconds have passed: all, unsettled, held."""
+    """Poll until every request is settled, or `patience` seconds have passed: all, unsettled, held.
+
+    A database may be away meanwhile. Raises StoreAway if it still is at the end.
+    """
     end = time.monotonic() + patience
     with open_reading(settings) as reading, _bar() as show:
         while True:
-            counts = _counts(settings, reading, name)
-            show(counts[0] - counts[1], counts[0])
             left = end - time.monotonic()
-            if not counts[1] or left <= 0:
-                return counts
+            try:
+                counts = _counts(settings, reading, name)
+            except StoreAway:
+                if left <= 0:
+                    raise
+            else:
+                show(counts[0] - counts[1], counts[0])
+                if not counts[1] or left <= 0:
+                    return counts
             time.sleep(min(_POLL_SECONDS, left))
 
 

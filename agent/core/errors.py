@@ -60,6 +60,10 @@ class StoreError(AgentError):
     """The store cannot be used."""
 
 
+class StoreAway(StoreError):
+    """The server of the database cannot be reached now."""
+
+
 class StoreLocked(StoreError):
     """Another agent holds the lock of the store [I7]."""
 

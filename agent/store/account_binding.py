@@ -31,8 +31,8 @@ def may_bind(bound: str | None, account: str, used: bool, rebind: bool) -> bool:
         return True
     if bound != account:
         raise StoreForeign(
-            f"The state file belongs to another Assure account ({bound}), not to {account}.",
-            "set STATE_URL to a file of its own for this account, or take this one along with `run --rebind`",
+            f"The store belongs to another Assure account ({bound}), not to {account}.",
+            "set STATE_URL to a store of its own for this account, or take this one along with `run --rebind`",
         )
     return False
 
@@ -40,10 +40,10 @@ def may_bind(bound: str | None, account: str, used: bool, rebind: bool) -> bool:
 def _mixed(bound: str, account: str) -> StoreForeign:
     if account == SANDBOX:
         return StoreForeign(
-            f"The state file belongs to an Assure account ({bound}); the sandbox never uses it.",
+            f"The store belongs to an Assure account ({bound}); the sandbox never uses it.",
             "leave STATE_URL out: the sandbox has a state file of its own, state/sandbox/agent.db",
         )
     return StoreForeign(
-        f"The state file holds simulated outcomes ({bound}); it never becomes the one of {account}.",
-        "set STATE_URL to a file of its own for this account",
+        f"The store holds simulated outcomes ({bound}); it never becomes the one of {account}.",
+        "set STATE_URL to a store of its own for this account",
     )

@@ -57,7 +57,7 @@ RECOVERY_CAUSES = {
     "older": "is an older copy",
     "restored": "was restored from a backup",
 }
-"""Why the state file needs a recovery. The subject is "the state file"."""
+"""Why the store needs a recovery. The subject is the store."""
 
 SUSPENDED_REMEDY = "remove `suspend: true` from its file to continue"
 

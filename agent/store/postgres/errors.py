@@ -5,15 +5,11 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from agent.core.errors import StoreError
+from agent.core.errors import StoreAway, StoreError
 
 from .driver import asyncpg
 
 MOVED = "AA001"  # the SQLSTATE of a group commit that found another row than it expected
-
-
-class StoreAway(StoreError):
-    """The server cannot be reached now."""
 
 
 _LOST = (

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from agent.core.errors import AgentError, StoreError
+from agent.core.errors import AgentError, StoreAway, StoreError
 from agent.store.postgres import connect
 from agent.store.postgres.connect import Server, limit_silence, open_pool
-from agent.store.postgres.errors import StoreAway
 from tests.support.cutting_proxy import forwarded
 from tests.support.postgres_server import PostgresServer, start
 

@@ -4,9 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from agent.core.errors import StoreError
+from agent.core.errors import StoreAway, StoreError
 from agent.store.postgres.connect import Server
-from agent.store.postgres.errors import StoreAway
 from agent.store.postgres.facade import Facade
 
 
