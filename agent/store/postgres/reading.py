@@ -25,7 +25,7 @@ _SIZE = """
 SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
 WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
 """
-# The transactions that have ended: a standby can tell them, and each role may ask.
+# The transactions that have ended: a standby knows them as well, and each role may read them.
 _VERSION = "SELECT hashtextextended(pg_current_snapshot()::text, 0)"
 _IDENTITY = """
 SELECT (SELECT oid FROM pg_database WHERE datname = current_database())::bigint, to_regclass('meta')::oid::bigint
