@@ -221,3 +221,12 @@ def on_each_engine(metafunc: pytest.Metafunc) -> None:
 def database_name() -> str:
     """A name that no other database of the server has."""
     return f"t_{os.getpid()}_{time.monotonic_ns()}"
+
+
+@contextlib.contextmanager
+def databases(server: PostgresServer, template: str = _TEMPLATE) -> Iterator[str]:
+    """The URL of a database for the block, for fixtures of a whole module."""
+    name = database_name()
+    asyncio.run(server.execute(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    yield server.url(name)
+    asyncio.run(server.execute(f"DROP DATABASE {name} WITH (FORCE)"))
