@@ -16,7 +16,7 @@ from agent.web.summaries import summary_line
 PAGE_SIZE = 100
 _MAX_QUERY_LENGTH = 400  # characters of a search
 _POSITIONS = ("after", "before")
-_UID, _TIME_AND_ROW = re.compile(r"[0-9a-f]{24}"), re.compile(r"[0-9]{1,12}\.[0-9]{1,9}-[0-9]{1,18}")
+_UID, _TIME_AND_UID = re.compile(r"[0-9a-f]{24}"), re.compile(r"[0-9]{1,12}\.[0-9]{1,9}-[0-9a-f]{24}")
 
 Pairs = Sequence[tuple[str, str]]  # the parameters of a URL
 
@@ -36,7 +36,7 @@ class ListQuery:
         self.filter = read_filter(kept, part, [word for word in words if "=" in word])
         self.pairs = [(name, value) for name, value in kept.multi_items() if name not in _POSITIONS]
         self.position = {name: kept[name] for name in _POSITIONS if name in kept}
-        key = _TIME_AND_ROW if self.by_time else _UID
+        key = _TIME_AND_UID if self.by_time else _UID
         if len(self.position) > 1 or not all(map(key.fullmatch, self.position.values())):
             raise InvalidQueryError("Invalid page", "Expected the link of a page before or after this one.")
 

@@ -17,7 +17,7 @@ from agent.core.observations import EffectRefused
 from agent.core.policy import Policy
 from agent.core.record import Phase
 from agent.platform.settings import Settings
-from agent.store.sqlite.store import SqliteStore
+from agent.store import open_store
 from agent.web.agent_status import AgentStatus
 from agent.web.api import Api
 from agent.web.read_pool import ReadPool
@@ -25,7 +25,7 @@ from agent.web.recent_calls import RecentCalls
 from agent.web.server import application, serve
 from agent.web.sessions import Sessions
 from agent.web.status_page import StatusPage
-from tests.store.support import committed, opened
+from tests.store.support import ACCOUNT
 from tests.support.timeouts import PATIENT
 from verification.builders.lives import Life
 from verification.builders.records import NOW, capture, upload
@@ -121,15 +121,17 @@ def served(
     token: str = TOKEN,
     refusals: Sequence[Refused] = (("a.yaml", 1, 1, "no", "try", None),),
     web_page: str = "",
+    database: str = "",
 ) -> Iterator[Served]:
-    """Serve while the block runs."""
+    """Serve while the block runs. `database`: the URL of an empty one, instead of a state file in the folder."""
+    settings = Settings.model_construct(state_url=database or f"sqlite:///{folder / 'agent.db'}", state_dir=folder)
     found = Served("", folder, web_page, {life.record.name: life.record.uid for life in lives})
     found.observations = {"ready": None, "paused": False, "budget": (42, 50), "circuit": None, "revision": None}
     up, end = threading.Event(), threading.Event()
 
     async def run_server() -> None:  # in its own thread: where Playwright is up, this one has a loop already
-        await _fill(folder, lives, refusals)
-        pool = ReadPool(Settings.model_construct(state_url=f"sqlite:///{folder / 'agent.db'}"))
+        await _fill(settings, lives, refusals)
+        pool = ReadPool(settings)
         page = StatusPage(token, _status(found), pool, found.sessions)
         app = application([*Api(token, "default", pool).routes(), *page.routes()], page.unknown)
         async with serve(app, "127.0.0.1", 0) as found.url:
@@ -147,12 +149,13 @@ def served(
         thread.join()
 
 
-async def _fill(folder: Path, lives: list[Life], refusals: Sequence[Refused]) -> None:
-    store: SqliteStore = opened(folder)
+async def _fill(settings: Settings, lives: list[Life], refusals: Sequence[Refused]) -> None:
+    store = await open_store(settings, ACCOUNT)
     for life in lives:
-        await committed(store, life)
+        for taken in life.steps:
+            await store.commit([taken])
     await store.record_scan("default", NOW + 590, len(lives), True, 0, refusals)
-    store.close()
+    await store.aclose()
 
 
 def _status(found: Served) -> AgentStatus:

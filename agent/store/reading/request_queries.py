@@ -56,7 +56,7 @@ class RequestQueries(RequestLists):
 
     def by_state(self, state: str, limit: int, oldest: bool = False) -> list[Record]:
         """Requests in this state, by their last progress: the latest first, or the oldest."""
-        order = "progress_at" if oldest else "progress_at DESC"
+        order = "progress_at, uid" if oldest else "progress_at DESC, uid DESC"
         sql = f"SELECT record FROM requests WHERE state = ? AND name IS NOT NULL ORDER BY {order} LIMIT ?"  # noqa: S608 - constant
         return self._records(sql, state, limit)
 
