@@ -1,5 +1,6 @@
 """The driver of PostgreSQL. It is an extra, because SQLite needs none."""
 
+import logging
 from typing import Any
 
 from agent.core.errors import StoreError
@@ -12,6 +13,7 @@ except ImportError:
         "pip install 'assure-agent[postgres]'",
     ) from None
 
+logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)  # it logs the traceback of a try that it repeats
 asyncpg: Any = _asyncpg
 Connection = Any  # asyncpg.Connection
 Pool = Any  # asyncpg.Pool

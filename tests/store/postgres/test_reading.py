@@ -204,7 +204,9 @@ def crashing() -> Iterator[PostgresServer]:
     server.stop()
 
 
-async def test_reads_work_again_after_a_crash_of_the_server(crashing: PostgresServer) -> None:
+async def test_reads_work_again_after_a_crash_of_the_server(
+    crashing: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
     reader = facade_of(at(crashing.url("postgres")))
     (pid,) = reader.query("SELECT pg_backend_pid()")[0]
     connection = await asyncpg.connect(host=crashing.folder, port=crashing.port, user="postgres", database="postgres")
@@ -218,3 +220,4 @@ async def test_reads_work_again_after_a_crash_of_the_server(crashing: PostgresSe
         if again != pid:
             break
     assert reader.query("SELECT 1")[0][0] == 1
+    assert caplog.text == "", "no traceback of the driver"
