@@ -68,7 +68,11 @@ class PostgresServer:
 
     async def execute(self, *statements: str) -> None:
         """Run statements as the superuser, each in a transaction of its own."""
-        connection = await self.connect("postgres")
+        await self.execute_in("postgres", *statements)
+
+    async def execute_in(self, database: str, *statements: str) -> None:
+        """The same in another database."""
+        connection = await self.connect(database)
         try:
             for statement in statements:
                 await connection.execute(statement)
