@@ -3,9 +3,14 @@
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
+RUNTIME_POSTGRES := $(VENV)/.runtime-postgres
 READY := $(VENV)/.ready
 PEERS := $(VENV)/peers/.ready
 DIST := $(VENV)/dist/.ready
+DATABASE := $(filter postgres,$(STORE))
+ifneq ($(filter-out sqlite postgres,$(STORE)),)
+$(error STORE=$(STORE) is unknown. Try: STORE=postgres or STORE=sqlite)
+endif
 
 .PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz recordings docs messages transcripts golden prose site walk photographs picture dist clean
 
@@ -16,9 +21,13 @@ $(RUNTIME): pyproject.toml scripts/setup
 	scripts/setup $(VENV)
 	@touch $@
 
+$(RUNTIME_POSTGRES): pyproject.toml scripts/setup
+	scripts/setup $(VENV) postgres
+	@touch $(RUNTIME) $@
+
 $(READY): pyproject.toml scripts/setup
 	scripts/setup $(VENV) dev
-	@touch $(RUNTIME) $@
+	@touch $(RUNTIME) $(RUNTIME_POSTGRES) $@
 
 $(PEERS): pyproject.toml $(READY)
 	$(BIN)/python -m venv $(VENV)/peers
@@ -32,11 +41,11 @@ $(DIST): pyproject.toml $(READY)
 	$(VENV)/dist/bin/python -m pip install --quiet --group dist
 	@touch $@
 
-run: $(RUNTIME)  ## the agent on the example requests, against the built-in sandbox; Ctrl-C ends it
-	$(BIN)/assure-agent run --sandbox
+run: $(if $(DATABASE),$(RUNTIME_POSTGRES),$(RUNTIME))  ## the agent on the example requests, against the built-in sandbox; Ctrl-C ends it; STORE=postgres
+	$(if $(DATABASE),$(BIN)/python scripts/demo_on_postgres.py run,$(BIN)/assure-agent run --sandbox)
 
-reset: $(RUNTIME)  ## remove the store of the demo, so that `make run` starts it again
-	$(BIN)/assure-agent sandbox reset
+reset: $(if $(DATABASE),$(RUNTIME_POSTGRES),$(RUNTIME))  ## remove the store of the demo, so that `make run` starts it again; STORE=postgres
+	$(if $(DATABASE),$(BIN)/python scripts/demo_on_postgres.py reset,$(BIN)/assure-agent sandbox reset)
 
 test: $(READY)  ## all tests, with a list of skipped tests and the reasons
 	scripts/setup-system
