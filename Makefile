@@ -76,8 +76,8 @@ crash: $(READY)  ## verify recorded scenarios: kill at every commit and call, re
 simulate: $(READY)  ## verify whole lives under a virtual clock, with faults and kills; SEEDS=100 lives
 	$(PROVE) $(if $(SEEDS),--count $(SEEDS))
 
-chaos: $(READY)  ## verify the installed command, with kill -9 at random times
-	$(PROVE)
+chaos: $(READY)  ## verify the installed command, with kill -9 at random times; STORE=postgres also kills the database
+	$(PROVE) $(if $(STORE),--store $(STORE))
 
 fuzz: $(READY)  ## verify the parsers with noise and with broken bodies and files
 	$(PROVE)

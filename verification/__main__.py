@@ -34,7 +34,8 @@ def _chaos(given: argparse.Namespace) -> Report:
     from verification.chaos import chaos
 
     kills = given.count or (60 if given.long else 4)
-    return chaos(given.seed, kills=kills, requests=given.requests, mutation=given.mutate)
+    postgres = given.store == "postgres"
+    return chaos(given.seed, kills=kills, requests=given.requests, mutation=given.mutate, postgres=postgres)
 
 
 def _fuzz(given: argparse.Namespace) -> Report:
@@ -61,6 +62,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, help="the number of lives, kills or inputs")
     parser.add_argument("--requests", type=int, help="the number of requests in each life")
     parser.add_argument("--adversities", type=int, help="the number of adversities in each history")
+    parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite", help="the engine for `chaos`")
     parser.add_argument("--jobs", type=int, default=1, help="the number of parallel processes")
     parser.add_argument("--mutate", choices=list(MUTATIONS), help="break the agent first, which the proof must detect")
     return parser

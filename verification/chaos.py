@@ -3,8 +3,11 @@
 Request files arrive while the agent is killed at random times and started again. The sandbox has faults, and the
 connections to it have faults (`unreliable_wire.py`). Then the faults end, `run --once` settles the rest, and the common
 invariants judge store and ledger. The seed determines the draws, but not the moment of a kill.
+
+With `postgres` the store is a database, and its server is killed too, while the agent runs.
 """
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -24,7 +27,8 @@ from verification.builders.request_files import (
     write_pictures,
 )
 from verification.builders.settings import environment
-from verification.invariants import violations
+from verification.chaos_database import ChaosDatabase, chaos_database
+from verification.invariants import Violation, violations
 from verification.processes import PROMPT, command, ledger_at, simulated
 from verification.report import Report, progress
 from verification.temp_stores import temporary_folder
@@ -38,26 +42,33 @@ _WIRE_FAULTS = 0.3  # the share of exchanges with a fault of the connection
 _PATIENCE = 300.0  # seconds until the requests must be settled
 _START = 60.0  # seconds for a start and the first call, on a machine with other work
 _ORPHANS = 90.0  # seconds that the search for possible orphans may take
+_KILLS_PER_CRASH = 6  # kills of the agent for each crash of its database
 
 
 @dataclass(slots=True)
 class Deployment:
-    """A folder, a simulator at `url`, the agent's environment, and the way from it to the simulator."""
+    """A folder, a simulator at `url`, the agent's environment, and the way from it to the simulator.
+
+    Without `database` the store is a state file.
+    """
 
     folder: Path
     url: str
     wire: UnreliableWire
     mutation: str | None
-
-    @property
-    def state(self) -> Path:
-        return self.folder / "state" / "agent.db"
+    database: ChaosDatabase | None
 
     @property
     def environment(self) -> dict[str, str]:
-        return environment(
-            self.folder, self.wire.url, **PROMPT, REQUEST_TIMEOUT="2s", AGENT_ID=_AGENT, LOG_LEVEL="error"
-        )
+        store = {} if self.database is None else self.database.settings
+        given = {**PROMPT, **store, "REQUEST_TIMEOUT": "2s", "AGENT_ID": _AGENT, "LOG_LEVEL": "error"}
+        return environment(self.folder, self.wire.url, **given)
+
+    def violations(self, *, settled: bool) -> list[Violation]:
+        """The violations in the store and at the sandbox. No agent runs."""
+        if self.database is not None:
+            return self.database.violations(self.ledger(), _AGENT, settled=settled)
+        return violations(self.folder / "state" / "agent.db", self.ledger(), _AGENT, settled=settled)
 
     def started(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start the command. Its output goes to a file."""
@@ -96,49 +107,63 @@ def _rules(chance: Random) -> list[dict[str, Any]]:
 
 
 def chaos(
-    seed: int, *, kills: int, requests: int | None = None, in_trouble: int = 200, mutation: str | None = None
+    seed: int,
+    *,
+    kills: int,
+    requests: int | None = None,
+    in_trouble: int = 200,
+    mutation: str | None = None,
+    postgres: bool = False,
 ) -> Report:
     """Kill the agent this often while requests arrive. Then settle a batch of requests under faults."""
-    report, chance = Report(f"make chaos: {kills} kills", seed), Random(seed)
-    requests = requests or 3 * kills
-    began = monotonic()
+    report = Report(f"make chaos{' STORE=postgres' * postgres}: {kills} kills", seed)
     with (
         temporary_folder() as folder,
+        chaos_database(folder) if postgres else contextlib.nullcontext() as database,
         simulated({"seed": str(seed), "delay": "300ms"}) as url,
         UnreliableWire(url, seed) as wire,
     ):
-        site = Deployment(folder, url, wire, mutation)
-        wire.rate = _WIRE_FAULTS
         for name in ("specs", "images"):
             (folder / name).mkdir()
-        dropped, wrong, moments = 0, Counter[str](), []
-        for kill in range(kills):
-            while dropped < requests * (kill + 1) // kills:
-                _dropped(site, chance, dropped)
-                dropped += 1
-            site.trouble(_rules(chance))
-            moments.append(_run_with_kills(site, chance))
-            wrong.update(str(one) for one in violations(site.state, site.ledger(), _AGENT, settled=False))
-            progress(f"{kill + 1} kills")
-        site.trouble([])
-        wire.rate = 0.0
-        end = _settled(site)
-        wrong.update(str(one) for one in violations(site.state, site.ledger(), _AGENT, settled=True))
-        report.wrong = [f"{what} ({count} times)" for what, count in wrong.most_common(20)] + end
-        if b"Traceback" in (folder / "output").read_bytes():
-            report.wrong.append("a traceback in the output: " + (folder / "output").read_text()[-1500:])
-        if not sum(wire.counts[name] for name in FAULTS):
-            report.wrong.append("no exchange met a fault of its connection, so this run proves too little")
-        report.rows = [("what", "count"), *_figures(site, dropped, moments, monotonic() - began)]
+        _run(Deployment(folder, url, wire, mutation, database), report, Random(seed), kills, requests or 3 * kills)
     if in_trouble:
-        report.rows += _run_with_faults(report, seed, in_trouble)
+        report.rows += _run_with_faults(report, seed, in_trouble, postgres)
     return report
 
 
-def _run_with_faults(report: Report, seed: int, requests: int) -> list[tuple[str, str]]:
+def _run(site: Deployment, report: Report, chance: Random, kills: int, requests: int) -> None:
+    """Kill and start again, then settle. Fill the report."""
+    began, dropped, wrong = monotonic(), 0, Counter[str]()
+    site.wire.rate = _WIRE_FAULTS
+    for kill in range(kills):
+        while dropped < requests * (kill + 1) // kills:
+            _dropped(site, chance, dropped)
+            dropped += 1
+        site.trouble(_rules(chance))
+        wrong.update(_run_with_kills(site, chance, crash=kill % _KILLS_PER_CRASH == _KILLS_PER_CRASH // 2))
+        wrong.update(str(one) for one in site.violations(settled=False))
+        progress(f"{kill + 1} kills")
+    site.trouble([])
+    site.wire.rate = 0.0
+    end = _settled(site)
+    wrong.update(str(one) for one in site.violations(settled=True))
+    report.wrong = [f"{what} ({count} times)" for what, count in wrong.most_common(20)] + end
+    output = (site.folder / "output").read_text()
+    if "Traceback" in output:
+        report.wrong.append("a traceback in the output: " + output[-1500:])
+    if not sum(site.wire.counts[name] for name in FAULTS):
+        report.wrong.append("no exchange met a fault of its connection, so this run proves too little")
+    report.rows = [("what", "count"), *_figures(site, dropped, kills, monotonic() - began)]
+
+
+def _run_with_faults(report: Report, seed: int, requests: int, postgres: bool) -> list[tuple[str, str]]:
     """Measure a batch of requests with faults on a quarter of the calls."""
-    with temporary_folder() as folder, simulated({"seed": str(seed)}) as url:
-        seconds = timed(folder, url, seed, requests)
+    with (
+        temporary_folder() as folder,
+        chaos_database(folder) if postgres else contextlib.nullcontext() as database,
+        simulated({"seed": str(seed)}) as url,
+    ):
+        seconds = timed(folder, url, seed, requests, {} if database is None else database.settings)
         report.wrong += _violations_after_faults(ledger_at(url), requests)
     virtual = run_with_faults(seed, requests)
     report.wrong += virtual.wrong
@@ -163,17 +188,26 @@ def _violations_after_faults(ledger: dict[str, Any], requests: int) -> list[str]
     return [f"{what} under faults: {count}" for what, count in found.items() if count]
 
 
-def _run_with_kills(site: Deployment, chance: Random) -> float:
-    """Run one life and kill it with `kill -9` after a while of work."""
+def _run_with_kills(site: Deployment, chance: Random, crash: bool) -> list[str]:
+    """Run one life and kill it with `kill -9` after a while of work. Returns what is wrong.
+
+    `crash`: before that, its database crashes.
+    """
     process = site.started("run")
     asked = len(site.ledger()["dossiers"])
     began, patience = monotonic(), chance.uniform(0.0, 1.2)
     while monotonic() - began < _START and len(site.ledger()["dossiers"]) == asked and process.poll() is None:
         sleep(0.02)  # nothing was created during the start
     sleep(patience)
+    wrong = []
+    if crash and site.database is not None:
+        site.database.crash(away=chance.uniform(0.0, 2.0))
+        sleep(chance.uniform(0.0, 3.0))
+        if process.poll() is not None:
+            wrong.append(f"the agent ended with {process.returncode} while its database was away")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    return monotonic() - began
+    return wrong
 
 
 def _settled(site: Deployment) -> list[str]:
@@ -191,12 +225,13 @@ def _settled(site: Deployment) -> list[str]:
     return [f"I1 not settled in {_PATIENCE:.0f} s: exit code {code}"]
 
 
-def _figures(site: Deployment, dropped: int, moments: list[float], seconds: float) -> list[tuple[str, str]]:
+def _figures(site: Deployment, dropped: int, kills: int, seconds: float) -> list[tuple[str, str]]:
     ledger = site.ledger()
     starts = sum(process["starts"] for dossier in ledger["dossiers"] for process in dossier["processes"])
     figures = {
         "requests": dropped,
-        "kills": len(moments),
+        "kills": kills,
+        **({} if site.database is None else {"crashes of the database": site.database.crashes}),
         "calls": sum(ledger["calls"].values()),
         "dossiers": len(ledger["dossiers"]),
         "starts": starts,

@@ -7,6 +7,7 @@ against the sandbox in another process, in real time. Each is a row of `make cha
 import json
 import subprocess
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -87,14 +88,15 @@ def write(folder: Path, requests: int) -> None:
         write_atomically(folder / "specs" / f"{name}.yaml", upload(name, write_pictures(folder / "images", name, name)))
 
 
-def timed(folder: Path, url: str, seed: int, requests: int = 200) -> float:
-    """Real seconds until `run --once` has settled the requests. NaN when it failed."""
+def timed(folder: Path, url: str, seed: int, requests: int, store: Mapping[str, str]) -> float:
+    """Real seconds until `run --once` has settled the requests. NaN when it failed. `store`: settings of the store."""
     for name in ("specs", "images"):
         (folder / name).mkdir(parents=True)
     write(folder, requests)
     body = json.dumps(fault_rules(seed)).encode()
     urllib.request.urlopen(urllib.request.Request(url + "/sandbox/faults", data=body, method="POST")).close()
-    settings = environment(folder, url, REQUEST_TIMEOUT=f"{TIMEOUT:.0f}s", POLL_INTERVAL="5s", LOG_LEVEL="error")
+    given = {**store, "REQUEST_TIMEOUT": f"{TIMEOUT:.0f}s", "POLL_INTERVAL": "5s", "LOG_LEVEL": "error"}
+    settings = environment(folder, url, **given)
     began = monotonic()
     command = [*COMMAND, "run", "--once", "--timeout", "10m"]
     ended = subprocess.run(command, env=settings, cwd=folder, capture_output=True, check=False)

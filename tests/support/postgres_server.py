@@ -1,6 +1,7 @@
 """One PostgreSQL for a run of the tests, with a database for each test. Without PostgreSQL the tests are skipped."""
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os

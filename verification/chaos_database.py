@@ -1,0 +1,62 @@
+"""The PostgreSQL server of a deployment under chaos: it is killed too, and starts again with its data."""
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from time import sleep
+
+from verification.database_copy import copy_to_file
+from verification.invariants import Json, Violation, violations
+from verification.postgres_server import PostgresServer, start
+
+_DATABASE = "chaos"
+
+
+class ChaosDatabase:
+    """A server with one database."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "server"
+        self._local = folder / "state"  # the local files of the agent
+        self.crashes = 0
+        self._server = self._started()
+        asyncio.run(self._server.execute(f"CREATE DATABASE {_DATABASE}"))
+
+    def _started(self) -> PostgresServer:
+        return start(self._folder, os.getpid(), ["listen_addresses="], kept=True)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings of an agent on this database."""
+        return {"STATE_URL": self._server.url(_DATABASE), "STATE_DIR": str(self._local)}
+
+    def crash(self, away: float) -> None:
+        """End the server at once, and start it again after `away` seconds."""
+        self._server.crash()
+        sleep(away)
+        self._server = self._started()
+        self.crashes += 1
+
+    def violations(self, ledger: Json, agent: str, *, settled: bool) -> list[Violation]:
+        """The violations in the database. No agent runs."""
+        with tempfile.TemporaryDirectory(dir=self._folder.parent) as name:
+            state = Path(name) / "state" / "agent.db"
+            copy_to_file(self._server, _DATABASE, self._local, state)
+            return violations(state, ledger, agent, settled=settled)
+
+    def stop(self) -> None:
+        """End the server."""
+        self._server.stop()
+
+
+@contextlib.contextmanager
+def chaos_database(folder: Path) -> Iterator[ChaosDatabase]:
+    """A server in this folder while the block runs."""
+    database = ChaosDatabase(folder)
+    try:
+        yield database
+    finally:
+        database.stop()

@@ -1,0 +1,48 @@
+"""A copy of a database as a state file, so that the same checks judge both engines: invariants and `audit verify`."""
+
+import asyncio
+import contextlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+from agent.store.sqlite.connection import sqlite3
+from agent.store.sqlite.migrations import create_if_missing
+from verification.postgres_server import PostgresServer
+
+_TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+_ONLY_DATABASE = ("agents", "migrations")
+
+
+def copy_to_file(server: PostgresServer, database: str, local: Path, state: Path) -> None:
+    """Write the rows of the database, as they are at one time, to a new state file with the same tables.
+
+    `local` has the key and the checkpoints of the agent. Without tables there is no file.
+    """
+    state.parent.mkdir()
+    for file in local.glob("agent.*"):
+        if file.is_file():
+            shutil.copy(file, state.with_name(file.name))
+    tables = asyncio.run(_snapshot(server, database))
+    if not tables:
+        return
+    create_if_missing(state)
+    with contextlib.closing(sqlite3.connect(state)) as connection, connection:
+        for name, rows in tables.items():
+            if not rows:
+                continue
+            columns = ", ".join(rows[0].keys())
+            values = ", ".join("?" * len(rows[0]))
+            connection.execute(f"DELETE FROM {name}")
+            connection.executemany(f"INSERT INTO {name} ({columns}) VALUES ({values})", map(tuple, rows))
+
+
+async def _snapshot(server: PostgresServer, database: str) -> dict[str, list[Any]]:
+    """The rows of each table."""
+    connection = await server.connect(database)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            names = [name for (name,) in await connection.fetch(_TABLES) if name not in _ONLY_DATABASE]
+            return {name: await connection.fetch(f"SELECT * FROM {name}") for name in names}
+    finally:
+        await connection.close()
