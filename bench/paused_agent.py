@@ -14,7 +14,7 @@ from agent.daemon.agent import Agent
 from agent.platform.log import configure
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
-from agent.store.sqlite.store import SqliteStore
+from agent.store import open_store
 from bench.plain_calls import CONCURRENCY
 from bench.request_files import FRONT, request
 from verification.builders.pictures import noise
@@ -56,10 +56,10 @@ async def paused_agent(files: int, url: str, progress: Progress, **others: Any) 
             write(folder / "specs" / f"{number}.yaml", request(f"person-{number}"))
         await asyncio.sleep(0.3)  # files settle before they are read
         configure("json", "error")
-        known = Settings(**settings(folder, url, concurrency=CONCURRENCY, **others))
-        store = SqliteStore(known.state_path, None)
+        known = Settings(**settings(folder, url, concurrency=CONCURRENCY, state_dir=folder / "state", **others))
+        store = await open_store(known, None)
         await store.remember(MetaKey.PAUSED, time.time())
-        store.close()
+        await store.aclose()
         async with Agent.opened(known, progress.seen) as agent:
             yield agent
 

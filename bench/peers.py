@@ -15,7 +15,7 @@ from bench.command import Workspace
 from bench.plain_calls import CONCURRENCY
 from bench.postgres import Postgres, postgres
 from bench.process import child, median, sandbox
-from bench.report import Ratio, Scale, Section
+from bench.report import Ratio, Scale, Section, Skipped
 from bench.request_files import request
 from verification.builders.pictures import noise
 from verification.builders.request_files import write
@@ -33,7 +33,9 @@ def measure(scale: Scale) -> Section:
     """Run the kinds in turn, each against a new simulator and a new database. Raises Skipped without the peers."""
     count = 3000 if scale.long else 300
     runs: dict[str, list[dict[str, float]]] = {kind: [] for kind in _KINDS}
-    with postgres(ENVIRONMENT) as server, tempfile.TemporaryDirectory() as name:
+    if not ENVIRONMENT.exists():
+        raise Skipped(f"{ENVIRONMENT} does not exist. Try: make bench SECTIONS=peers")
+    with postgres() as server, tempfile.TemporaryDirectory() as name:
         images = Path(name)
         for number in range(count):
             write(images / f"{number}.jpg", noise())
@@ -69,7 +71,8 @@ def _run(kind: str, count: int, images: Path, server: Postgres, database: str) -
         elif kind == "plain":
             took = _run_peer(kind, count, url, "", str(images))
         else:
-            arguments = (url, server.create_database(database), str(images))
+            server.create_database(database)
+            arguments = (url, server.tcp_url(database), str(images))
             _run_peer(kind, 0, *arguments)
             before = server.cpu()
             took = _run_peer(kind, count, *arguments)

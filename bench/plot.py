@@ -98,12 +98,21 @@ def _memory(axes: Axes, section: Results) -> None:
 
 
 def _store(axes: Axes, section: Results) -> None:
-    rows = {label: figures[0] for label, figures in section["rows"] if " at a time" in label}
     (ceiling,) = (figures[0] for label, figures in section["rows"] if label.startswith("ceiling"))
-    bars = axes.bar([f"{_number(label)}" for label in rows], list(rows.values()), color=_GOOD)
-    axes.bar_label(bars, fmt="{:,.0f}")
-    axes.axhline(ceiling, color=_OTHER, linestyle="--", label="all in one transaction")
-    axes.set(title="Durable transitions per second", xlabel="at a time", ylim=(0, 1.2 * ceiling))
+    engines = {
+        "SQLite": (" at a time, each durable", -0.2, _GOOD),
+        "PostgreSQL": (" at a time, on PostgreSQL", 0.2, _BAD),
+    }
+    for engine, (ending, offset, color) in engines.items():
+        rows = {_number(label): figures[0] for label, figures in section["rows"] if label.endswith(ending)}
+        bars = axes.bar(
+            [place + offset for place in range(len(rows))], [*rows.values()], 0.38, color=color, label=engine
+        )
+        axes.bar_label(bars, fmt="{:,.0f}")
+        if rows:
+            axes.set_xticks(range(len(rows)), [f"{count}" for count in rows])
+    axes.axhline(ceiling, color=_OTHER, linestyle="--", label="SQLite, all in one transaction")
+    axes.set(title="Durable transitions per second", xlabel="at a time", ylim=(0, 1.4 * ceiling))
     axes.legend()
 
 

