@@ -40,11 +40,12 @@ class Running:
         """Wait until its log matches the pattern."""
         return eventually(lambda: re.search(pattern, self.log.read_text()))
 
-    def metrics(self) -> float:
-        """The seconds that one GET of `/metrics` takes."""
+    def seconds(self, path: str, token: str = "") -> float:
+        """The seconds that one GET takes. `token`: API_TOKEN."""
         url = self.output(r'"address": "(http://[^"]+)"')[1]
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         began = time.perf_counter()
-        with urllib.request.urlopen(url + "/metrics") as answer:
+        with urllib.request.urlopen(urllib.request.Request(url + path, headers=headers)) as answer:
             answer.read()
         return time.perf_counter() - began
 

@@ -38,7 +38,7 @@ _COUNT = """
 INSERT INTO request_counts (phase, state, reason, dossier, requests)
 SELECT phase, state, coalesce(hold_reason, ''), dossier_id IS NOT NULL, count(*) FROM requests GROUP BY 1, 2, 3, 4
 """
-_CHUNK = 5000  # requests in a transaction
+CHUNK = 5000  # requests in a transaction
 _UID, _NAME = "f" * 24, "name-of-a-person-in-a-pattern"
 _DOCUMENT = (
     "digest-in-a-pattern",
@@ -128,17 +128,21 @@ def write_store(path: Path, lives: Sequence[Life], requests: Iterable[SyntheticR
     """Add these requests to a closed store, with these lives in turn."""
     requests = sorted(requests, key=lambda one: one.uid)
     keys = Keys.load_or_create(path)
-    patterns = [_Pattern(life, keys) for life in lives]
+    patterns = [Pattern(life, keys) for life in lives]
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=OFF")
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("PRAGMA cache_size=-1000000")
         event = connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0]
         turns = cycle(patterns)
-        for start in range(0, len(requests), _CHUNK):
+        for start in range(0, len(requests), CHUNK):
             connection.execute("BEGIN")
-            for request in requests[start : start + _CHUNK]:
-                event = next(turns).copy(connection, request, event)
+            for request in requests[start : start + CHUNK]:
+                pattern = next(turns)
+                rows, event = pattern.copy(request, event)
+                for table, columns in pattern.columns.items():
+                    values = ", ".join("?" * len(columns))
+                    connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})", rows[table])
             connection.execute("COMMIT")
         connection.execute("DELETE FROM request_counts")
         connection.execute(_COUNT)
@@ -153,7 +157,7 @@ async def _kept(path: Path) -> None:
     store.close()
 
 
-class _Pattern:
+class Pattern:
     """The rows that the store wrote for one life, as a template for copies. Placeholders mark the differing values."""
 
     def __init__(self, life: Life, keys: Keys) -> None:
@@ -165,18 +169,17 @@ class _Pattern:
         admitted = orjson.loads(rows["events"][0]["changes"])
         ids = [word for word in (record.dossier_id, record.process_id) if word is not None]
         self._placeholders = (*ids, _UID, _NAME, *_DOCUMENT, admitted[NAME], admitted[LABELS])
-        self._inserts = [
-            (table, f"INSERT INTO {table} ({', '.join(known[0])}) VALUES ({', '.join('?' * len(known[0]))})")
-            for table, known in rows.items()
-            if known
-        ]
+        self.columns = {table: list(known[0]) for table, known in rows.items() if known}
         self._rows = {table: [_Row(row, self._placeholders) for row in known] for table, known in rows.items()}
         event, request = list(rows["events"][0]), list(rows["requests"][0])
         self._id, self._hash, self._head = event.index("id"), event.index("hash"), request.index("head")
         self._values = [event.index(name) for name in ("uid", "seq", "at", "type", "changes")]
 
-    def copy(self, connection: Any, request: SyntheticRequest, event: int) -> int:
-        """Write the rows for this request. Its events follow `event`. Return the number of the last event."""
+    def copy(self, request: SyntheticRequest, event: int) -> tuple[dict[str, list[list[Any]]], int]:
+        """The rows for this request by table, in the order of `columns`, and the number of its last event.
+
+        Its events follow `event`.
+        """
         ids = (request.dossier, request.process)[: self._placeholders.index(_UID)]
         sealer = RequestDigests(self._keys, request.uid, self._salt)
         digests = sealer.name(self._record.source, request.name), sealer.labels(self._record.desired.labels)
@@ -189,9 +192,7 @@ class _Pattern:
             head = event_hash(head, *(row[place] for place in self._values))
             row[self._id], row[self._hash] = event, head
         rows["requests"][0][self._head] = head
-        for table, insert in self._inserts:
-            connection.executemany(insert, rows[table])
-        return event
+        return rows, event
 
 
 class _Row:
