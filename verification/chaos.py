@@ -140,7 +140,7 @@ def _run(site: Deployment, report: Report, chance: Random, kills: int, requests:
             _dropped(site, chance, dropped)
             dropped += 1
         site.trouble(_rules(chance))
-        wrong.update(_run_with_kills(site, chance, crash=kill % _KILLS_PER_CRASH == _KILLS_PER_CRASH // 2))
+        wrong.update(_run_with_kills(site, chance, crash=kill % _KILLS_PER_CRASH == 1))
         wrong.update(str(one) for one in site.violations(settled=False))
         progress(f"{kill + 1} kills")
     site.trouble([])

@@ -44,7 +44,7 @@ class ChaosDatabase:
         """The violations in the database. No agent runs."""
         with tempfile.TemporaryDirectory(dir=self._folder.parent) as name:
             state = Path(name) / "state" / "agent.db"
-            copy_to_file(self._server, _DATABASE, self._local, state)
+            asyncio.run(copy_to_file(self._server, _DATABASE, self._local, state))
             return violations(state, ledger, agent, settled=settled)
 
     def stop(self) -> None:

@@ -1,6 +1,5 @@
 """A copy of a database as a state file, so that the same checks judge both engines: invariants and `audit verify`."""
 
-import asyncio
 import contextlib
 import shutil
 from pathlib import Path
@@ -14,7 +13,7 @@ _TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = c
 _ONLY_DATABASE = ("agents", "migrations")
 
 
-def copy_to_file(server: PostgresServer, database: str, local: Path, state: Path) -> None:
+async def copy_to_file(server: PostgresServer, database: str, local: Path, state: Path) -> None:
     """Write the rows of the database, as they are at one time, to a new state file with the same tables.
 
     `local` has the key and the checkpoints of the agent. Without tables there is no file.
@@ -23,7 +22,7 @@ def copy_to_file(server: PostgresServer, database: str, local: Path, state: Path
     for file in local.glob("agent.*"):
         if file.is_file():
             shutil.copy(file, state.with_name(file.name))
-    tables = asyncio.run(_snapshot(server, database))
+    tables = await _snapshot(server, database)
     if not tables:
         return
     create_if_missing(state)

@@ -12,6 +12,7 @@ from verification.crash import crash, run_life
 from verification.explore import explore
 from verification.fuzz import fuzz
 from verification.life_plan import draw_plan
+from verification.postgres_server import PostgresUnavailable, binaries
 from verification.simulate import run_life as life
 from verification.simulate import simulate
 from verification.throughput_under_faults import run_with_faults
@@ -38,6 +39,16 @@ def test_simulated_lives_keep_the_invariants() -> None:
 def test_the_killed_command_keeps_the_invariants() -> None:
     report = chaos(1, kills=2, in_trouble=0)
     assert not report.wrong, report
+
+
+def test_the_killed_command_keeps_the_invariants_on_a_database_that_crashes() -> None:
+    try:
+        binaries()
+    except PostgresUnavailable as reason:
+        pytest.skip(str(reason))
+    report = chaos(1, kills=2, in_trouble=0, postgres=True)
+    assert not report.wrong, report
+    assert ("crashes of the database", "1") in report.rows
 
 
 def test_every_invalid_input_gets_a_clear_error() -> None:
