@@ -61,7 +61,7 @@ class StoreError(AgentError):
 
 
 class StoreAway(StoreError):
-    """The server of the database cannot be reached now."""
+    """The server of the database does not answer now."""
 
 
 class StoreLocked(StoreError):

@@ -29,7 +29,7 @@ from agent.store.writing.statements import Statement
 
 from .batch import COMMIT, Batch, StoredRow
 from .dialect import template
-from .driver import Connection, Pool, asyncpg
+from .driver import Connection, asyncpg
 from .errors import MOVED, sqlstate, store_error
 from .persistence import Persistence
 
@@ -48,6 +48,9 @@ class Owner(Protocol):
 
     async def renew(self, connection: Connection) -> bool:
         """Extend the ownership. False: another agent owns the store."""
+
+    def fenced(self) -> StoreLocked:
+        """The error of an agent that no longer owns the store."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,20 +82,18 @@ class Commits:
 
     def __init__(
         self,
-        pool: Pool,
-        where: str,
+        server: Persistence,
         owner: Owner,
         keys: Keys,
         sinks: Sequence[str] = (),
         observe: Callable[[float, int], None] = lambda seconds, callers: None,
         committed: Callable[[int], None] = lambda event: None,
     ) -> None:
-        """`where` names the database in errors. `sinks` receive the notifications.
+        """`sinks` receive the notifications.
 
         `committed` receives the number of the last event of each commit that has any.
         """
-        self._server = Persistence(pool)
-        self._where = where
+        self._server = server
         self._owner = owner
         self._keys = keys
         self._sinks = tuple(sinks)
@@ -137,14 +138,9 @@ class Commits:
         if counts is None and await self._server.ask(self._owner.renew):
             counts = await self._server.ask(send)
         if counts is None:
-            raise self._fenced()
+            raise self._owner.fenced()
         self._observe(perf_counter() - started, 1)
         return counts
-
-    @property
-    def away(self) -> bool:
-        """True if the server did not answer the last statement."""
-        return self._server.away
 
     def forget(self, uid: str | None = None) -> None:
         """Forget the row of a request that other SQL changed, or all rows."""
@@ -160,7 +156,7 @@ class Commits:
         await asyncio.wait([self._task], timeout=patience)
         self._task.cancel()
         await asyncio.wait([self._task])
-        left = StoreError(f"The database {self._where} did not answer before the end.", "start the agent again")
+        left = StoreError(f"The database {self._server.where} did not answer before the end.", "start the agent again")
         for ticket in self._waiting:
             _answer([ticket], left)
 
@@ -202,7 +198,7 @@ class Commits:
                 for ticket in group:
                     await self._write([ticket])
                 return
-            _answer(group, store_error(self._where, error))
+            _answer(group, store_error(self._server.where, error))
         else:
             _answer(group, None)
         self._observe(perf_counter() - started, len(group))
@@ -284,18 +280,12 @@ class Commits:
             outcome, last_event = await self._server.ask(send, broke)
         if outcome != "done" and not (lost and await self._is_written(batch)):
             if outcome == "fenced":
-                raise self._fenced()
+                raise self._owner.fenced()
             raise _MovedOn
         if last_event is not None:
             self._committed(last_event)
         for uid, row in after.items():
             self._remember(uid, row)
-
-    def _fenced(self) -> StoreLocked:
-        return StoreLocked(
-            f"Another agent owns the database {self._where}, so this one wrote nothing.",
-            "let only one agent use a database",
-        )
 
     async def _is_written(self, batch: Batch) -> bool:
         """True if the rows of this batch are in the database: an earlier try was committed, and its answer got lost."""

@@ -33,9 +33,14 @@ _LATER = (
 
 def is_away(error: BaseException) -> bool:
     """True if the connection broke, or the server cannot answer now: it may have done what it was asked to do."""
-    if isinstance(error, _NEVER) or (isinstance(error, asyncpg.InterfaceError) and "pool is clos" in str(error)):
+    if isinstance(error, _NEVER) or is_closed(error):
         return False
-    return isinstance(error, _LOST) or sqlstate(error) in _LATER
+    return isinstance(error, (StoreAway, *_LOST)) or sqlstate(error) in _LATER
+
+
+def is_closed(error: BaseException) -> bool:
+    """True if this process closed its connections."""
+    return isinstance(error, asyncpg.InterfaceError) and "pool is clos" in str(error)
 
 
 def is_repeatable(error: BaseException) -> bool:

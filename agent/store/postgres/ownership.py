@@ -12,10 +12,11 @@ import socket
 import uuid
 from collections.abc import Callable
 
-from agent.core.errors import StoreLocked
+from agent.core.errors import StoreError, StoreLocked
 
-from .driver import Connection, Pool
-from .errors import is_away, translated
+from .driver import Connection
+from .errors import translated
+from .persistence import Persistence
 
 LEASE = 15.0  # seconds
 _WAIT = 0.5  # seconds between two tries to join
@@ -24,49 +25,64 @@ _WAIT = 0.5  # seconds between two tries to join
 class Ownership:
     """The life of this agent."""
 
-    def __init__(self, pool: Pool, where: str, lease: float = LEASE) -> None:
-        """`where` names the database in errors."""
+    def __init__(self, server: Persistence, lease: float = LEASE) -> None:
         self.epoch = uuid.uuid4()
-        self._pool = pool
-        self._where = where
+        self._server = server
         self._lease = lease
 
-    async def join(self, patience: float = 0.0) -> None:
-        """Begin the life. Raises StoreLocked if another agent lives, also after `patience` seconds.
+    async def join(self, patient: bool = False) -> None:
+        """Begin the life. Raises StoreLocked if another agent lives, and StoreError.
 
-        The row of a killed agent lives on for up to its lease.
+        The row of a killed agent remains for up to its lease. With `patient`, wait for its end. An agent that renews
+        its row meanwhile is alive.
         """
-        name = f"{socket.gethostname()}:{os.getpid()}"
-        end = asyncio.get_running_loop().time() + patience
+        name, before = f"{socket.gethostname()}:{os.getpid()}", math.inf
         while True:
-            with translated(self._where):
-                row = await self._pool.fetchrow("SELECT * FROM join_agent($1, $2, $3)", self.epoch, name, self._lease)
-            if row["owner"] is None:
-                return
-            if asyncio.get_running_loop().time() >= end:
-                raise StoreLocked(
-                    f"The agent {row['owner']} owns the database {self._where}.",
-                    f"stop that agent; if it was killed, try again in {math.ceil(row['remaining'])} s",
+            with translated(self._server.where):
+                owner, left = await self._server.pool.fetchrow(
+                    "SELECT * FROM join_agent($1, $2, $3)", self.epoch, name, self._lease
                 )
-            await asyncio.sleep(_WAIT)
+            if owner is None:
+                return
+            if left > before or not patient:
+                raise self._locked(owner, left, alive=left > before)
+            before = left
+            await asyncio.sleep(min(_WAIT, left))
 
-    async def renew(self, connection: Connection | None = None) -> bool:
-        """Extend the life. False: another agent owns the store. Raises an error of the driver if the server is away."""
-        return bool(await (connection or self._pool).fetchval("SELECT renew_agent($1, $2)", self.epoch, self._lease))
+    async def renew(self, connection: Connection) -> bool:
+        """Extend the life. False: another agent owns the store."""
+        return bool(await connection.fetchval("SELECT renew_agent($1, $2)", self.epoch, self._lease))
 
-    async def keep(self, lost: Callable[[], object]) -> None:
+    async def keep(self, lost: Callable[[StoreLocked], object]) -> None:
         """Renew until this is cancelled. Calls `lost` and returns when another agent owns the store."""
         while True:
             await asyncio.sleep(self._lease / 3)
             try:
-                if not await asyncio.wait_for(self.renew(), self._lease / 3):
-                    lost()
+                if not await self._server.ask(self.renew):
+                    lost(self.fenced())
                     return
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except StoreError:  # the next commit fails as well, and reports it
+                continue
 
     async def leave(self) -> None:
         """End the life, so that another agent may join at once."""
-        with translated(self._where):
-            await self._pool.execute("DELETE FROM agents WHERE epoch = $1", self.epoch)
+        with translated(self._server.where):
+            await self._server.pool.execute("DELETE FROM agents WHERE epoch = $1", self.epoch)
+
+    def fenced(self) -> StoreLocked:
+        """The error of an agent whose life has ended."""
+        return StoreLocked(
+            f"Another agent has taken the database {self._server.where}, so this one (pid {os.getpid()}) stops.",
+            "let only one agent use a database; start this one again if the other one has ended",
+        )
+
+    def _locked(self, owner: str, left: float, alive: bool) -> StoreLocked:
+        host, _, pid = owner.rpartition(":")
+        here = host == socket.gethostname()
+        stop = f"stop it with `kill {pid}`" if here else f"stop it on {host}"
+        if not alive:
+            stop += f"; if it was killed, try again in {math.ceil(left)} s"
+        return StoreLocked(
+            f"Another agent (pid {pid}{'' if here else f' on the host {host}'}) uses the database {self._server.where}.",
+            f"{stop}, or set STATE_URL to another database",
+        )

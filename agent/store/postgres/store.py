@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent.core.errors import SettingsError
+from agent.core.errors import SettingsError, StoreLocked
 from agent.core.step import Step
 from agent.platform.settings import Settings
 from agent.ports import Command, MetaKey, Receipt
@@ -29,12 +29,14 @@ from .commits import Commits
 from .connect import Server, open_pool
 from .dialect import numbered
 from .driver import Pool
+from .errors import is_away, store_error
 from .migrations import migrate
-from .ownership import LEASE, Ownership
+from .ownership import Ownership
 from .persistence import Persistence
 from .reading import connected
 
-_CLOSING = 10.0  # seconds that the end may take
+_CLOSING = 5.0  # seconds that the last commits wait for a server that is away
+_LEAVING = 2.0  # seconds
 _NEEDED = """
 SELECT needing.uid, image ->> 'path', image ->> 'sha256'
 FROM (
@@ -58,10 +60,12 @@ class PostgresStore(StoreWrites):
         """Use `open`."""
         self.server = server
         self._pool = pool
-        self._persistence = Persistence(pool)
+        self._persistence = Persistence(pool, str(server))
         self._files = files
-        self._owner = Ownership(pool, str(server))
-        self._keeping: asyncio.Task[None] | None = None
+        self._owner = Ownership(self._persistence)
+        self._lost: asyncio.Future[StoreLocked] = asyncio.get_running_loop().create_future()
+        self._ending = contextlib.AsyncExitStack()  # ends what `open` begins
+        self._ending.push_async_callback(self._disconnect)
 
     @classmethod
     async def open(
@@ -85,7 +89,7 @@ class PostgresStore(StoreWrites):
         try:
             await store._open(settings, account, rebind, observe, sinks)
         except BaseException:
-            await store._leave()
+            await store.aclose()
             raise
         return store
 
@@ -99,8 +103,9 @@ class PostgresStore(StoreWrites):
     ) -> None:
         seen = Witnesses.read(self._files, settings.key_file)
         await migrate(self._pool, str(self.server))
-        await self._owner.join(patience=LEASE if account is not None else 0.0)
-        self._keeping = asyncio.create_task(self._owner.keep(lambda: None))
+        await self._owner.join(patient=account is not None)
+        keeping = asyncio.create_task(self._owner.keep(self._lost.set_result))
+        self._ending.callback(keeping.cancel)
         known = await answer_later(recall(MetaKey.IDENTITY), self.query)
         fresh = known is None and not await self.last_event_at()  # no agent has opened it
         opening = open_checked(
@@ -108,15 +113,16 @@ class PostgresStore(StoreWrites):
         )
         checked = await answer_later(opening, self.query)
         self.simulated, self.keys, self._mark = checked.simulated, checked.keys, checked.mark
+        self._ending.callback(self._mark.close)
         self._commits = Commits(
-            self._pool,
-            str(self.server),
+            self._persistence,
             self._owner,
             self.keys,
             sinks,
             observe or (lambda seconds, callers: None),
             self._mark.advance,
         )
+        self._ending.push_async_callback(self._commits.close, _CLOSING)
         await self.execute(*checked.statements)
         self._checkpoints = Checkpoints(self._files, lambda: connected(self.server))
         self.recoveries = RecoveryTable(self, fresh)
@@ -128,22 +134,32 @@ class PostgresStore(StoreWrites):
 
     @property
     def away(self) -> bool:
-        """True if the server did not answer the last statement."""
-        return self._persistence.away or self._commits.away
+        """True while the server does not answer: what reads or writes waits."""
+        return self._persistence.away
+
+    def watch(self, failed: Callable[[Exception], None], changed: Callable[[str | None], None]) -> None:
+        """Wait for the server from now on, however long it is away.
+
+        Call `failed` if another agent took the database. Call `changed` with the cause when the server goes away, and
+        with None when it is back.
+        """
+        self._persistence.watch(changed)
+        self._persistence.limit(None)
+        self._lost.add_done_callback(lambda lost: failed(lost.result()))
+
+    def begin_end(self) -> None:
+        """Wait at most some seconds for the server from now on, because the agent ends."""
+        self._persistence.limit(_CLOSING)
 
     async def aclose(self) -> None:
         """Write the queued work, and let another process have the store."""
-        await self._commits.close(_CLOSING)
-        await self._leave()
-        self._mark.close()
+        self.begin_end()
+        await self._ending.aclose()
 
-    async def _leave(self) -> None:
-        if self._keeping is not None:
-            self._keeping.cancel()
+    async def _disconnect(self) -> None:
+        for ending in (self._owner.leave(), self._pool.close()):
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._owner.leave(), _CLOSING)
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(self._pool.close(), _CLOSING)
+                await asyncio.wait_for(ending, _LEAVING)
         self._pool.terminate()
 
     async def check_integrity(self) -> None:
@@ -210,6 +226,11 @@ class PostgresStore(StoreWrites):
 
     async def tidy(self) -> bool:
         """Remove the old rows of erased data from the tables. The write-ahead log of the server keeps them longer."""
-        for table in _TIDIED:
-            await self._persistence.ask(lambda connection, name=table: connection.execute(f"VACUUM {name}"))  # type: ignore[misc]
+        try:
+            for table in _TIDIED:
+                await self._pool.execute(f"VACUUM {table}")
+        except Exception as error:
+            if is_away(error):
+                return False
+            raise store_error(str(self.server), error) from None
         return True

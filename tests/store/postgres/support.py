@@ -10,6 +10,7 @@ from agent.store.identity_key import Keys
 from agent.store.postgres.commits import Commits
 from agent.store.postgres.connect import Server, open_pool
 from agent.store.postgres.ownership import Ownership
+from agent.store.postgres.persistence import Persistence
 from agent.store.sqlite.connection import Connection
 
 KEYS = Keys(b"k" * 32)
@@ -25,6 +26,7 @@ class Opened:
     """An agent's part of a database."""
 
     pool: Any
+    persistence: Persistence
     owner: Ownership
     commits: Commits
     batches: list[int]  # the callers of each commit
@@ -63,14 +65,16 @@ async def opened(
     """Join as the agent of this database; with the `epoch` of another one, as the same agent."""
     server, batches = Server.parse(url), []
     pool = await open_pool(server, connections)
-    owner = Ownership(pool, str(server), lease)
+    persistence = Persistence(pool, str(server))
+    persistence.limit(None)
+    owner = Ownership(persistence, lease)
     owner.epoch = epoch or owner.epoch
     await owner.join()
     commits = Commits(
-        pool, str(server), owner, KEYS, observe=lambda _, callers: batches.append(callers), **{"sinks": SINKS} | options
+        persistence, owner, KEYS, observe=lambda _, callers: batches.append(callers), **{"sinks": SINKS} | options
     )
     try:
-        yield Opened(pool, owner, commits, batches)
+        yield Opened(pool, persistence, owner, commits, batches)
     finally:
         await commits.close(patience=1.0)
         pool.terminate()

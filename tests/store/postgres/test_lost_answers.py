@@ -117,12 +117,12 @@ async def test_an_outage_delays_commits_and_loses_none(postgres_server: Postgres
         proxy.refuse(True)
         life.goes_on()
         task = asyncio.ensure_future(ours.commits.commit([life.steps[-1]]))
-        while not ours.commits.away:
+        while not ours.persistence.away:
             await asyncio.sleep(0.01)
         assert not task.done()
         proxy.refuse(False)
         await asyncio.wait_for(task, PATIENT)
-        assert not ours.commits.away
+        assert not ours.persistence.away
         await ours.counted()
 
 
@@ -130,7 +130,7 @@ async def test_closing_during_an_outage_ends_the_callers(postgres_server: Postgr
     async with behind_proxy(postgres_server, database) as (ours, proxy):
         proxy.refuse(True)
         tasks = [asyncio.ensure_future(ours.commits.commit([Life(f"u{number}").steps[0]])) for number in range(3)]
-        while not ours.commits.away:
+        while not ours.persistence.away:
             await asyncio.sleep(0.01)
         await ours.commits.close(patience=0.01)
         answers = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), PATIENT)

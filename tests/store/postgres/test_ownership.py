@@ -7,6 +7,7 @@ import pytest
 from agent.core.errors import StoreLocked
 from agent.store.postgres.connect import Server, open_pool
 from agent.store.postgres.ownership import Ownership
+from agent.store.postgres.persistence import Persistence
 from tests.support.timeouts import PATIENT
 
 from .support import opened
@@ -14,18 +15,18 @@ from .support import opened
 
 async def test_a_second_agent_is_refused_until_the_first_leaves(database: str) -> None:
     async with opened(database) as ours:
-        other = Ownership(ours.pool, "db")
-        with pytest.raises(StoreLocked, match=r"The agent \S+:\d+ owns") as caught:
+        other = Ownership(ours.persistence)
+        with pytest.raises(StoreLocked, match=r"Another agent \(pid \d+\) uses the database") as caught:
             await other.join()
         assert "try again in" in caught.value.hint
         await ours.owner.leave()
         await other.join()
-        assert not await ours.owner.renew()
+        assert not await ours.persistence.ask(ours.owner.renew)
 
 
 async def test_of_many_that_join_at_once_one_owns_the_database(database: str) -> None:
     pools = [await open_pool(Server.parse(database)) for _ in range(3)]
-    owners = [Ownership(pools[number % 3], "db") for number in range(9)]
+    owners = [Ownership(Persistence(pools[number % 3], "db")) for number in range(9)]
     answers = await asyncio.gather(*(owner.join() for owner in owners), return_exceptions=True)
     assert [type(answer) for answer in answers].count(StoreLocked) == 8
     for pool in pools:
@@ -34,11 +35,11 @@ async def test_of_many_that_join_at_once_one_owns_the_database(database: str) ->
 
 async def test_a_killed_agent_is_replaced_after_its_time(database: str) -> None:
     async with opened(database, lease=1.0) as ours:
-        other = Ownership(ours.pool, "db")
+        other = Ownership(ours.persistence)
         with pytest.raises(StoreLocked):
             await other.join()
-        await asyncio.wait_for(other.join(patience=PATIENT), PATIENT)
-        assert not await ours.owner.renew()
+        await asyncio.wait_for(other.join(patient=True), PATIENT)
+        assert not await ours.persistence.ask(ours.owner.renew)
 
 
 async def test_joining_again_after_a_lost_answer_is_the_same_life(database: str) -> None:
@@ -50,7 +51,7 @@ async def test_joining_again_after_a_lost_answer_is_the_same_life(database: str)
 async def test_a_commit_in_progress_is_waited_for(database: str) -> None:
     """An agent is not replaced between the check of its life and the end of its commit."""
     async with opened(database) as ours:
-        other = Ownership(ours.pool, "db")
+        other = Ownership(ours.persistence)
         async with ours.pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT 1 FROM agents FOR KEY SHARE")
             await ours.pool.execute("UPDATE agents SET until = now()")
@@ -62,16 +63,29 @@ async def test_a_commit_in_progress_is_waited_for(database: str) -> None:
 
 async def test_the_agent_learns_that_it_lost_the_database(database: str) -> None:
     async with opened(database, lease=0.3) as ours:
-        lost = asyncio.Event()
-        keeping = asyncio.ensure_future(ours.owner.keep(lost.set))
+        lost: list[StoreLocked] = []
+        keeping = asyncio.ensure_future(ours.owner.keep(lost.append))
         await ours.pool.execute("DELETE FROM agents")
-        await asyncio.wait_for(lost.wait(), PATIENT)
-        await keeping
+        await asyncio.wait_for(keeping, PATIENT)
+        assert "Another agent has taken the database" in str(lost[0])
+
+
+async def test_an_owner_that_renews_is_alive(database: str) -> None:
+    """A new agent need not wait for the end of its lease."""
+    async with opened(database, lease=3600.0) as ours:
+        other = Ownership(ours.persistence)
+        joining = asyncio.ensure_future(other.join(patient=True))
+        while not joining.done():
+            await ours.persistence.ask(ours.owner.renew)
+            await asyncio.sleep(0.05)
+        with pytest.raises(StoreLocked, match=r"Another agent \(pid \d+\) uses the database") as caught:
+            joining.result()
+        assert "killed" not in caught.value.hint
 
 
 async def test_a_kept_life_lasts_longer_than_its_lease(database: str) -> None:
     async with opened(database, lease=1.0) as ours:
-        keeping = asyncio.ensure_future(ours.owner.keep(lambda: None))
+        keeping = asyncio.ensure_future(ours.owner.keep(lambda error: None))
         begun = await ours.rows("SELECT until FROM agents")
         while await ours.rows("SELECT until FROM agents") == begun:
             await asyncio.sleep(0.05)
