@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from agent.admission.triggers import scan_after_events
 from agent.assure.account import need_credentials
@@ -40,6 +41,7 @@ from agent.ports import Clock, Command, MetaKey
 from agent.source.watch import watching
 from agent.store import open_reading
 from agent.store.contract import Store
+from agent.store.reading.reading import Reading
 
 _DRAIN_TIMEOUT = 10.0  # seconds to wait for open calls after `stop`
 _RECOVERY_INTERVAL = 5.0  # seconds between two searches for changes that a recovering store may lack
@@ -109,7 +111,7 @@ class Agent:
                 anchor = Anchor.read(await store.recall(MetaKey.CLOCK))
                 system.resume(await store.last_event_at(), anchor)
             refuse_renamed(settings.source_name, await store.other_source(settings.source_name))
-            metrics.register_store(lambda: open_reading(settings))
+            metrics.register_store(partial(_open_statistics, settings, store))
             agent = cls(settings, store, metrics, clock, on_step, system)
             await agent._load()
             try:
@@ -166,6 +168,7 @@ class Agent:
 
     def stop(self) -> None:
         """Start no new calls, save open answers, and end."""
+        self._store.begin_end()
         self._shutdown.request()
 
     @contextlib.asynccontextmanager
@@ -293,3 +296,8 @@ class Agent:
     def _date_received(self, date: float | None, seconds: float) -> None:
         if self._clock_corrector is not None:
             self._clock_corrector.record_date(date, seconds)
+
+
+def _open_statistics(settings: Settings, store: Store) -> Reading:
+    store.refuse_away()
+    return open_reading(settings)

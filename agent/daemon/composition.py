@@ -111,6 +111,8 @@ def build_common(
     revision = state_of(settings, store)
     health = AgentHealth(store, telemetry, shutdown, endpoints, revision)
     endpoints.subscribe(health.endpoint_changed)
+    metrics.database(lambda: store.away)
+    store.watch(shutdown.fail, health.database_changed)
     return CommonParts(
         settings=settings,
         store=store,

@@ -9,6 +9,7 @@ from agent.core.errors import AgentError
 from agent.core.source_revision import RevisionState
 from agent.daemon.telemetry import CIRCUIT_HINTS, Telemetry
 from agent.platform.endpoint_health import DISPLAY_NAMES, EndpointHealth, EndpointTrouble, as_json, display_name
+from agent.platform.log import logger
 from agent.platform.shutdown import Shutdown
 from agent.ports import MetaKey
 from agent.store.contract import Store
@@ -45,6 +46,8 @@ class AgentHealth:
         """The reason why the agent is not ready, or None."""
         if self._shutdown.failure is not None:
             return "failed"
+        if self._store.away:
+            return "the database does not answer"
         last = self._telemetry.last_sync
         if last is None or last.scan.error is not None:
             return await self._unread_reason()
@@ -77,6 +80,14 @@ class AgentHealth:
             return f"more than {MAX_TRUSTED_MISSING} dossiers or paths are missing at Assure"
         troubles = self._endpoints.known.items()
         return "; ".join(f"{display_name(name)}: {one.sentence}" for name, one in troubles if name in DISPLAY_NAMES)
+
+    def database_changed(self, cause: str | None) -> None:
+        """Log that the server of the database went away, for this cause, or that it answers again: None."""
+        if cause is not None:
+            hint = "the agent starts nothing new, and continues automatically when the server answers"
+            logger().warning("the database does not answer", error=cause, hint=hint)
+        else:
+            logger().warning("the database answers again")
 
     def troubles(self) -> tuple[tuple[str, float, str], ...]:
         """The endpoints in trouble: the name, the start time, and the cause in a sentence."""

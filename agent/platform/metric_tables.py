@@ -114,6 +114,9 @@ GAUGES: Final = {
     "clock_confirmed": Definition(
         "0 while the time may be wrong, so that requests wait and no deadline deletes anything. Otherwise 1."
     ),
+    "database_away": Definition(
+        "1 while the server of the database does not answer and everything waits for it; otherwise 0."
+    ),
     "circuit_open": Definition("1 while the circuit breaker is open and only probes are sent to Assure; otherwise 0."),
     "endpoint_trouble": Definition(
         "1 while calls to an endpoint (assure, token, or a sink) fail, by cause; otherwise 0.",

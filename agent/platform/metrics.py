@@ -171,6 +171,10 @@ class Metrics:
         """Set the interval of backups in seconds, or 0 without backups."""
         self._gauges["backup_interval_seconds"].set(interval)
 
+    def database(self, away: Callable[[], bool]) -> None:
+        """Read at each scrape whether the server of the database is away."""
+        self._gauges["database_away"].set_function(lambda: float(away()))
+
     @isolated
     def circuit(self, is_open: bool) -> None:
         """The circuit opened or closed."""

@@ -1,5 +1,6 @@
 """The metrics that are read from the store at each scrape, and are therefore true across restarts."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from itertools import product
@@ -8,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from agent.core.assure_types import ProcessType
+from agent.core.errors import StoreAway
 from agent.core.record import HoldReason, Outcome
 from agent.platform.metric_tables import MODES, PREFIX, STORE_GAUGES
 from agent.ports import Clock, StoreStatistics
@@ -21,8 +23,8 @@ class StoreCollector(Collector):
         self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
-        """The snapshot, as metrics."""
-        with self._open_store() as statistics:
+        """The snapshot, as metrics. None while the database is away, because `database_away` says so."""
+        with contextlib.suppress(StoreAway), self._open_store() as statistics:
             statistics.freeze()
             yield from _requests(statistics)
             yield from _counters(statistics)

@@ -18,7 +18,7 @@ from agent.ports import (
 from agent.ports.store import RevisionStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent.core.step import Step
     from agent.ports import Command
@@ -109,6 +109,23 @@ class Store(
     @property
     def image_deletions(self) -> DeletableImages:
         """The image files that the agent deletes."""
+
+    @property
+    def away(self) -> bool:
+        """True while the server of the database does not answer: what reads or writes waits."""
+
+    def refuse_away(self) -> None:
+        """Raise StoreAway while the server does not answer. A caller that must not wait calls it first."""
+
+    def watch(self, failed: Callable[[Exception], None], changed: Callable[[str | None], None]) -> None:
+        """Wait for the server from now on, however long it is away. Opening fails instead.
+
+        Call `failed` when another agent has taken the store. Call `changed` with the cause when the server goes away,
+        and with None when it answers again.
+        """
+
+    def begin_end(self) -> None:
+        """Wait for the server at most some seconds from now on, because the agent ends."""
 
     async def aclose(self) -> None:
         """Write the queued work, and let another process have the store."""

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from agent.core.errors import StoreError
+from agent.core.errors import StoreAway, StoreError
 from agent.store.read_results import Page
 from agent.store.reading.reading import Reading
 from agent.views.resource import request_status_json
@@ -105,6 +105,9 @@ class _Guarded:
             response = _problem(problem)
         except InvalidQueryError as invalid:
             response = _problem(HttpProblem(400, invalid.title, invalid.detail))
+        except StoreAway:
+            detail = "The agent continues automatically when it does."
+            response = _problem(HttpProblem(503, "The database does not answer", detail))
         except StoreError:
             response = _problem(HttpProblem(503, "The database is busy", "Try again in a few seconds."))
         await response(scope, receive, send)

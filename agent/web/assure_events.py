@@ -67,7 +67,10 @@ class AssureEventEndpoint:
         deliver: DeliverEvent,
         clock: Clock,
         on_result: Callable[[EventResult], None],
+        refuse_away: Callable[[], None],
     ) -> None:
+        """`refuse_away` raises StoreAway while the server of the database does not answer."""
+        self._refuse_away = refuse_away
         self._signature = signature
         self._inbox = inbox
         self._deliver = deliver
@@ -97,6 +100,7 @@ class AssureEventEndpoint:
             return EventResult.UNREADABLE
         if not self._signature.matches(request.headers, body):
             return EventResult.FORGED
+        self._refuse_away()
         envelope = _envelope(body)
         return EventResult.UNREADABLE if envelope is None else await self._process(envelope)
 

@@ -15,12 +15,15 @@ T = TypeVar("T")
 class ReadPool:
     """Runs each read on a read-only connection, in one snapshot."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, refuse_away: Callable[[], None] = lambda: None) -> None:
+        """`refuse_away` raises StoreAway while the server of the database does not answer."""
+        self.refuse_away = refuse_away
         self._settings = settings
         self._pool = ThreadPoolExecutor(2, "surface")
 
     async def __call__(self, query: Callable[[Reading], T]) -> T:
         """Run a read. Raises StoreError."""
+        self.refuse_away()
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, query)
 
     def _run(self, query: Callable[[Reading], T]) -> T:

@@ -110,7 +110,7 @@ class HttpService:
             needed = required_limit(calls)
             hint = f"raise it to at least {needed} (LimitNOFILE, ulimit -n), or lower ASSURE_AGENT_CONCURRENCY"
             logger().warning("the limit of open files is low", count=open_file_limit(), hint=hint)
-        read_pool = ReadPool(self._settings)
+        read_pool = ReadPool(self._settings, self._store.refuse_away)
         host, port = self._settings.address
         try:
             dropped = partial(self._metrics.dropped, "listen")
@@ -154,10 +154,11 @@ class HttpService:
                 encoding=settings.events_signature_encoding,
                 prefix=settings.events_signature_prefix,
             )
-            inbox, deliver = self._store.inbox, self._deliver_observations
-            routes += AssureEventEndpoint(
-                signature, inbox, deliver, self._status.clock, self._metrics.received
-            ).routes()
+            inbox, deliver, clock = self._store.inbox, self._deliver_observations, self._status.clock
+            events = AssureEventEndpoint(
+                signature, inbox, deliver, clock, self._metrics.received, self._store.refuse_away
+            )
+            routes += events.routes()
         if self._fetch_now is not None and (secrets := secrets_of(settings.source_hook_secret)):
             routes += SourceHookEndpoint(secrets, self._fetch_now, self._metrics.hook_received).routes()
         return routes

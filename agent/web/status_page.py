@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from agent import __version__
-from agent.core.errors import StoreError
+from agent.core.errors import StoreAway, StoreError
 from agent.core.timestamps import format_timestamp
 from agent.platform.log import logger
 from agent.store.reading.reading import Reading
@@ -111,6 +111,9 @@ class StatusPage:
                 return await endpoint(request)
             except InvalidQueryError as invalid:
                 return self._error_page(request, 400, invalid.title, invalid.detail)
+            except StoreAway:
+                says = "The agent continues automatically when it does."
+                return self._error_page(request, 503, "The database does not answer", says)
             except StoreError:
                 return self._error_page(request, 503, "The database is busy", "Try again in a few seconds.")
             except Exception as error:  # a bug; its text may contain personal data
@@ -148,6 +151,7 @@ class StatusPage:
 
     async def _respond(self, request: Request, template: str, gather: Gather, **more: Any) -> Response:
         """Gather and render, on a thread of the read pool."""
+        self._read_pool.refuse_away()
         seen = await self._status.snapshot()
         more = {"query": "", "hidden": (), "base": _base(request), **more}
 

@@ -59,6 +59,7 @@ NAMES = {
     "source_revision_refused",
     "source_revision_timestamp_seconds",
     "start_budget_remaining",
+    "database_away",
     "circuit_open",
     "endpoint_trouble",
     "clock_confirmed",

@@ -3,10 +3,11 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from agent.store.sqlite.audit.verify import verify
+
 from agent.core.record import Phase
 from agent.platform.settings import Settings
 from agent.store import open_store
-from agent.store.sqlite.audit.verify import verify
 from tests.support.postgres_server import PostgresServer, database, postgres_server
 from verification.builders.lives import Life
 from verification.builders.settings import settings

@@ -82,7 +82,8 @@ class Ownership:
         stop = f"stop it with `kill {pid}`" if here else f"stop it on {host}"
         if not alive:
             stop += f"; if it was killed, try again in {math.ceil(left)} s"
+        where = f"pid {pid}" if here else f"pid {pid} on the host {host}"
         return StoreLocked(
-            f"Another agent (pid {pid}{'' if here else f' on the host {host}'}) uses the database {self._server.where}.",
+            f"Another agent ({where}) uses the database {self._server.where}.",
             f"{stop}, or set STATE_URL to another database",
         )

@@ -34,7 +34,7 @@ class Persistence:
         self._changed = isolated(changed)
 
     def limit(self, patience: float | None) -> None:
-        """Let each statement wait for at most `patience` seconds from now, also those that wait already. None: no limit.
+        """Let each statement wait for at most `patience` seconds from now, also those that wait already. None: forever.
 
         Without a limit, a connection that the server refuses counts as an outage: a password is being rotated, or a
         standby is not promoted yet.
@@ -72,7 +72,9 @@ class Persistence:
             except Exception as error:
                 if not (is_away(error) or is_repeatable(error)):
                     raise
-                if pause > _PAUSES[0] and not is_repeatable(error):  # one broken connection is no outage
+                if pause > _PAUSES[0] and not is_repeatable(
+                    error
+                ):  # a broken connection alone says nothing about the server
                     self._report(str(store_error(self.where, error)))
             else:
                 self._report(None)

@@ -134,15 +134,11 @@ class PostgresStore(StoreWrites):
 
     @property
     def away(self) -> bool:
-        """True while the server does not answer: what reads or writes waits."""
+        """True while the server does not answer."""
         return self._persistence.away
 
     def watch(self, failed: Callable[[Exception], None], changed: Callable[[str | None], None]) -> None:
-        """Wait for the server from now on, however long it is away.
-
-        Call `failed` if another agent took the database. Call `changed` with the cause when the server goes away, and
-        with None when it is back.
-        """
+        """Wait for the server from now on, however long it is away."""
         self._persistence.watch(changed)
         self._persistence.limit(None)
         self._lost.add_done_callback(lambda lost: failed(lost.result()))
@@ -196,6 +192,7 @@ class PostgresStore(StoreWrites):
 
     async def checkpoint(self, at: float) -> tuple[Checkpoint, ...]:
         """Add a checkpoint if the journal grew since the last one [I5]. Raises MalformedCheckpoint."""
+        self.refuse_away()
         taken = await asyncio.to_thread(self._checkpoints.take, at)
         if taken:
             await self._note(taken[-1])

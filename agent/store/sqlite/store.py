@@ -129,6 +129,12 @@ class SqliteStore(StoreWrites):
     def _advance_mark(self, connection: Connection) -> None:
         self._mark.advance(connection.execute(LAST_EVENT).fetchone()[0])
 
+    def watch(self, failed: Callable[[Exception], None], changed: Callable[[str | None], None]) -> None:
+        """Nothing: each commit checks that this agent still has the lock."""
+
+    def begin_end(self) -> None:
+        """Nothing: a state file never lets a caller wait."""
+
     async def aclose(self) -> None:
         """Write the queued work, and let another process have the file."""
         self.close()

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 
 from agent.core.admission import ScanNote
+from agent.core.errors import StoreAway
 from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionState
 from agent.ports import MetaKey
 from agent.store.reading.loop_reads import LoopReads
@@ -34,6 +35,16 @@ class StoreWrites(LoopReads):
     inbox: ReceiptTable
     outbox: NotificationTable
     image_deletions: ImageDeletions
+
+    @property
+    def away(self) -> bool:
+        """True while the server of the database does not answer. A state file has no server."""
+        return False
+
+    def refuse_away(self) -> None:
+        """Raise StoreAway while the server does not answer. A caller that must not wait calls it first."""
+        if self.away:
+            raise StoreAway("The database does not answer.", "the agent continues automatically when it does")
 
     @abstractmethod
     async def execute(self, *statements: Statement) -> list[int]:
