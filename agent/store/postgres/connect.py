@@ -81,11 +81,11 @@ async def open_pool(server: Server, connections: int = 4) -> Pool:
             server_settings={"application_name": "assure-agent"},
             connection_class=_kept_alive(),
             reset=_keep,
-            min_size=1,
+            min_size=0,  # the driver would log the traceback of each failed attempt to restore more
             max_size=connections,
         )
-    async with pool.acquire() as connection:
-        found = connection.get_server_version()
+        async with pool.acquire() as connection:
+            found = connection.get_server_version()
     if found.major < _OLDEST:
         await pool.close()
         raise StoreError(

@@ -66,8 +66,7 @@ class Ownership:
 
     async def leave(self) -> None:
         """End the life, so that another agent may join at once."""
-        with translated(self._server.where):
-            await self._server.pool.execute("DELETE FROM agents WHERE epoch = $1", self.epoch)
+        await self._server.ask(lambda one: one.execute("DELETE FROM agents WHERE epoch = $1", self.epoch))
 
     def fenced(self) -> StoreLocked:
         """The error of an agent whose life has ended."""
