@@ -50,6 +50,10 @@ class Keys:
         """A keyed digest of JSON values, 32 hex digits. `kind` separates the digests of different uses."""
         return self._hex(b"seal\0" + orjson.dumps([kind, *parts]))[:32]
 
+    def derived(self, purpose: str) -> bytes:
+        """A key of 32 bytes for this purpose. It reveals nothing about the key itself."""
+        return hmac.digest(self._key, b"derived\0" + purpose.encode(), "sha256")
+
     @property
     def fingerprint(self) -> str:
         """The fingerprint of this key. It reveals nothing about the key."""

@@ -1,4 +1,4 @@
-"""An agent on PostgreSQL whose server crashes, freezes or goes away: it waits, continues by itself, and repeats nothing.
+"""An agent on PostgreSQL whose server crashes, freezes or goes away: it waits, continues, and repeats nothing.
 
 [I2, I4, I5, I9] The ledger of the sandbox is the witness.
 """
@@ -11,7 +11,6 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from tests.support.restartable_server import RestartableServer, restartable_serv
 from tests.support.timeouts import PATIENT, eventually
 from verification.processes import COMMAND
 
-TOKEN = "a token of the API"  # noqa: S105 - of a test
+TOKEN = "a token of the API"
 AWAY, BACK = "the database does not answer", "the database answers again"
 
 

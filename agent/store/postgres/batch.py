@@ -18,6 +18,8 @@ from agent.store.operator_commands import command_hash, note_seal
 from agent.store.repository import MIRRORED, chained, load, mirrored, record_json
 from agent.store.request_row import RequestRow
 
+from .sealed_links import LinkSeal
+
 _ARRAYS = {Write.EVENT: 6, Write.INTENDED: 5}  # the kinds of rows that are sent as arrays, and their columns
 _ANSWER = 11
 _IN_JSON = [kind for kind in Write if kind not in (*_ARRAYS, Write.ANSWERED, Write.TROUBLED)]
@@ -40,6 +42,7 @@ class Batch:
 
     def __init__(self, keys: Keys, sinks: Sequence[str]) -> None:
         self._keys = keys
+        self._links = LinkSeal(keys)
         self._changes = Changes(keys, sinks)
         self._inserted: list[dict[str, Any]] = []
         self._updated: dict[str, dict[str, Any]] = {}  # by uid
@@ -114,6 +117,8 @@ class Batch:
             arguments += _transposed(rows[kind], width)
         arguments += _transposed([*map(_as_troubled, rows[Write.ANSWERED]), *rows[Write.TROUBLED]], _ANSWER)
         others = {str(kind): rows[kind] for kind in _IN_JSON if rows[kind]}
+        if rows[Write.LINK]:
+            others[Write.LINK] = [(uid, self._links.seal(uid, link), at) for uid, link, at in rows[Write.LINK]]
         if self._erased:
             others["erased"] = self._erased
         return [*arguments, _json(others), _json(self._shared())]

@@ -3,7 +3,7 @@
 import contextlib
 import socket
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from agent.core.errors import StoreDamaged
 from agent.platform.settings import Settings
+from agent.store.identity_key import Keys
 from agent.store.read_results import RunningAgent
 from agent.store.reading.reading import Reading
 from agent.store.reading.reads import answer
@@ -19,6 +20,7 @@ from agent.store.rollback_detection import Witnesses, rollback_cause
 from .connect import Server
 from .dialect import numbered
 from .facade import Facade, shared
+from .sealed_links import LinkSeal
 from .snapshot import Snapshot
 
 _SIZE = """
@@ -94,6 +96,14 @@ class PostgresReading(Reading):
         """The cause of the recovery that `run` would begin, because the store is an older copy. None: it is not."""
         settings = self._settings
         return answer(rollback_cause(Witnesses.read(settings.local_path, settings.key_file)), self.run)
+
+    @cached_property
+    def _links(self) -> LinkSeal | None:
+        keys = Keys.existing(self._settings.local_path, self._settings.key_file)
+        return None if keys is None else LinkSeal(keys)
+
+    def _opened_link(self, uid: str, stored: str) -> str | None:
+        return None if self._links is None else self._links.open(uid, stored)
 
     def store_bytes(self) -> float:
         """The size of the tables and their indexes, in bytes."""

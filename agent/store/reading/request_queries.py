@@ -83,7 +83,11 @@ class RequestQueries(RequestLists):
     def link(self, uid: str) -> str | None:
         """The capture link while the end user may still use it: a bearer secret."""
         link = self._value("SELECT link FROM links WHERE uid = ?", uid)
-        return None if link is None else str(link)
+        return None if link is None else self._opened_link(uid, str(link))
+
+    def _opened_link(self, uid: str, stored: str) -> str | None:
+        """The capture link, as this engine keeps it; None if it cannot be read."""
+        return stored
 
     def has_lost_link(self, record: Record) -> bool:
         """True if the end user has not finished, and the link was lost with the state file. Backups have no links."""

@@ -11,6 +11,7 @@ from agent.store.postgres.commits import Commits
 from agent.store.postgres.connect import Server, open_pool
 from agent.store.postgres.ownership import Ownership
 from agent.store.postgres.persistence import Persistence
+from agent.store.postgres.sealed_links import LinkSeal
 from agent.store.sqlite.connection import Connection
 
 KEYS = Keys(b"k" * 32)
@@ -81,11 +82,13 @@ async def opened(
 
 
 async def content(pool: Any) -> dict[str, list[tuple[Any, ...]]]:
-    """Every table of the PostgreSQL store. A count of zero requests says nothing."""
+    """Every table of the PostgreSQL store, with open links. A count of zero requests says nothing."""
     found = {}
     for (name,) in await pool.fetch(TABLES):
         which = "WHERE requests <> 0" if name == "request_counts" else ""
         found[name] = _sorted([tuple(row) for row in await pool.fetch(f"SELECT * FROM {name} {which}")])
+    seal = LinkSeal(KEYS)
+    found["links"] = [(uid, seal.open(uid, sealed), at) for uid, sealed, at in found["links"]]
     return found
 
 

@@ -221,7 +221,8 @@ CREATE INDEX receipts_by_time ON receipts (at);
 
 -- ---- Secrets and personal data with an end ----------------------------------------------------------------------------
 
--- links: capture links. [I6] A link is a bearer secret: it is in this table only, and only while it can be used.
+-- links: capture links. [I6] A link is a bearer secret: it is in this table only, and only while it can be used. It is
+-- sealed under a key that the database does not contain, because logs, standbys and backups keep what was deleted.
 CREATE TABLE links (
     uid        text COLLATE "C" PRIMARY KEY REFERENCES requests (uid),
     link       text COLLATE "C" NOT NULL,
