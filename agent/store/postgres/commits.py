@@ -310,10 +310,12 @@ class Commits:
 
 
 def _text(value: Any) -> str | None:
-    """A value as the text of a literal."""
+    """A value as the text of a literal. PostgreSQL has no NUL, which a fault in a file may quote."""
     if value is None:
         return None
-    return "\\x" + value.hex() if isinstance(value, bytes) else str(int(value) if isinstance(value, bool) else value)
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    return str(int(value) if isinstance(value, bool) else value).replace("\0", "\ufffd")
 
 
 def _first_group(waiting: Sequence[_Ticket]) -> list[_Ticket]:
