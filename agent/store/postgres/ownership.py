@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 
 from agent.core.errors import StoreError, StoreLocked
+from agent.platform.log import logger
 
 from .driver import Connection
 from .errors import translated
@@ -46,6 +47,8 @@ class Ownership:
                 return
             if left > before or not patient:
                 raise self._locked(owner, left, alive=left > before)
+            if before is math.inf:
+                logger().warning("waiting until the lease of the previous agent ends", seconds=math.ceil(left))
             before = left
             await asyncio.sleep(min(_WAIT, left))
 

@@ -18,6 +18,7 @@ from agent.core.step import Step
 from agent.ports import Command, Receipt
 from agent.store.sqlite.connection import Connection
 from agent.store.sqlite.operator_commands import record_command
+from agent.store.sqlite.secure_delete import forget_request
 from agent.store.sqlite.step_writer import StepWriter
 from agent.store.writing.inbox import receipt_statements
 from tests.store.test_step_writer import LABELS, empty, happens, histories
@@ -144,3 +145,20 @@ async def test_whole_lives_with_every_kind_of_row_are_the_same(database: str, mo
     assert {name for name, rows in found.items() if not rows} == {
         "recoveries", "refusals", "scan_notes", "source_revisions", "sources", "unclaimed_dossiers",
     }  # fmt: skip
+
+
+async def test_an_erased_request_leaves_the_same_rows(database: str) -> None:
+    """[I6] The other requests keep theirs."""
+    document = upload(labels=LABELS, origin=ORIGIN, file="f", images=(FRONT,))
+    lives = [Life(f"u{number}", document).until(Phase.DONE) for number in range(3)]
+    steps = [step for life in lives for step in life.steps]
+    extras = (None, Command(id="", verb="resolve", uid="u1", sender="root"))
+    with same_salts():
+        async with opened(database) as ours:
+            await written(ours, steps, extras, 1)
+            await ours.commits.erase("u1", NOW)
+            found = await content(ours.pool)
+            await ours.counted()
+        connection = written_to_sqlite(steps, extras)
+        forget_request(connection, KEYS, "u1", NOW)
+        assert found == content_of_sqlite(connection)
