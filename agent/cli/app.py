@@ -9,7 +9,7 @@ import typer
 from agent import __version__
 from agent.cli.help import HELP_WIDTH, SECTIONS, SectionedGroup
 
-_GROUPS = ("sandbox", "audit", "config")
+_GROUPS = ("sandbox", "audit", "config", "store")
 _MODULES = {"resume": "pause"}  # the commands that have no module of their own name
 _FUNCTIONS = {"help": "show_help"}  # the commands whose function has another name
 

@@ -14,7 +14,7 @@ SECTIONS = {
     "Daily work": ("plan", "diff", "get", "describe", "explain", "logs", "events", "wait", "page", "claims"),
     "Decisions": ("resolve", "rerun", "approve", "pause", "resume", "forget"),
     "Audit": ("audit",),
-    "Maintenance": ("backup", "restore", "config", "version", "assets", "help"),
+    "Maintenance": ("backup", "restore", "store", "config", "version", "assets", "help"),
 }
 """The commands in the order of the help."""
 HELP_WIDTH = 80

@@ -15,6 +15,8 @@ class MetaKey(StrEnum):
     ABANDONED_CHECKPOINT = "given-up"  # the number of the last checkpoint when a recovery began
     BACKUP_AT = "backup/at"  # in a backup only: the time of the backup
     BACKUP_KEY = "backup/key"  # in a backup only: the key itself
+    COPY_OF = "copy/of"  # in an unfinished copy only: the store that it copies
+    MOVED_TO = "moved/to"  # in a copied store only: the store that took its place
 
     APPROVED = "remembered/approved"  # time: the operator approved the waiting withdrawals
     WITHDRAWALS_WAIT = "remembered/withdrawals-wait-since"  # time: withdrawals wait for an approval

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from agent.core.errors import AgentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from agent.platform.settings import Settings
     from agent.store.audit.connection import AuditConnection
     from agent.store.audit.query_library import AuditQueries, Query
     from agent.store.contract import Store
+    from agent.store.copy.copying import Place
+    from agent.store.copy.sides import Side, Source, Target
     from agent.store.read_results import RunningAgent
     from agent.store.reading.reading import Reading
 
@@ -138,3 +141,61 @@ def store_identity(settings: Settings) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+@contextlib.asynccontextmanager
+async def copy_source(settings: Settings) -> AsyncIterator[Source]:
+    """The store as the source of a copy. Raises StoreLocked while an agent owns it."""
+    if settings.uses_database:
+        from agent.store.postgres import copying as database
+
+        async with database.source(settings.state_url, settings.state_password_file) as side:
+            yield side
+        return
+    from agent.store.sqlite import copying as state_file
+
+    with state_file.source(settings.state_path) as side:
+        yield side
+
+
+@contextlib.asynccontextmanager
+async def copy_target(settings: Settings) -> AsyncIterator[Target]:
+    """The store as the target of a copy. Raises StoreLocked while an agent owns it."""
+    if settings.uses_database:
+        from agent.store.postgres import copying as database
+
+        async with database.target(settings.state_url, settings.state_password_file) as side:
+            yield side
+        return
+    from agent.store.sqlite import copying as state_file
+
+    with state_file.target(settings.state_path) as side:
+        yield side
+
+
+@contextlib.asynccontextmanager
+async def copy_reading(settings: Settings) -> AsyncIterator[Side]:
+    """The store for a comparison, also while an agent runs on it."""
+    if settings.uses_database:
+        from agent.store.postgres import copying as database
+
+        async with database.reading(settings.state_url, settings.state_password_file) as side:
+            yield side
+        return
+    from agent.store.sqlite import copying as state_file
+
+    with state_file.reading(settings.state_path) as side:
+        yield side
+
+
+def copy_place(settings: Settings) -> Place:
+    """The store and its local files, as a copy needs them."""
+    from agent.store.copy.copying import Place
+    from agent.store.copy.local_files import LocalFiles
+
+    if settings.uses_database:
+        files = LocalFiles(path=settings.local_path, key_file=settings.key_file, keys_dir=settings.keys_dir)
+        return Place(url=settings.state_url, files=files)
+    path = settings.state_path
+    files = LocalFiles(path=path, key_file=None, keys_dir=path.with_name("keys"))
+    return Place(url=f"sqlite:///{path.absolute()}", files=files)

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.core.errors import StoreDamaged
+from agent.core.errors import StoreDamaged, StoreError
 from agent.ports import MetaKey
 from agent.ports.key_value import REMEMBERED
 from agent.store.account_binding import may_bind, simulated
@@ -46,8 +46,10 @@ def open_checked(
     `files`: the state file, or the path that the names of the local files begin with. `where` names the store in
     errors. `fresh`: this process created it. `seen`: the witnesses before that. `key_file`: KEY_FILE.
 
-    Raises StoreForeign for a store of another account, StoreDamaged for a missing or another key.
+    Raises StoreForeign for a store of another account, StoreDamaged for a missing or another key, StoreError for a
+    store that was copied to another one, or an unfinished copy.
     """
+    yield from _refuse_copied(where)
     bound = yield from recall(MetaKey.ACCOUNT)
     statements: list[Statement] = []
     if account is not None:
@@ -64,6 +66,20 @@ def open_checked(
     statements += yield from _begin_mark(mark, keys, seen, cause)
     statements += yield from _seal_of_empty_chain(keys)
     return OpenedStore(keys=keys, mark=mark, simulated=simulated(bound), statements=statements)
+
+
+def _refuse_copied(where: str) -> Read[None]:
+    """Raise StoreError for a store that `store copy` has replaced or not finished: two agents would share its work."""
+    if (moved := (yield from recall(MetaKey.MOVED_TO))) is not None:
+        raise StoreError(
+            f"The {where} was copied to {moved}, which took its place.",
+            f"set STATE_URL to {moved}; or copy that store back with `assure-agent store copy`",
+        )
+    if (source := (yield from recall(MetaKey.COPY_OF))) is not None:
+        raise StoreError(
+            f"The {where} holds an unfinished copy of {source}.",
+            f"repeat `assure-agent store copy {source} DST`, or set STATE_URL to {source}",
+        )
 
 
 def _keys(files: Path, where: str, key_file: Path | None) -> Read[Keys]:

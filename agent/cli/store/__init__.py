@@ -1,0 +1,15 @@
+"""`assure-agent store`: commands for the store as a whole."""
+
+import typer
+
+from agent.cli.help import SectionedGroup
+from agent.cli.store import copy, migrate
+
+app = typer.Typer(
+    help="Copy the store to another engine, or prepare a database.",
+    cls=SectionedGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.command("copy")(copy.copy)
+app.command("migrate")(migrate.migrate)

@@ -1,0 +1,182 @@
+"""The database as a side of `store copy`."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.core.errors import StoreError, StoreLocked
+from agent.ports import MetaKey
+from agent.store.copy.sides import ROWS, TABLES, Row, select
+
+from .connect import Server, open_pool
+from .driver import Connection, Pool
+from .errors import translated
+from .migrations import applied, migrate
+from .ownership import Ownership
+
+_CONNECTIONS = 3  # the copy, the lease, and one more
+_COLUMNS = """
+SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped
+ORDER BY attname COLLATE "C"
+"""
+_OWNED = "SELECT 1 FROM agents WHERE epoch = $1 AND until > clock_timestamp() FOR KEY SHARE"
+_DROP_EMPTY_NOTE = """
+DELETE FROM meta WHERE key = 'commands' AND value = '' AND NOT EXISTS (SELECT 1 FROM meta WHERE key = 'copy/of')
+"""  # the schema begins with it
+_MARK = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+_NEXT_DELIVERY = "SELECT setval(pg_get_serial_sequence('deliveries', 'id'), max(id)) FROM deliveries"
+
+
+class PostgresSide:
+    """A database that is read in one snapshot, through a connection in a transaction."""
+
+    def __init__(self, server: Server, connection: Connection) -> None:
+        self.name = f"database {server}"
+        self._connection = connection
+
+    async def columns(self, table: str) -> list[str]:
+        """The names of the columns of a table, in the order of the alphabet."""
+        with translated(self.name):
+            return [row[0] for row in await self._connection.fetch(_COLUMNS, table)]
+
+    async def rows(self, table: str, columns: Sequence[str]) -> AsyncIterator[list[Row]]:
+        """All rows of a table in their order, in pages."""
+        async for page in self.pages(select(table, columns)):
+            yield [tuple(row) for row in page]
+
+    async def pages(self, sql: str) -> AsyncIterator[list[Any]]:
+        """The rows of a query, in pages."""
+        with translated(self.name):
+            cursor = await self._connection.cursor(sql)
+            while page := await cursor.fetch(ROWS):
+                yield page
+
+
+class PostgresSource(PostgresSide):
+    """The database that is copied. This process owns it."""
+
+    def __init__(self, server: Server, connection: Connection, owner: Ownership, snapshot: Any) -> None:
+        super().__init__(server, connection)
+        self._owner = owner
+        self._snapshot = snapshot
+
+    async def set_aside(self, target: str) -> None:
+        """Mark the database, and erase its capture links."""
+        with translated(self.name):
+            await self._snapshot.rollback()
+            async with self._connection.transaction():
+                await refuse_lost(self.name, self._connection, self._owner)
+                await self._connection.execute(_MARK, str(MetaKey.MOVED_TO), target)
+                await self._connection.execute("DELETE FROM links")
+
+
+class PostgresTarget(PostgresSide):
+    """The database that becomes the copy. This process owns it. All rows are in one transaction."""
+
+    def __init__(self, server: Server, connection: Connection, owner: Ownership, transaction: Any) -> None:
+        super().__init__(server, connection)
+        self._owner = owner
+        self._transaction = transaction
+
+    async def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Add rows to a table."""
+        with translated(self.name):
+            await self._connection.copy_records_to_table(table, records=rows, columns=columns)
+
+    async def commit(self) -> None:
+        """Make all rows durable, or none. Raises StoreError if this process lost the database meanwhile."""
+        with translated(self.name):
+            await self._connection.fetchval(_NEXT_DELIVERY)
+            await refuse_lost(self.name, self._connection, self._owner)
+            await self._connection.execute("SET LOCAL synchronous_commit = on")
+            await self._transaction.commit()
+            self._transaction = self._connection.transaction()
+            await self._transaction.start()
+
+    async def finish(self) -> None:
+        """Remove the mark of an unfinished copy: an agent may start on it. Plans need the statistics of the tables."""
+        with translated(self.name):
+            await self._connection.execute("DELETE FROM meta WHERE key = $1", str(MetaKey.COPY_OF))
+            await self._transaction.commit()
+            await self._connection.execute(f"ANALYZE {', '.join(TABLES)}")
+
+
+async def refuse_lost(name: str, connection: Connection, owner: Ownership) -> None:
+    """Raise StoreLocked if the lease of this process is over."""
+    if await connection.fetchval(_OWNED, owner.epoch) is None:
+        raise StoreLocked(f"The lease of this command on the {name} is over.", "repeat the command")
+
+
+@contextlib.asynccontextmanager
+async def reading(url: str, password_file: Path | None) -> AsyncIterator[PostgresSide]:
+    """A database for a comparison. Raises StoreError if it has no tables."""
+    server = Server.parse(url, password_file)
+    async with _connected(server) as (_, connection):
+        await _refuse_missing(server, connection)
+        async with _snapshot(server, connection):
+            yield PostgresSide(server, connection)
+
+
+@contextlib.asynccontextmanager
+async def source(url: str, password_file: Path | None) -> AsyncIterator[PostgresSource]:
+    """A database that is copied. Raises StoreLocked while an agent owns it."""
+    server = Server.parse(url, password_file)
+    async with _connected(server) as (pool, connection):
+        await _refuse_missing(server, connection)
+        async with _owned(server, pool) as owner, _snapshot(server, connection) as snapshot:
+            yield PostgresSource(server, connection, owner, snapshot)
+
+
+@contextlib.asynccontextmanager
+async def target(url: str, password_file: Path | None) -> AsyncIterator[PostgresTarget]:
+    """An empty database, or an unfinished copy. Creates the tables. Raises StoreLocked while an agent owns it."""
+    server = Server.parse(url, password_file)
+    async with _connected(server) as (pool, connection):
+        await migrate(pool, str(server))
+        async with _owned(server, pool) as owner:
+            with translated(str(server)):
+                transaction = connection.transaction()
+                await transaction.start()
+                await connection.execute(_DROP_EMPTY_NOTE)
+            yield PostgresTarget(server, connection, owner, transaction)
+
+
+@contextlib.asynccontextmanager
+async def _connected(server: Server) -> AsyncIterator[tuple[Pool, Connection]]:
+    """A pool, and one connection of it. Closing it undoes what was not committed."""
+    pool = await open_pool(server, _CONNECTIONS)
+    try:
+        yield pool, await pool.acquire()
+    finally:
+        pool.terminate()
+
+
+@contextlib.asynccontextmanager
+async def _owned(server: Server, pool: Pool) -> AsyncIterator[Ownership]:
+    """Own the database for the block, so that no agent starts on it."""
+    owner = Ownership(pool, str(server))
+    await owner.join()
+    keeping = asyncio.create_task(owner.keep(lambda: None))
+    try:
+        yield owner
+    finally:
+        keeping.cancel()
+        with contextlib.suppress(Exception):
+            await owner.leave()
+
+
+@contextlib.asynccontextmanager
+async def _snapshot(server: Server, connection: Connection) -> AsyncIterator[Any]:
+    """A transaction that sees the database as it is now."""
+    with translated(str(server)):
+        transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+        await transaction.start()
+    yield transaction
+
+
+async def _refuse_missing(server: Server, connection: Connection) -> None:
+    with translated(str(server)):
+        if await applied(connection) is None:
+            raise StoreError(f"The database {server} has no tables of the agent.", "check the URL of the source")
