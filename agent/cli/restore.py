@@ -7,6 +7,7 @@ import typer
 
 from agent.cli.confirmation import DryRunOption, YesOption, confirm
 from agent.cli.options import StateUrlOption
+from agent.core.errors import WrongUse
 from agent.core.timestamps import format_optional_timestamp
 from agent.platform.settings import load_settings
 from agent.views.phrases import count_of
@@ -25,13 +26,19 @@ def restore(
     At its next start, the agent reads from Assure which dossiers exist and continues them. It starts nothing new until
     `assure-agent approve`.
 
-    Exit codes: 0 restored, 1 error, an agent is running, or not confirmed, 2 no terminal to ask on.
+    Exit codes: 0 restored, 1 error, an agent is running, or not confirmed, 2 no terminal to ask on, or STATE_URL names
+    a database.
 
     Example: assure-agent restore /var/backups/assure-agent/agent-20261123T190000Z.db
     """
     from agent.store.sqlite import backup, replaced_files
 
     settings = load_settings(state_url=state_url)
+    if settings.uses_database:
+        raise WrongUse(
+            "STATE_URL names a database, and `restore` replaces a state file.",
+            "pg_restore into a new database with the same STATE_DIR; see docs/operations/postgresql.md",
+        )
     if dry_run or (settings.state_path.exists() and not yes):
         offered = backup.inspect_backup(path)
         effect = f"replace {settings.state_path} with {count_of(offered.requests, 'request')}{_of_time(offered.at)}"

@@ -9,6 +9,7 @@ from agent.cli.options import is_quiet
 from agent.cli.store.copy_progress import CopyProgress
 from agent.core.errors import StoreError, WrongUse
 from agent.platform.settings import Settings, load_settings
+from agent.platform.settings_types import POSTGRES, store_url
 from agent.store import copy_place, copy_reading, copy_source, copy_target, store_exists
 from agent.views.phrases import count_of
 
@@ -27,18 +28,14 @@ def copy(
 
     One of the URLs names a state file, the other a PostgreSQL database. The command verifies the history of the source,
     copies every row, and verifies that the copy is equal. It also copies the key, the mark and the checkpoints, to
-    KEY_FILE and STATE_DIR or next to the state file. Then no agent starts on the source any more: a state file gets
+    KEY_FILE and STATE_DIR or next to the state file. Then no agent starts on the source: a state file gets
     another name, a database a mark. If the command is interrupted, repeat it.
 
     Exit codes: 0 copied or equal, 1 error, an agent is running, or the stores differ, 2 wrong use.
 
     Example: assure-agent store copy sqlite:///state/agent.db postgresql://agent@db.example/agent
     """
-    origin, copied = load_settings(state_url=source), load_settings(state_url=target)
-    if origin.uses_database and copied.uses_database:
-        raise WrongUse("Both URLs name a database.", "copy a database with pg_dump and pg_restore")
-    if not (origin.uses_database or copied.uses_database):
-        raise WrongUse("Both URLs name a state file.", "copy a state file with `assure-agent backup` and `restore`")
+    origin, copied = _both(source, target)
     with CopyProgress(is_quiet()) as progress:
         if verify_only:
             different = asyncio.run(_compare(origin, copied, progress))
@@ -51,6 +48,27 @@ def copy(
         raise typer.Exit(1)
     else:
         typer.echo("both stores are equal, and their histories are as the agent wrote them")
+
+
+def _both(source: str, target: str) -> tuple[Settings, Settings]:
+    """The settings of both stores. Those of the database are loaded: a state file has its files in its folder.
+
+    Raises WrongUse unless one URL names a database and the other a state file.
+    """
+    urls = []
+    for name, url in (("SRC", source), ("DST", target)):
+        try:
+            urls.append(store_url(url))
+        except ValueError as error:
+            raise WrongUse(f"{name}: {error}.", "see `assure-agent store copy --help`") from None
+    databases = [url for url in urls if url.startswith(POSTGRES)]
+    if len(databases) == 2:
+        raise WrongUse("SRC and DST both name a database.", "pg_dump and pg_restore")
+    if not databases:
+        raise WrongUse("SRC and DST both name a state file.", "`assure-agent backup` and `assure-agent restore`")
+    settings = load_settings(state_url=databases[0])
+    origin, copied = (settings.model_copy(update={"state_url": url}) for url in urls)
+    return origin, copied
 
 
 async def _copy(origin: Settings, copied: Settings, progress: CopyProgress) -> "Copied":
@@ -87,6 +105,6 @@ def _print(result: "Copied", copied: Settings) -> None:
     if result.day_keys:
         typer.echo(
             f"move {count_of(len(result.day_keys), 'day key')} of claims, such as {result.day_keys[0]}.key, to "
-            f"{copied.claims_keys_dir}: do not copy them, because a copy would outlive the claims"
+            f"{copy_place(copied).files.keys_dir}; a copy of them would outlive the claims"
         )
     typer.echo(f"set ASSURE_AGENT_STATE_URL={copied.state_url} and start the agent")

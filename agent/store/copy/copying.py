@@ -169,7 +169,9 @@ async def _compare(content: Content, target: Target, origin: Place, progress: Pr
     copied = await content_of(target, effective(lines(origin.files.checkpoints)), progress.advance)
     _refuse_faults(target, copied)
     if different := differences(content, copied):
-        raise StoreDamaged(f"The {target.name} is no equal copy: {different[0]}.", "empty it, and repeat the command")
+        raise StoreDamaged(
+            f"The {target.name} differs from the source: {different[0]}.", "empty it, and repeat the command"
+        )
 
 
 async def _missing_day_keys(source: Source, place: Place) -> tuple[str, ...]:

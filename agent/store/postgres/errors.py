@@ -97,7 +97,7 @@ _SENTENCES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], s
     (
         asyncpg.InsufficientPrivilegeError,
         "The user of {where} may not do this",
-        "grant the privileges of the agent's role; a new version needs the owner of the tables once",
+        "run `assure-agent store migrate --grant ROLE` as the owner of the tables, also after an upgrade",
     ),
     (
         asyncpg.UndefinedTableError,

@@ -109,6 +109,8 @@ class SqliteTarget(SqliteSide):
         """Remove the mark of an unfinished copy: an agent may start on it."""
         with readable(self.path):
             self._connection.execute("DELETE FROM meta WHERE key = ?", (MetaKey.COPY_OF,))
+            if self._connection.in_transaction:  # nothing was left to commit before
+                self._connection.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file."""
@@ -162,6 +164,18 @@ def target(path: Path) -> Iterator[SqliteTarget]:
         if partial != path:
             partial.unlink(missing_ok=True)
         lock.release()
+
+
+def refuse_moved(path: Path) -> None:
+    """Raise StoreError if the state file became a database: a new file would follow the same requests."""
+    kept = [] if path.exists() else sorted(path.parent.glob("moved-*.db"))
+    if kept:
+        with contextlib.closing(open_reader(kept[-1])) as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.MOVED_TO,)).fetchone()
+        raise StoreError(
+            f"The state file {path} was copied to {row[0] if row else 'a database'}, and is kept as {kept[-1]}.",
+            "set STATE_URL to the store that took its place",
+        )
 
 
 def _snapshot(path: Path) -> Connection:

@@ -24,6 +24,7 @@ from agent.store.sqlite.connection import (
     sqlite3,
     store_error,
 )
+from agent.store.sqlite.copying import refuse_moved
 from agent.store.sqlite.group_commit import Writer
 from agent.store.sqlite.integrity import check_integrity, is_small, refuse_unreadable, refuse_unverified
 from agent.store.sqlite.lock import StoreLock
@@ -95,6 +96,7 @@ class SqliteStore(StoreWrites):
         sinks: Sequence[str],
     ) -> None:
         self.path = path
+        refuse_moved(path)
         fresh = create_if_missing(path)
         self._lock.hold()
         connection = open_writer(path)
