@@ -24,7 +24,7 @@ def copy(
         bool, typer.Option("--verify-only", help="Compare both stores, and change nothing.")
     ] = False,
 ) -> None:
-    """Copy the store to the other engine, while no agent is running.
+    """Copy the store to another engine, while no agent runs.
 
     One of the URLs names a state file, the other a PostgreSQL database. The command verifies the history of the source,
     copies every row, and verifies that the copy is equal. It also copies the key, the mark and the checkpoints, to

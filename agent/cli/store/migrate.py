@@ -16,9 +16,9 @@ def migrate(
     ] = None,
     state_url: StateUrlOption = None,
 ) -> None:
-    """Create or migrate the tables of a PostgreSQL database, as the role that owns them.
+    """Create or migrate the tables of a PostgreSQL database.
 
-    The user of --state-url has to own the tables. With --grant, the role of the agent may then do what the agent does,
+    The user of --state-url owns the tables. With --grant, the role of the agent may then do what the agent does,
     and no more: it cannot change events or drop a trigger. Without a pending migration, the command changes nothing.
     `run` does the same for a user who may create tables. A state file needs no such command.
 
