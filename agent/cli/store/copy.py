@@ -9,7 +9,7 @@ from agent.cli.options import is_quiet
 from agent.cli.store.copy_progress import CopyProgress
 from agent.core.errors import StoreError, WrongUse
 from agent.platform.settings import Settings, load_settings
-from agent.platform.settings_types import POSTGRES, store_url
+from agent.platform.store_url import POSTGRES, store_url
 from agent.store import copy_place, copy_reading, copy_source, copy_target, store_exists
 from agent.views.phrases import count_of
 

@@ -15,6 +15,7 @@ from .driver import Connection, Pool
 from .errors import translated
 from .migrations import applied, migrate
 from .ownership import Ownership
+from .persistence import Persistence
 
 _CONNECTIONS = 3  # the copy, the lease, and one more
 _COLUMNS = """
@@ -156,9 +157,9 @@ async def _connected(server: Server) -> AsyncIterator[tuple[Pool, Connection]]:
 @contextlib.asynccontextmanager
 async def _owned(server: Server, pool: Pool) -> AsyncIterator[Ownership]:
     """Own the database for the block, so that no agent starts on it."""
-    owner = Ownership(pool, str(server))
+    owner = Ownership(Persistence(pool, str(server)))
     await owner.join()
-    keeping = asyncio.create_task(owner.keep(lambda: None))
+    keeping = asyncio.create_task(owner.keep(lambda _: None))
     try:
         yield owner
     finally:

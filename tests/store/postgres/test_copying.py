@@ -15,6 +15,7 @@ from agent.store import copy_place, copy_reading, open_reading, open_store
 from agent.store.copy.copying import compare_stores
 from agent.store.copy.sides import TABLES
 from agent.store.postgres.connect import Server, open_pool
+from agent.store.postgres.copying import PostgresTarget
 from agent.store.sqlite.connection import sqlite3
 from tests.store.copy_support import Steps, copied, database_settings, file_settings, filled
 from tests.store.support import ACCOUNT, changed, raw
@@ -247,3 +248,37 @@ async def test_the_next_delivery_continues_the_order(empty_database: str, tmp_pa
     sql = "INSERT INTO deliveries (sink, event, uid, type, generation, at) VALUES ('s', 'e', 'u1', 'held', 1, 1)"
     rows = await execute(empty_database, f"{sql} RETURNING id")
     assert rows[0][0] == last + 1
+
+
+async def test_a_copy_that_lacks_a_row_is_undone(
+    empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of the network or of the agent: the comparison finds it before the commit."""
+    path = await filled(tmp_path / "a")
+    insert = PostgresTarget.insert
+
+    async def without_the_last_label(self: PostgresTarget, table: str, columns: Any, rows: Any) -> None:
+        await insert(self, table, columns, rows[:-1] if table == "labels" else rows)
+
+    monkeypatch.setattr(PostgresTarget, "insert", without_the_last_label)
+    with pytest.raises(StoreDamaged, match="differs from the source: labels: 10 rows, and 9 in the copy"):
+        await copied(file_settings(path), database_settings(empty_database, tmp_path / "b"))
+    assert await execute(empty_database, "SELECT * FROM requests") == []
+    assert await startable(file_settings(path)) == ""
+
+
+async def test_a_copy_whose_lease_is_over_is_undone(
+    empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[I7] Another agent may have joined meanwhile."""
+    path = await filled(tmp_path / "a")
+    commit = PostgresTarget.commit
+
+    async def late(self: PostgresTarget) -> None:
+        await execute(empty_database, "DELETE FROM agents")
+        await commit(self)
+
+    monkeypatch.setattr(PostgresTarget, "commit", late)
+    with pytest.raises(StoreLocked, match="lease of this command"):
+        await copied(file_settings(path), database_settings(empty_database, tmp_path / "b"))
+    assert await execute(empty_database, "SELECT * FROM requests") == []
