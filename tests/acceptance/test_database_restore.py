@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.acceptance.databases import folder_of_server, program, records, recoveries, until, use
+from tests.acceptance.databases import folder_of_server, program, reading, records, recoveries, until, use
 from tests.acceptance.installed_command import NEVER, Office
 from tests.acceptance.test_disaster_recovery import starts
 from tests.support.postgres_server import PostgresServer, postgres_server, start
@@ -52,30 +52,29 @@ def work_until_the_backup(office: Office, meanwhile: Callable[[], object] = lamb
         meanwhile()
 
 
-def work_after_the_backup(office: Office) -> None:
-    """Another request is started at Assure, and the agent is killed."""
+def work_after_the_backup(office: Office, finished: bool) -> None:
+    """Another request is started at Assure, and finished or not. The agent is killed."""
+    if finished:
+        del office.settings["POLL_INTERVAL"]
     office.upload("since")
     with office.running() as process:
-        until(office, lambda items: "since" in items and items["since"].phase == "result")
+        phase = "done" if finished else "result"
+        until(office, lambda items: "since" in items and {item.phase for item in items.values()} == {"done", phase})
         process.send_signal(signal.SIGKILL)
         process.wait()
+    office.settings.pop("POLL_INTERVAL", None)
 
 
-def the_agent_recovers(office: Office) -> None:
-    """[I1] [I2] [I3] [I5] On the older database it starts nothing new until `approve`, and nothing twice."""
+def the_agent_finds_the_older_store(office: Office) -> None:
+    """[I5] The database has lost the request `since`. The files of STATE_DIR prove it, before any call."""
     assert set(records(office)) == {"done", "late"}
-    del office.settings["POLL_INTERVAL"]
-    office.upload("new")
-    with office.running():
-        until(office, lambda items: len(items) == 4)
-        until(office, lambda items: all(items[name].state == "done" for name in ("done", "late", "since")))
-        until(office, lambda items: items["new"].state == "held")
-        assert {item["reason"] for item in office.json("get")["items"] if item["name"] == "new"} == {"history-lost"}
-        assert sorted(starts(office).values()) == [1, 1, 1]
-        assert office.run("approve", "--yes") == 0, office.output
-        until(office, lambda items: items["new"].state == "done")
-    assert {str(record.outcome) for record in records(office).values()} == {"accepted"}
-    assert sorted(starts(office).values()) == [1, 1, 1, 1]
+    with reading(office) as store:
+        assert store.rollback() == "older"
+
+
+def all_is_well(office: Office, starts_of_requests: int) -> None:
+    """[I1] [I2] [I3] Each request was started once, and Assure keeps no dossier."""
+    assert sorted(starts(office).values()) == [1] * starts_of_requests
     assert office.left_behind() == []
     assert recoveries(office) == [("older", True, True)]
 
@@ -88,10 +87,24 @@ def test_a_dump_that_is_restored_into_a_new_database(office: Office, postgres_se
     use(office, postgres_server.url(names[0]))
     work_until_the_backup(office)
     dump = program("pg_dump", *of_server(postgres_server), "--format=custom", names[0])
-    work_after_the_backup(office)
+    work_after_the_backup(office, finished=True)
     program("pg_restore", *of_server(postgres_server), "--exit-on-error", "--dbname", names[1], stdin=dump)
     use(office, postgres_server.url(names[1]))
-    the_agent_recovers(office)
+    the_agent_finds_the_older_store(office)
+    with office.running():
+        until(office, lambda items: "since" in items and items["since"].state == "held")
+        until(office, lambda items: items["late"].state == "done")
+        assert {item["name"]: item["reason"] for item in office.json("get")["items"]}["since"] == "history-lost"
+        assert office.run("resolve", "since", "abandon") == 0, office.output
+        office.upload("new")
+        office.source.publish()
+        until(office, lambda items: "new" in items and items["new"].state == "held")
+        assert sorted(starts(office).values()) == [1, 1, 1]
+        assert office.run("approve", "--yes") == 0, office.output
+        until(office, lambda items: items["new"].state == "done")
+    outcomes = {name: str(record.outcome) for name, record in records(office).items()}
+    assert outcomes == {"done": "accepted", "late": "lost", "since": "abandoned", "new": "accepted"}
+    all_is_well(office, starts_of_requests=4)
     asyncio.run(postgres_server.execute(*(f"DROP DATABASE {name} WITH (FORCE)" for name in names)))
 
 
@@ -107,7 +120,7 @@ def test_a_server_that_is_restored_to_an_earlier_time(office: Office) -> None:
             backup = ("-D", restored / "data", "--checkpoint=fast", "--wal-method=none")
             work_until_the_backup(office, lambda: program("pg_basebackup", *of_server(server), *backup))
             target = ask(server, "SELECT pg_current_wal_lsn()::text")
-            work_after_the_backup(office)
+            work_after_the_backup(office, finished=False)
             assert "since" in records(office)
             last = ask(server, "SELECT pg_walfile_name(pg_switch_wal())")
             eventually(lambda: (archive / last).exists(), lambda: f"{last} is not archived: {list(archive.iterdir())}")
@@ -116,7 +129,16 @@ def test_a_server_that_is_restored_to_an_earlier_time(office: Office) -> None:
         again = recovered(restored, archive, target)
         try:
             use(office, again.url("agent"))
-            the_agent_recovers(office)
+            the_agent_finds_the_older_store(office)
+            office.upload("new")
+            with office.running():
+                until(office, lambda items: len(items) == 4 and items["new"].state == "held")
+                until(office, lambda items: all(items[name].state == "done" for name in ("done", "late", "since")))
+                assert sorted(starts(office).values()) == [1, 1, 1]
+                assert office.run("approve", "--yes") == 0, office.output
+                until(office, lambda items: items["new"].state == "done")
+            assert {str(record.outcome) for record in records(office).values()} == {"accepted"}
+            all_is_well(office, starts_of_requests=4)
         finally:
             again.stop()
 
