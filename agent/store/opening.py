@@ -46,8 +46,8 @@ def open_checked(
     `files`: the state file, or the path that the names of the local files begin with. `where` names the store in
     errors. `fresh`: this process created it. `seen`: the witnesses before that. `key_file`: KEY_FILE.
 
-    Raises StoreForeign for a store of another account, StoreDamaged for a missing or another key, StoreError for a
-    store that was copied to another one, or an unfinished copy.
+    Raises StoreForeign for a store of another account, and StoreDamaged for a missing or another key. Raises StoreError
+    for a store that was copied to another one, or an unfinished copy.
     """
     yield from _refuse_copied(where)
     bound = yield from recall(MetaKey.ACCOUNT)

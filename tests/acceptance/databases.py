@@ -1,5 +1,6 @@
 """The office on a PostgreSQL database, and the programs of the server that make and restore backups."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from agent.core.errors import AgentError
@@ -18,8 +20,11 @@ from agent.store import open_reading
 from agent.store.reading.reading import Reading
 from tests.acceptance.installed_command import Office
 from tests.support.fixtures import SHM
-from tests.support.postgres_server import binaries, other_user
+from tests.support.postgres_server import PostgresServer
 from tests.support.timeouts import PATIENT, eventually
+
+_OTHER_USER = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")  # PostgreSQL refuses root
+_PORT = 5432  # only part of the name of the socket
 
 
 def use(office: Office, url: str) -> None:
@@ -53,20 +58,55 @@ def recoveries(office: Office) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in rows]
 
 
-def program(name: str, *arguments: str | Path, stdin: bytes = b"") -> bytes:
-    """Run a program of the server, as a user that it accepts. Returns its output. Skips the test without it."""
-    folder = binaries()
-    found = None if folder is None else folder / name
-    if found is None or not found.exists():
-        on_path = shutil.which(name)
-        if on_path is None:
-            pytest.skip(f"no {name}: install the programs of PostgreSQL, or set PG_BIN to their folder")
+def ask(server: PostgresServer, sql: str) -> Any:
+    """The first value of a query of the superuser."""
+
+    async def asked() -> Any:
+        connection = await asyncpg.connect(host=server.folder, port=server.port, user="postgres", database="postgres")
+        try:
+            return await connection.fetchval(sql)
+        finally:
+            await connection.close()
+
+    return asyncio.run(asked())
+
+
+def program(server: PostgresServer, name: str) -> Path:
+    """A program of the version of this server. Skips the test if there is none."""
+    found = Path(ask(server, "SELECT setting FROM pg_config WHERE name = 'BINDIR'")) / name
+    if not found.exists() and (on_path := shutil.which(name)) is not None:
         found = Path(on_path)
-    command = [*other_user(), found, *arguments]
+    if not found.exists():
+        pytest.skip(f"no {name}: install the programs of PostgreSQL, or set PG_BIN to their folder")
+    return found
+
+
+def execute(*command: str | Path, stdin: bytes = b"") -> bytes:
+    """Run a program of the server, as a user that it accepts. Returns its output."""
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
-    done = subprocess.run(command, input=stdin, capture_output=True, cwd="/", env=environment, timeout=PATIENT)
+    user = _OTHER_USER if os.geteuid() == 0 else ()
+    done = subprocess.run(
+        [*user, *command], input=stdin, capture_output=True, cwd="/", env=environment, timeout=PATIENT, check=False
+    )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
+
+
+def at(server: PostgresServer) -> tuple[str, ...]:
+    """The options with which a program finds the server."""
+    return ("-h", server.folder, "-p", str(server.port), "-U", "postgres")
+
+
+@contextmanager
+def serving(pg_ctl: Path, folder: Path, *settings: str) -> Iterator[str]:
+    """Run a server on the files in `folder/data`, with its socket in `folder`. Yields the URL of `agent`."""
+    options = " ".join(f"-c '{setting}'" for setting in (*settings, f"unix_socket_directories={folder}"))
+    data = ("-D", folder / "data", "-w", "-t", str(int(PATIENT)))
+    execute(pg_ctl, "start", *data, "-l", folder / "log", "-o", f"-p {_PORT} {options}")
+    try:
+        yield f"postgresql://postgres@:{_PORT}/agent?host={folder}"
+    finally:
+        execute(pg_ctl, "stop", *data, "-m", "immediate")
 
 
 @contextmanager

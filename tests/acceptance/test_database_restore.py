@@ -7,38 +7,28 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import asyncpg
 import pytest
 
-from tests.acceptance.databases import folder_of_server, program, reading, records, recoveries, until, use
+from tests.acceptance.databases import (
+    ask,
+    at,
+    execute,
+    folder_of_server,
+    program,
+    reading,
+    records,
+    recoveries,
+    serving,
+    until,
+    use,
+)
 from tests.acceptance.installed_command import NEVER, Office
 from tests.acceptance.test_disaster_recovery import starts
 from tests.support.postgres_server import PostgresServer, postgres_server, start
 from tests.support.timeouts import eventually
-from verification import postgres_server as servers
 
 __all__ = ["postgres_server"]
-
-
-def ask(server: PostgresServer, sql: str, database: str = "postgres") -> Any:
-    """The first value of a query of the superuser."""
-
-    async def asked() -> Any:
-        connection = await asyncpg.connect(host=server.folder, port=server.port, user="postgres", database=database)
-        try:
-            return await connection.fetchval(sql)
-        finally:
-            await connection.close()
-
-    return asyncio.run(asked())
-
-
-def of_server(server: PostgresServer) -> tuple[str, ...]:
-    """The options with which a program of the server finds it."""
-    return ("-h", server.folder, "-p", str(server.port), "-U", "postgres")
 
 
 def work_until_the_backup(office: Office, meanwhile: Callable[[], object] = lambda: None) -> None:
@@ -86,9 +76,10 @@ def test_a_dump_that_is_restored_into_a_new_database(office: Office, postgres_se
     asyncio.run(postgres_server.execute(*(f"CREATE DATABASE {name}" for name in names)))
     use(office, postgres_server.url(names[0]))
     work_until_the_backup(office)
-    dump = program("pg_dump", *of_server(postgres_server), "--format=custom", names[0])
+    dump = execute(program(postgres_server, "pg_dump"), *at(postgres_server), "--format=custom", names[0])
     work_after_the_backup(office, finished=True)
-    program("pg_restore", *of_server(postgres_server), "--exit-on-error", "--dbname", names[1], stdin=dump)
+    pg_restore = program(postgres_server, "pg_restore")
+    execute(pg_restore, *at(postgres_server), "--exit-on-error", "--dbname", names[1], stdin=dump)
     use(office, postgres_server.url(names[1]))
     the_agent_finds_the_older_store(office)
     with office.running():
@@ -114,11 +105,12 @@ def test_a_server_that_is_restored_to_an_earlier_time(office: Office) -> None:
     with folder_of_server() as archive, folder_of_server() as restored:
         archiving = (f"archive_command=cp %p {archive}/%f", "archive_mode=on", "listen_addresses=")
         server = start(os.getpid(), "wal_level=replica", *archiving)
+        pg_ctl, pg_basebackup = program(server, "pg_ctl"), program(server, "pg_basebackup")
         try:
             ask(server, "CREATE DATABASE agent")
             use(office, server.url("agent"))
             backup = ("-D", restored / "data", "--checkpoint=fast", "--wal-method=none")
-            work_until_the_backup(office, lambda: program("pg_basebackup", *of_server(server), *backup))
+            work_until_the_backup(office, lambda: execute(pg_basebackup, *at(server), *backup))
             target = ask(server, "SELECT pg_current_wal_lsn()::text")
             work_after_the_backup(office, finished=False)
             assert "since" in records(office)
@@ -126,9 +118,10 @@ def test_a_server_that_is_restored_to_an_earlier_time(office: Office) -> None:
             eventually(lambda: (archive / last).exists(), lambda: f"{last} is not archived: {list(archive.iterdir())}")
         finally:
             server.stop()
-        again = recovered(restored, archive, target)
-        try:
-            use(office, again.url("agent"))
+        execute("touch", restored / "data" / "recovery.signal")
+        recovery = (f"restore_command=cp {archive}/%f %p", f"recovery_target_lsn={target}")
+        with serving(pg_ctl, restored, *recovery, "recovery_target_action=promote", "listen_addresses=") as url:
+            use(office, url)
             the_agent_finds_the_older_store(office)
             office.upload("new")
             with office.running():
@@ -139,18 +132,3 @@ def test_a_server_that_is_restored_to_an_earlier_time(office: Office) -> None:
                 until(office, lambda items: items["new"].state == "done")
             assert {str(record.outcome) for record in records(office).values()} == {"accepted"}
             all_is_well(office, starts_of_requests=4)
-        finally:
-            again.stop()
-
-
-def recovered(folder: Path, archive: Path, target: str) -> PostgresServer:
-    """Start a server on the base backup, which replays the archive up to this position, and accepts writes then."""
-    (folder / "data" / "recovery.signal").touch()
-    os.chown(folder / "data" / "recovery.signal", folder.stat().st_uid, folder.stat().st_gid)
-    settings = (
-        f"restore_command=cp {archive}/%f %p",
-        f"recovery_target_lsn={target}",
-        "recovery_target_action=promote",
-        "listen_addresses=",
-    )
-    return servers.start(folder, os.getpid(), settings)

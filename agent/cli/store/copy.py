@@ -97,8 +97,8 @@ def _print(result: "Copied", copied: Settings) -> None:
     rows = result.rows
     typer.echo(
         f"copied {count_of(rows['requests'], 'request')} and {count_of(rows['events'], 'event')} to the "
-        f"{copied.store_name}; the rows of {len(rows)} tables are equal, the journal is whole, "
-        f"{count_of(result.checkpoints, 'checkpoint')} match"
+        f"{copied.store_name}; the rows of {len(rows)} tables are equal, and the journal is that of "
+        f"{count_of(result.checkpoints, 'checkpoint')}"
     )
     if result.kept is not None:
         typer.echo(f"the source, with names, is kept as {result.kept}; remove it when you can")
