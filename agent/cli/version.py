@@ -27,57 +27,57 @@ def version(output: OutputOption = Format.TABLE, state_url: StateUrlOption = Non
     Example: assure-agent version -o json
     """
     settings = store_settings(state_url)
-    store = _store(settings)
+    found = _versions(settings)
+    if output is Format.JSON:
+        print_json(found)
+        return
+    agent, store = found["agent"], found["store"]
+    rows: list[list[str]] = [
+        ["client", __version__],
+        ["agent", _agent(agent)],
+        ["store", store["schema"] or store["error"] or "none"],
+        ["Python", found["client"]["python"]],
+        ["SQLite", found["client"]["sqlite"]],
+    ]
+    if settings.uses_database:
+        rows[3:] = [["database", store["database"]], ["PostgreSQL", store["server"] or "unknown"], rows[3]]
+    print_table(("part", "version"), rows)
+    if agent is not None and agent["process"] is None and agent["version"] != __version__:
+        typer.echo("The running agent has another version. Try: restart it.", err=True)
+
+
+def _agent(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "not running"
+    if found["process"] is not None:
+        return f"{found['process']}, which does not answer on this machine"
+    return found["version"] or "an earlier version, which does not report it"
+
+
+def _versions(settings: Settings) -> dict[str, Any]:
     running = version_of_running_agent(settings)
-    found: dict[str, Any] = {
+    schema, server, elsewhere, error = None, None, None, None
+    try:
+        if store_exists(settings):
+            elsewhere = running_agent(settings) if running is None else None
+            with open_reading(settings) as reading:
+                schema = max(reading.migrations(), default=None)
+                server = reading.engine_version() if settings.uses_database else None
+    except StoreError as unreadable:
+        error = str(unreadable)
+    known = running is not None or elsewhere is not None
+    return {
         "client": {
             "version": __version__,
             "python": ".".join(map(str, sys.version_info[:3])),
             "sqlite": sqlite3.sqlite_version,
         },
-        "agent": None if running is None else {"version": running or None},
-        "store": store,
-    }
-    if output is Format.JSON:
-        print_json(found)
-        return
-    rows: list[list[str]] = [
-        ["client", __version__],
-        ["agent", "an earlier version, which does not report it" if running == "" else running or _unreached(store)],
-        ["store", store["schema"] or store["error"] or "none"],
-        ["Python", found["client"]["python"]],
-        ["PostgreSQL", store["server"] or "unknown"] if settings.uses_database else ["SQLite", sqlite3.sqlite_version],
-    ]
-    if settings.uses_database:
-        rows.insert(3, ["database", store["place"]])
-    print_table(("part", "version"), rows)
-    if running is not None and running != __version__:
-        typer.echo("The running agent has another version. Try: restart it.", err=True)
-
-
-def _unreached(store: dict[str, Any]) -> str:
-    return f"not reachable here; {store['owner']} owns the database" if store["owner"] else "not running"
-
-
-def _store(settings: Settings) -> dict[str, Any]:
-    """The store: its place, its last migration, the version of its server, and the process that owns a database."""
-    schema, server, owner, error = None, None, None, None
-    try:
-        if store_exists(settings):
-            with open_reading(settings) as reading:
-                schema = max(reading.migrations(), default=None)
-                server = reading.engine_version() if settings.uses_database else None
-            owner = running_agent(settings) if settings.uses_database else None
-    except StoreError as unreadable:
-        error = str(unreadable)
-    kind, place = settings.store_place
-    file = None if settings.uses_database else place
-    return {
-        "kind": kind,
-        "place": place,
-        "file": file,
-        "schema": schema,
-        "server": server,
-        "owner": None if owner is None else str(owner),
-        "error": error,
+        "agent": {"version": running or None, "process": elsewhere and str(elsewhere)} if known else None,
+        "store": {
+            "file": None if settings.uses_database else str(settings.state_path),
+            "database": settings.state_url if settings.uses_database else None,
+            "schema": schema,
+            "server": server,
+            "error": error,
+        },
     }

@@ -82,7 +82,7 @@ def test_settings_that_agree(here: Here, settings: dict[str, str]) -> None:
 
 def test_the_settings_of_the_source_follow_those_of_assure_and_precede_the_store(here: Here) -> None:
     names = [item["name"].removeprefix("ASSURE_AGENT_") for item in here("config", "view", "-o", "json").json["items"]]
-    places = [names.index(name) for name in ("BASE_URL", "SPECS_DIR", "SOURCE_URL", "IMAGES_DIR", "STATE_URL")]
+    places = [names.index(name) for name in ("BASE_URL", "SPECS_DIR", "SOURCE_URL", "STATE_URL")]
     assert places == sorted(places)
 
 

@@ -33,7 +33,7 @@ async def test_the_running_agent_reports_its_version_and_records_no_command(
     async with world.running():
         said = await asyncio.to_thread(here, "version", "-o", "json")
         assert (said.code, said.err) == (0, "")
-        assert said.json["agent"] == {"version": __version__}
+        assert said.json["agent"] == {"version": __version__, "process": None}
         assert said.json["store"]["schema"] == NAMES[-1]
         monkeypatch.setattr(commands, "__version__", "0.0.9")
         other = await asyncio.to_thread(here, "version")
@@ -51,7 +51,10 @@ async def test_an_agent_that_does_not_know_the_question_is_of_an_earlier_version
     monkeypatch.setattr(commands, "VERSION", "unknown")
     async with world.running():
         said = await asyncio.to_thread(here, "version")
-        assert (await asyncio.to_thread(here, "version", "-o", "json")).json["agent"] == {"version": None}
+        assert (await asyncio.to_thread(here, "version", "-o", "json")).json["agent"] == {
+            "version": None,
+            "process": None,
+        }
     assert "an earlier version, which does not report it" in said.out
     assert "Try: restart it." in said.err
 

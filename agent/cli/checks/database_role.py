@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from agent.store.postgres.server_facts import ServerFacts
 
 
+_MAINTAIN = 17  # the version of PostgreSQL in which a role may VACUUM the table of another
+
+
 def checks(facts: "ServerFacts") -> Iterator[Check]:
     """The role, the tables, the encoding."""
     yield privileges(facts)
@@ -23,7 +26,7 @@ def privileges(facts: "ServerFacts") -> Check:
     name, role = "database role", facts.role
     refused = [table.name for table in facts.tables if not table.usable]
     if refused and not facts.foreign:
-        hint = f"GRANT SELECT, INSERT, UPDATE, DELETE on the tables of the agent to {role}"
+        hint = f"as the owner of the tables: assure-agent store migrate --grant {role}"
         return problem(name, f"{role} may not read and write {_names(refused)}", hint)
     if not facts.tables and not facts.creates_tables:
         hint = f"CREATE SCHEMA AUTHORIZATION {role}, in this database"
@@ -31,11 +34,14 @@ def privileges(facts: "ServerFacts") -> Check:
     if facts.superuser:
         hint = "create a role of its own for the agent, as the owner of the database, and name it in STATE_URL"
         return warning(name, f"{role} is a superuser: it may read and change every database of the server", hint)
-    if foreign_owners := [table.name for table in facts.tables if not table.owned]:
+    if kept := [table.name for table in facts.tables if not table.vacuums]:
+        modern = facts.major >= _MAINTAIN
         return warning(
             name,
-            f"{role} does not own {_names(foreign_owners)}: it cannot remove the old rows of erased data",
-            f"ALTER TABLE ... OWNER TO {role}; a new version of the agent needs the owner to migrate, too",
+            f"{role} may not VACUUM {_names(kept)}: erased data stays there until autovacuum removes it",
+            f"as the owner of the tables: assure-agent store migrate --grant {role}"
+            if modern
+            else f"make {role} the owner of the tables, or use PostgreSQL {_MAINTAIN} or later",
         )
     return Check(name=name, message=f"{role} can read and write, and is not a superuser")
 

@@ -31,7 +31,12 @@ FROM pg_roles WHERE rolname = current_user
 _TLS = "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 # Tables of the schema, with what the role may do. Only a migration writes to `migrations`.
 _TABLES = """
-SELECT relname AS name, pg_has_role(relowner, 'USAGE') AS owned,
+SELECT relname AS name,
+    pg_has_role(relowner, 'USAGE') OR CASE
+        WHEN relname = 'migrations' THEN true
+        WHEN current_setting('server_version_num')::int < 170000 THEN false  -- only the owner may VACUUM there
+        ELSE has_table_privilege(oid, 'MAINTAIN')
+    END AS vacuums,
     EXISTS (
         SELECT FROM pg_options_to_table(reloptions)
         WHERE option_name = 'autovacuum_enabled' AND NOT option_value::boolean
@@ -85,7 +90,7 @@ class Table:
 
     name: str
     usable: bool
-    owned: bool
+    vacuums: bool  # the role may VACUUM it, which removes the old rows of erased data
     unvacuumed: bool  # autovacuum is off for it
     live: int  # rows
     dead: int  # old versions of rows, until a vacuum
@@ -189,7 +194,7 @@ def _tables(tables: Sequence[Any], counts: Sequence[Any]) -> tuple[Table, ...]:
         Table(
             name=row["name"],
             usable=row["usable"],
-            owned=row["owned"],
+            vacuums=row["vacuums"],
             unvacuumed=row["unvacuumed"],
             live=rows.get(row["name"], (0, 0))[0],
             dead=rows.get(row["name"], (0, 0))[1],
