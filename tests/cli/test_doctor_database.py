@@ -127,7 +127,14 @@ def test_a_plain_role_sees_that_all_is_well_and_changes_nothing(place: Place, he
     assert said.code == 0, said
     assert found.keys() >= DATABASE_CHECKS | {"store", "key", "account", "agent", "source", "state folder, kept"}
     assert {found[name]["state"] for name in DATABASE_CHECKS} == {"ok"}
-    assert not found.keys() & {"sqlite", "state file", "replaced state files", "pooler", "claims keys"}
+    assert not found.keys() & {
+        "sqlite",
+        "state file",
+        "replaced state files",
+        "pooler",
+        "claims keys",
+        "claims keys, place",
+    }
     assert found["agent"]["message"] == "no agent is running on the store"
     assert asyncio.run(rows()) == before
     assert not (here.folder / "state").exists()
@@ -152,6 +159,26 @@ def test_a_database_that_cannot_be_used_is_one_failed_check(
     assert cause in found["database"]["message"]
     assert found.keys() >= {"state folder", "key file", "source", "time zone", "port of LISTEN", "images"}
     assert "hunter2" not in said.out + said.err
+
+
+def test_a_password_file_that_others_can_change_is_one_failed_check(place: Place, here: Here) -> None:
+    write(here.folder / "password", "right").chmod(0o600)
+    said, found = doctor(here, place.url("locked"), STATE_PASSWORD_FILE="password")
+    assert (said.code, found["database role"]["state"]) == (1, "problem")  # it may log in, and do nothing
+    (here.folder / "password").chmod(0o666)
+    said, found = doctor(here, place.url("locked"), STATE_PASSWORD_FILE="password")
+    assert (said.code, "other users can change it" in found["database"]["message"]) == (1, True)
+    assert "time zone" in found
+    assert "right" not in said.out
+
+
+def test_an_empty_database_in_place_of_an_earlier_one_is_a_warning(place: Place, here: Here) -> None:
+    place.execute("DROP SCHEMA public CASCADE", "CREATE SCHEMA public AUTHORIZATION plain")
+    (here.folder / "state").mkdir(mode=0o700)
+    Keys.load_or_create(here.folder / "state/agent")
+    said, found = doctor(here, place.url())
+    assert (said.code, found["recovery"]["state"]) == (0, "warning")
+    assert "STATE_URL" in found["recovery"]["hint"]
 
 
 def test_a_database_without_tables_is_ready_if_the_role_may_create_them(place: Place, here: Here) -> None:
@@ -335,17 +362,20 @@ def test_the_key_file_is_compared_with_the_database(place: Place, here: Here) ->
 def test_the_keys_of_claims_are_outside_of_the_database(place: Place, here: Here) -> None:
     claims = {"CLAIMS_KEY": "c" * 44}
     said, found = doctor(here, place.url(), **claims)
-    assert (said.code, "KEYS_DIR is not" in found["claims keys"]["message"]) == (1, True)
+    assert (said.code, "KEYS_DIR is not" in found["claims keys, place"]["message"]) == (1, True)
     inside = f"{place.server.folder}/data/keys"
     _, found = doctor(here, place.url("postgres"), KEYS_DIR=inside, **claims)
-    assert (found["claims keys"]["state"], "a folder of the database" in found["claims keys"]["message"]) == (
+    assert (
+        found["claims keys, place"]["state"],
+        "a folder of the database" in found["claims keys, place"]["message"],
+    ) == (
         "problem",
         True,
     )
     _, found = doctor(here, place.url("postgres"), KEYS_DIR="days", **claims)
-    assert found["claims keys"]["message"] == "days is outside of the folders of the database"
+    assert found["claims keys, place"]["message"] == "days is outside of the folders of the database"
     _, found = doctor(here, place.url(), KEYS_DIR=inside, **claims)
-    assert "not visible to this role" in found["claims keys"]["message"]
+    assert "not visible to this role" in found["claims keys, place"]["message"]
 
 
 def test_facts_that_a_test_cannot_make_real(place: Place) -> None:

@@ -120,7 +120,7 @@ def pooler(url: DatabaseUrl) -> Check:
 
 def claims_keys(settings: Settings, url: DatabaseUrl, facts: "ServerFacts") -> Check:
     """The day keys of claims are in no backup of the database."""
-    name, folder = "claims keys", settings.keys_dir
+    name, folder = "claims keys, place", settings.keys_dir
     if folder is None:
         return problem(
             name,

@@ -45,6 +45,8 @@ def _database(settings: Settings) -> Generator[Check, None, bool]:
         yield facts
         return False
     yield from database.checks(settings, facts)
+    if not facts.tables:
+        yield from store.lost(settings)
     if facts.migrations is not None:
         from agent.store.postgres.migrations import NAMES  # imported late: it needs the driver
 

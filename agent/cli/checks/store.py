@@ -11,7 +11,7 @@ from agent.core.timestamps import format_optional_timestamp
 from agent.platform.endpoint_health import TroubleRows, from_json
 from agent.platform.settings import Settings, refuse_renamed
 from agent.ports import MetaKey
-from agent.store import open_reading, running_agent, store_exists
+from agent.store import lost_store, open_reading, running_agent, store_exists
 from agent.store.identity_key import Keys
 from agent.store.sqlite.connection import sqlite3
 from agent.store.sqlite.migrations import NAMES
@@ -89,6 +89,21 @@ def store(settings: Settings, names: Sequence[str], agent: str | None) -> Iterat
     if found.waiting_withdrawals:
         hint = "restore the files, or withdraw them with `assure-agent approve`; `assure-agent plan` lists them"
         yield warning("withdrawals", f"{count_withdrawals(found.waiting_withdrawals)} for approval", hint)
+
+
+def lost(settings: Settings) -> Iterator[Check]:
+    """The files of this machine belong to a database with tables, and this one has none."""
+    try:
+        cause = lost_store(settings)
+    except (AgentError, OSError) as error:
+        yield _unreadable(settings, error)
+        return
+    if cause is not None:
+        yield warning(
+            "recovery",
+            f"the database has no tables, but {settings.local_path.parent} has the files of one that had some",
+            "check the database in STATE_URL, or restore it; a start without it begins a recovery",
+        )
 
 
 def _read(settings: Settings) -> _Snapshot:
