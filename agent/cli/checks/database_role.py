@@ -41,7 +41,7 @@ def privileges(facts: "ServerFacts") -> Check:
             f"{role} may not VACUUM {_names(kept)}: erased data stays there until autovacuum removes it",
             f"as the owner of the tables: assure-agent store migrate --grant {role}"
             if modern
-            else f"make {role} the owner of the tables, or use PostgreSQL {_MAINTAIN} or later",
+            else f"use PostgreSQL {_MAINTAIN} or later, or make {role} the owner of the tables",
         )
     return Check(name=name, message=f"{role} can read and write, and is not a superuser")
 
