@@ -28,8 +28,13 @@ class Engine:
     @classmethod
     def create(cls, folder: Path, database: str | None) -> "Engine":
         """The store of this engine; nothing is opened yet. `database`: the URL, None for SQLite."""
+        (folder / "state").mkdir(parents=True)
+        return cls.of(folder, database)
+
+    @classmethod
+    def of(cls, folder: Path, database: str | None) -> "Engine":
+        """The same store for another process."""
         state = folder / "state"
-        state.mkdir(parents=True)
         place = {} if database is None else {"state_url": database, "state_dir": state}
         return cls(Settings(**settings(folder, "http://127.0.0.1:1", **place)))
 
@@ -66,11 +71,32 @@ class Engine:
         async with self._superuser() as connection:
             return [tuple(row) for row in await connection.fetch(sql)]
 
+    async def keep(self) -> None:
+        """Keep a copy of the closed store."""
+        if not self.settings.uses_database:
+            path = self.settings.state_path
+            path.with_suffix(".kept").write_bytes(path.read_bytes())
+            return
+        name = Server.parse(self.settings.state_url).database
+        async with self._superuser("postgres") as connection:
+            await connection.execute(f"CREATE DATABASE {name}_kept TEMPLATE {name}")
+
+    async def go_back(self) -> None:
+        """Put the kept copy in the place of the closed store. The files beside it stay as they are."""
+        if not self.settings.uses_database:
+            path = self.settings.state_path
+            path.with_suffix(".kept").replace(path)
+            return
+        name = Server.parse(self.settings.state_url).database
+        async with self._superuser("postgres") as connection:
+            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            await connection.execute(f"ALTER DATABASE {name}_kept RENAME TO {name}")
+
     @contextlib.asynccontextmanager
-    async def _superuser(self) -> AsyncIterator[asyncpg.Connection]:
+    async def _superuser(self, database: str | None = None) -> AsyncIterator[asyncpg.Connection]:
         server = Server.parse(self.settings.state_url)
         connection = await asyncpg.connect(
-            host=server.hosts[0], port=server.ports[0], user="postgres", database=server.database
+            host=server.hosts[0], port=server.ports[0], user="postgres", database=database or server.database
         )
         try:
             yield connection
