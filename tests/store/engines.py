@@ -1,6 +1,7 @@
 """A store of either engine for an auditor: its history, its files, and SQL that tampers with it."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,15 @@ from agent.store.postgres.connect import Server
 from tests.store.support import ACCOUNT, changed, committed, rows
 from verification.builders.lives import Life
 from verification.builders.settings import settings
+
+_JSON_SET = re.compile(r"json_set\(record, '\$\.([\w.]+)', (json\('[^']*'\)|'[^']*'|\w+)\)")
+
+
+def _jsonb_set(found: re.Match[str]) -> str:
+    """The same change of a record on PostgreSQL."""
+    path, value = found[1].replace(".", ","), found[2]
+    new = f"{value[5:-1]}::jsonb" if value.startswith("json(") else f"to_jsonb({value}::text)"
+    return f"jsonb_set(record::jsonb, '{{{path}}}', {new})::text"
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ class Engine:
         async with self._superuser() as connection:
             await connection.execute("SET session_replication_role = replica")
             for statement in statements:
-                await connection.execute(statement)
+                await connection.execute(_JSON_SET.sub(_jsonb_set, statement))
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""

@@ -18,7 +18,7 @@ from verification.audits import verified
 from verification.builders.lives import Life
 from verification.builders.records import NOW, capture
 
-from .support import committed, raw, rows
+from .support import committed, opened, raw, rows
 from .test_tampering_people import peopled
 
 GUIDE = Path(__file__).parents[2] / "docs/audit.md"
@@ -46,7 +46,8 @@ def listed() -> dict[str, set[str]]:
 @pytest.fixture
 async def whole(tmp_path: Path) -> Path:
     """A state file with a row in every table, and nothing for the audit to find."""
-    store = await peopled(tmp_path)
+    store = opened(tmp_path)
+    await peopled(store)
     await committed(store, Life("u3", desired=capture()).until(Phase.RESULT))
     await store.checkpoint(NOW)
     store.close()
