@@ -11,6 +11,7 @@ import pytest
 
 from agent.core.record import Phase
 from agent.store.audit.checkpoints import checkpoint_path
+from agent.store.audit.histories import with_histories
 from agent.store.audit.verify import NameChecks, verify_request
 from agent.store.identity_key import Keys
 from agent.store.sqlite.connection import reader
@@ -116,10 +117,11 @@ def test_each_field_of_a_record_is_in_a_chain_or_in_the_list(whole: Path) -> Non
         names = NameChecks(keys=Keys.existing(whole / "agent.db"))
         known = connection.execute("SELECT * FROM requests WHERE uid <> 'u2'")
         columns = [column[0] for column in known.description]
-        for row in [dict(zip(columns, values, strict=True)) for values in known]:
+        requests = [dict(zip(columns, values, strict=True)) for values in known]
+        for row, history in with_histories(connection, requests):
             for path, record in others(orjson.loads(row["record"])):
                 changed = {**row, "record": orjson.dumps(record).decode()}
-                if not any(verify_request(connection, changed, names)):
+                if not any(verify_request(changed, history, names)):
                     found.add(path)
     assert found == listed()["requests.record"]
 

@@ -12,6 +12,7 @@ from agent.store.audit.certificate import Certificate, DeletedDossier, SignedGen
 from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, effective, lines
 from agent.store.audit.connection import AuditConnection
 from agent.store.audit.event_reader import request_events, subjects
+from agent.store.audit.histories import with_histories
 from agent.store.audit.request_log import AuditEntry, Subject
 from agent.store.audit.verify import NameChecks, verify_request
 
@@ -29,7 +30,8 @@ def _certificate(
     audit: AuditConnection, subject: Subject, name_or_uid: str, checkpoints: list[Checkpoint], names: NameChecks
 ) -> Certificate:
     uid, row = subject.uid, subject.row
-    for finding in verify_request(audit, row, names):
+    ((_, history),) = with_histories(audit, [row])
+    for finding in verify_request(row, history, names):
         raise AgentError(
             f"The history of {name_or_uid} is not what was written ({finding.where}: {finding.what}), "
             "so it proves nothing.",

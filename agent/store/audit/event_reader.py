@@ -1,6 +1,6 @@
 """One request for an auditor: its search by name, uid or forgotten name, and its events with answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -54,12 +54,20 @@ class EventReader:
     def read(self) -> Iterator[AuditEntry]:
         """The events that were written since the last read."""
         while page := self._page():
+            answers = self._answers({uid for _, uid, *_ in page})
             for event, uid, seq, at, kind, text, digest in page:
                 self._last = event
                 changes = orjson.loads(text)
-                reply = self._answer(uid, seq, changes["intent"]) if "intent" in changes else None
+                number = self._answered(uid, seq, changes["intent"]) if "intent" in changes else None
                 yield AuditEntry(
-                    event=event, uid=uid, seq=seq, at=at, type=kind, changes=changes, hash=digest, reply=reply
+                    event=event,
+                    uid=uid,
+                    seq=seq,
+                    at=at,
+                    type=kind,
+                    changes=changes,
+                    hash=digest,
+                    reply=answers.get((uid, number)),
                 )
 
     def _page(self) -> list[Any]:
@@ -71,19 +79,27 @@ class EventReader:
         values = [self._last, self._since, *([] if self._uids is None else [self._uids])]
         return self._connection.execute(sql, values).fetchall()  # type: ignore[no-any-return]
 
-    def _answer(self, uid: str, seq: int, following: dict[str, Any] | None) -> LoggedAnswer | None:
-        """The answer to the call that was open before this event. `following` is the call that it opens."""
+    def _answers(self, uids: Iterable[str]) -> dict[tuple[str, int | None], LoggedAnswer]:
+        """The answers to the calls of these requests, by uid and number."""
+        columns = "number, effect, result, status, trouble, trace_id, words"
+        sql = (
+            f"SELECT uid, {columns} FROM attempts "  # noqa: S608 - constant
+            "WHERE uid IN (SELECT value FROM json_each(?)) AND result IS NOT NULL"
+        )
+        rows = self._connection.execute(sql, (orjson.dumps(list(uids)).decode(),))
+        names = columns.split(", ")
+        return {(uid, values[0]): LoggedAnswer(**dict(zip(names, values, strict=True))) for uid, *values in rows}
+
+    def _answered(self, uid: str, seq: int, following: dict[str, Any] | None) -> int | None:
+        """The number of the call that was open before this event. `following` is the call that it opens."""
         number = self._open_calls[uid] if uid in self._open_calls else self._call_before(uid, seq)
         self._open_calls[uid] = following["number"] if following is not None else None
-        if number is None:
-            return None
-        columns = "number, effect, result, status, trouble, trace_id, words"
-        sql = f"SELECT {columns} FROM attempts WHERE uid = ? AND number = ? AND result IS NOT NULL"  # noqa: S608 - constant
-        row = self._connection.execute(sql, (uid, number)).fetchone()
-        return None if row is None else LoggedAnswer(**dict(zip(columns.split(", "), row, strict=True)))
+        return number
 
     def _call_before(self, uid: str, seq: int) -> int | None:
         """The call that was open before the first event that was read of a request."""
+        if seq == 1:
+            return None
         sql = """
             SELECT changes FROM events WHERE uid = ? AND seq < ? AND instr(changes, '"intent":') > 0 ORDER BY seq DESC
         """

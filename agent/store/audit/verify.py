@@ -21,14 +21,13 @@ from agent.core.errors import AgentError
 from agent.store.audit.checkpoint_file import note
 from agent.store.audit.checkpoints import checkpoint_path
 from agent.store.audit.connection import AuditConnection
+from agent.store.audit.histories import History, with_histories
 from agent.store.audit.report import AuditReport, CheckpointFile, Finding
 from agent.store.audit.verify_commands import verify_commands
 from agent.store.audit.verify_journal import verify_journal
 from agent.store.audit.verify_names import NameDigests, name_differences
 from agent.store.identity_key import Keys
 from agent.store.repository import columns, event_hash, load
-
-Connection = Any  # of an engine: `execute(sql, values)`
 
 
 def verify(audit: AuditConnection, copy: Path | None = None) -> AuditReport:
@@ -72,9 +71,9 @@ def _unchecked(names: "NameChecks", key_path: Path) -> Iterator[str]:
 def _verify_requests(audit: AuditConnection, names: "NameChecks") -> tuple[int, list[Finding]]:
     requests = 0
     findings: list[Finding] = []
-    for row in audit.mappings("SELECT * FROM requests"):
+    for row, history in with_histories(audit, audit.mappings("SELECT * FROM requests")):
         requests += 1
-        findings += verify_request(audit, row, names)
+        findings += verify_request(row, history, names)
     sql = "SELECT id, uid, seq FROM events WHERE uid NOT IN (SELECT uid FROM requests) ORDER BY id"
     for event, uid, seq in audit.execute(sql):
         findings.append(Finding(event=event, uid=uid, seq=seq, what="the event belongs to no request"))
@@ -125,9 +124,7 @@ class _ReplayedHistory:
             self.starts[generation] = (None, at)
 
 
-def verify_request(
-    connection: Connection, row: Mapping[str, Any], names: NameChecks | None = None
-) -> Iterator[Finding]:
+def verify_request(row: Mapping[str, Any], history: History, names: NameChecks | None = None) -> Iterator[Finding]:
     """Verify one row of `requests` against its history. The first fault of the chain ends it.
 
     With `names`, verify its name, labels and origins as well.
@@ -135,8 +132,7 @@ def verify_request(
     uid = row["uid"]
     previous, expected, last = "", 0, 0
     replayed = _ReplayedHistory()
-    sql = "SELECT id, seq, at, type, changes, hash FROM events WHERE uid = ? ORDER BY seq"
-    for event, seq, at, kind, changes, digest in connection.execute(sql, (uid,)):
+    for event, seq, at, kind, changes, digest in history.events:
         expected += 1
         if seq != expected:
             yield Finding(event=event, uid=uid, seq=expected, what="the event is missing")
@@ -158,12 +154,12 @@ def verify_request(
         yield Finding(event=last or None, uid=uid, seq=expected + 1, what=what)
         return
     faults = 0
-    for what in _differences(connection, row, replayed):
+    for what in _differences(row, history, replayed):
         faults += 1
         yield Finding(event=last, uid=uid, seq=expected, what=what)
     if names is not None and not faults:
         names.commands.update({digest: (event, uid, seq) for event, seq, digest in replayed.digests.commands})
-        for what in name_differences(connection, row, replayed.digests, names.keys):
+        for what in name_differences(row, history, replayed.digests, names.keys):
             yield Finding(event=last, uid=uid, seq=expected, what=what)
 
 
@@ -175,9 +171,8 @@ def _hash(*chained: Any) -> str | None:
         return None
 
 
-def _differences(connection: Connection, row: Mapping[str, Any], replayed: _ReplayedHistory) -> Iterator[str]:
+def _differences(row: Mapping[str, Any], history: History, replayed: _ReplayedHistory) -> Iterator[str]:
     """The differences between the tables and the history."""
-    uid = row["uid"]
     try:
         record = load(row["record"])
     except ValueError:
@@ -190,12 +185,11 @@ def _differences(connection: Connection, row: Mapping[str, Any], replayed: _Repl
         same = row[name] == value or (name == "record" and _within(orjson.loads(row[name]), orjson.loads(value)))
         if not same and name != "name":  # a name may have been erased
             yield f"the column {name} differs from the record"
-    for table, key, saying, expected in (
-        ("attempts", "number", "generation, effect, intended_at, answered_at, result", replayed.attempts),
-        ("starts", "generation", "process_id, at", replayed.starts),
+    for table, key, rows, expected in (
+        ("attempts", "number", history.attempts, replayed.attempts),
+        ("starts", "generation", history.starts, replayed.starts),
     ):
-        sql = f"SELECT {key}, {saying} FROM {table} WHERE uid = ?"  # noqa: S608 - constant
-        found = {number: tuple(values) for number, *values in connection.execute(sql, (uid,))}
+        found = {number: tuple(values) for number, *values in rows}
         for number in sorted(found.keys() | expected.keys()):
             if found.get(number) != expected.get(number):
                 yield f"{key} {number} of its {table} differs from its history"

@@ -10,11 +10,10 @@ from typing import Any
 from agent.core.audit import Audited
 from agent.core.record import Origin
 from agent.core.step import GenerationOrigin
+from agent.store.audit.histories import History
 from agent.store.digests import FORGOTTEN, LABELS, NAME, ORIGINS, RequestDigests, forgotten_digest
 from agent.store.identity_key import Keys
 from agent.store.repository import load
-
-Connection = Any  # of an engine: `execute(sql, values)`
 
 
 @dataclass(slots=True)
@@ -40,25 +39,23 @@ class NameDigests:
 
 
 def name_differences(
-    connection: Connection, row: Mapping[str, Any], digests: NameDigests, keys: Keys | None
+    row: Mapping[str, Any], history: History, digests: NameDigests, keys: Keys | None
 ) -> Iterator[str]:
     """The differences between the tables and the history in name, labels, files and their origins."""
     try:
-        yield from _name_differences(connection, row, digests, keys)
+        yield from _name_differences(row, history, digests, keys)
     except TypeError:  # bytes, or a number
         yield "its name, labels or origins are of a wrong type"
 
 
 def _name_differences(
-    connection: Connection, row: Mapping[str, Any], digests: NameDigests, keys: Keys | None
+    row: Mapping[str, Any], history: History, digests: NameDigests, keys: Keys | None
 ) -> Iterator[str]:
     uid, name = row["uid"], row["name"]
-    record = load(row["record"])
-    labels = connection.execute("SELECT key, value FROM labels WHERE uid = ?", (uid,)).fetchall()
-    sql = "SELECT generation, file, author, file_commit, signer FROM provenance WHERE uid = ? ORDER BY generation"
+    record, labels = load(row["record"]), history.labels
     origins = [
         (generation, file, Origin(author=author, file_commit=commit, signer=signer))
-        for generation, file, author, commit, signer in connection.execute(sql, (uid,))
+        for generation, file, author, commit, signer in history.provenance
     ]
     if (name or "") != record.name:
         yield "its name differs from its record"
@@ -87,7 +84,7 @@ def _missing_name(uid: str, digests: NameDigests, keys: Keys | None) -> Iterator
 def _label_differences(
     sealer: RequestDigests,
     row: Mapping[str, Any],
-    labels: list[tuple[str, str]],
+    labels: list[tuple[Any, ...]],
     origins: list[GenerationOrigin],
     digests: NameDigests,
 ) -> Iterator[str]:

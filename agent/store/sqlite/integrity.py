@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from agent.core.errors import StoreDamaged
+from agent.store.audit.histories import with_histories
 from agent.store.audit.verify import verify_request
 from agent.store.reading.common_reads import OPEN
 from agent.store.sqlite.connection import Connection, open_reader, refuse_damaged, sqlite3, store_error
@@ -44,9 +45,8 @@ def refuse_unverified(path: Path, connection: Connection) -> None:
     """Raise StoreDamaged if an open request differs from its history: the agent must not bill because of it."""
     rows = connection.execute(f"SELECT * FROM {OPEN}")  # noqa: S608 - constant
     names = [column[0] for column in rows.description]
-    for values in rows:
-        row = dict(zip(names, values, strict=True))
-        for finding in verify_request(connection, row):
+    for row, history in with_histories(connection, (dict(zip(names, values, strict=True)) for values in rows)):
+        for finding in verify_request(row, history):
             raise StoreDamaged(
                 f"The state file {path} is damaged: of request {row['uid']}, {finding.what}.",
                 "see all of it with `assure-agent audit verify`; restore the newest backup with `assure-agent restore`",
