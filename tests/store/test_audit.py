@@ -5,6 +5,8 @@ import pytest
 
 from agent.core.errors import StoreError
 from agent.core.record import Phase
+from agent.store import open_audit
+from agent.store.postgres import audit_connection
 from verification.builders.lives import Life
 from verification.builders.records import capture, upload
 
@@ -169,3 +171,34 @@ async def test_calls_and_starts_that_are_not_in_the_history_are_found(
     await engine.tampered(tampering)
     (finding,) = engine.verified().findings
     assert finding.what == f"{what} differs from its history"
+
+
+async def test_a_snapshot_stays_the_same_while_an_agent_writes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[I5] Rows arrive in pages, and commits in between are not among them."""
+    monkeypatch.setattr(audit_connection, "_PAGE", 2)
+    await histories(engine)
+    events = await engine.rows("SELECT id, hash FROM events ORDER BY id")
+    with open_audit(engine.settings) as audit:
+        audit.freeze()
+        requests, first = (
+            audit.mappings("SELECT * FROM requests"),
+            audit.stream("SELECT id, hash FROM events ORDER BY id"),
+        )
+        assert [tuple(next(first)), next(requests)["uid"] in ("u1", "u2", "u3")] == [events[0], True]
+        async with engine.opened() as store:
+            await committed(store, Life("u4").until(Phase.DONE))
+            await store.checkpoint(1.0)
+        assert [tuple(row) for row in first] == events[1:]
+        assert len(list(requests)) == 2
+        assert [tuple(row) for row in audit.stream("SELECT id, hash FROM events ORDER BY id")] == events
+        assert audit.execute("SELECT count(*) FROM requests").fetchone()[0] == 3
+    assert engine.verified().requests == 4
+
+
+async def test_the_audit_writes_nothing(engine: Engine) -> None:
+    """[I7]"""
+    await histories(engine)
+    with open_audit(engine.settings) as audit:
+        audit.freeze()
+        with pytest.raises(Exception, match=r"readonly|read-only"):
+            audit.execute("DELETE FROM labels").fetchone()
