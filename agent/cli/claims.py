@@ -29,7 +29,7 @@ def claims(
 
     Claims are the personal data of the result. A request with `keep: claims` has them until claimsTtl has passed.
     The command first records the disclosure in the audit log of the request, through the agent if one is running. If
-    that fails, it shows nothing. It needs CLAIMS_KEY and the folder `keys` next to the state file.
+    that fails, it shows nothing. It needs CLAIMS_KEY, and KEYS_DIR or the folder `keys` next to the state file.
 
     Exit codes: 0 shown, 1 unknown request, no claims, or claims that cannot be decrypted.
 

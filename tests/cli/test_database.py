@@ -93,7 +93,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[
             write(place / "images/front.jpg", jpeg("sandbox-delay=10ms"))
             write(place / "specs/a.yaml", upload("customer-a", IMAGES, labels={"team": "risk"}))
             write(place / "specs/b.yaml", upload("customer-b", IMAGES))
-            write(place / "specs/c.yaml", capture("customer-c"))
+            write(place / "specs/c.yaml", capture("customer-c", suspend=True))
             write(place / "specs/h.yaml", upload("customer-h", IMAGES, document_id=IDENTITY_CARD))
             write(place / "specs/wrong.yaml", upload("customer-w", IMAGES).replace("kind", "king"))
             running.append(spawn(place, *RUN, STATE_URL=url))

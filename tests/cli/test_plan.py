@@ -236,6 +236,6 @@ def test_the_summary_begins_with_the_lost_store(here: Here) -> None:
     said = here("plan")
     assert said.code == 2
     assert said.out.endswith(
-        "The state file was lost: `run` first reads from Assure which dossiers it still has. "
+        "The store was lost: `run` first reads from Assure which dossiers it still has. "
         "1 hold. Billable starts in total: 0.\n"
     )
