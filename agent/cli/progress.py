@@ -60,7 +60,10 @@ class Progress:
         if records and not any(record.progressing for record in records):
             self._report_settled()  # an earlier run settled every request
             if self._sandbox:
-                self._print("To repeat the demo: stop the agent, and run assure-agent sandbox reset")
+                again = "run assure-agent sandbox reset"
+                if self._settings.uses_database:
+                    again = "drop the database and create it again"
+                self._print(f"To repeat the demo: stop the agent, and {again}")
 
     @isolated
     def stepped(self, step: Step) -> None:

@@ -4,6 +4,7 @@
 While the store of the demo is the only one, commands such as `assure-agent get` use it and print a note on stderr.
 """
 
+import shlex
 from pathlib import Path
 
 import typer
@@ -48,9 +49,9 @@ def state_option(settings: Settings) -> str:
     """The option with which other commands find this store, after a space; empty if they need none."""
     default = load_settings()
     if settings.uses_database:
-        return "" if default.state_url == settings.state_url else f" --state-url {settings.state_url}"
+        return "" if default.state_url == settings.state_url else f" --state-url {shlex.quote(settings.state_url)}"
     found = sandbox_state(default) if _only_sandbox(default) else default.local_path
-    return "" if found == settings.state_path else f" --state-url sqlite:///{settings.state_path}"
+    return "" if found == settings.state_path else f" --state-url {shlex.quote(f'sqlite:///{settings.state_path}')}"
 
 
 def existing_store(state_url: str | None) -> Settings:

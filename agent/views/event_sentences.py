@@ -29,7 +29,7 @@ EVENTS = {
     "EffectDelayed": "Assure did nothing now, and the agent tries again",
     "EffectRefused": "Assure refused the call",
     "EffectUnanswered": "Assure did not answer, so the call may have had an effect",
-    "HistoryLost": "The state file was lost or restored",
+    "HistoryLost": "The store was lost or restored",
     "HoldResolved": "The operator resolved the hold",
     "ImagesCompared": "The agent compared the images at Assure with the admitted ones",
     "ImagesDiscarded": "The agent deleted the image files",

@@ -121,8 +121,7 @@ def _describe_context(record: Record, now: float, context: RequestContext) -> It
         )
     if context.gated and record.phase is not Phase.DONE:
         yield (
-            "The state file is an older copy or a restored one: the agent starts nothing new before "
-            "`assure-agent approve`."
+            "The store is an older copy or a restored one: the agent starts nothing new before `assure-agent approve`."
         )
     if context.circuit and record.phase is not Phase.DONE:
         yield CIRCUITS.get(context.circuit, CIRCUITS["outage"])

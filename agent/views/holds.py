@@ -32,13 +32,13 @@ HOLDS = {
         "Send the evidence to Signicat; then retry, or abandon the request.",
     ),
     HoldReason.HISTORY_LOST: (
-        "The state file was lost or replaced by a copy, and Assure has no trace of this request. "
+        "The store was lost or replaced by a copy, and Assure has no trace of this request. "
         "It may already have been verified and billed.",
         "If it was not, retry; if it was, abandon. `assure-agent approve` retries all requests with this hold.",
     ),
     HoldReason.CLAIMS_NOT_KEPT: (
         "The verification is accepted, but the agent cannot store its claims: CLAIMS_KEY is not set, or a disk fails.",
-        "Set CLAIMS_KEY, or free disk space next to the state file: the request then continues automatically. Abandon "
+        "Set CLAIMS_KEY, or free disk space for its day keys: the request then continues automatically. Abandon "
         "continues without the claims, with the outcome accepted; so does the deadline. Until then the dossier "
         "stays at Assure.",
     ),

@@ -62,7 +62,7 @@ RECOVERY_CAUSES = {
 SUSPENDED_REMEDY = "remove `suspend: true` from its file to continue"
 
 LINK_LOST = (
-    "Its capture link is lost: the state file was lost, replaced by a copy or restored, and no backup contains links. "
+    "Its capture link is lost: the store was lost, replaced by a copy or restored, and no backup contains links. "
     "An end user who already has the link can finish, and the agent accepts the result. Otherwise the request expires "
     "at its deadline."
 )
