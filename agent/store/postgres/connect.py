@@ -127,7 +127,11 @@ def _tls(files: dict[str, str]) -> ssl.SSLContext:
     try:
         return _context(files)
     except OSError as error:
-        reason = "not a certificate or key in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        reason = (
+            "not a certificate or a key without a passphrase, in PEM"
+            if isinstance(error, ssl.SSLError)
+            else error.strerror
+        )
         raise StoreError(
             f"A file of TLS cannot be used ({', '.join(files.values())}): {reason}.", "correct the files in STATE_URL"
         ) from None
@@ -137,5 +141,6 @@ def _context(files: dict[str, str]) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=files.get("sslrootcert"))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if "sslcert" in files:
-        context.load_cert_chain(files["sslcert"], files.get("sslkey"))
+        # OpenSSL would ask the terminal for the passphrase of a key
+        context.load_cert_chain(files["sslcert"], files.get("sslkey"), password=lambda: "-")
     return context

@@ -132,5 +132,7 @@ def _text(error: BaseException) -> str:
         return "no answer in time"
     if (sqlstate(error) or "").startswith("22"):  # the message quotes the value
         return type(error).__name__
+    if "rejected SSL upgrade" in str(error):
+        return "it has no TLS (`ssl = on` in postgresql.conf)"
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
