@@ -100,7 +100,7 @@ class Agent:
         The store is bound to `account`, by default the client id at the base URL.
         """
         need_credentials(settings)
-        need_backup_folder(settings.backup_dir)
+        need_backup_folder(settings)
         system = SystemClock() if clock is None else None
         clock = clock or system
         assert clock is not None
@@ -140,6 +140,18 @@ class Agent:
     ) -> OnceResult:
         """Run until every request is settled, `timeout` seconds have passed, or `stop`."""
         end = self._clock.now() + timeout
+        waiting = asyncio.create_task(self._end_waits(timeout))
+        try:
+            return await self._run_to(end, on_listening)
+        finally:
+            waiting.cancel()
+
+    async def _end_waits(self, seconds: float) -> None:
+        """After so many seconds, wait no longer for a database that is away."""
+        await self._clock.wait(asyncio.Event(), seconds)
+        self._store.begin_end()
+
+    async def _run_to(self, end: float, on_listening: Callable[[str], None]) -> OnceResult:
         async with self._running(on_listening, wait_for_assure=False):
             await self._sync_triggers.scan_until_settled()
             while not self._shutdown.requested.is_set():

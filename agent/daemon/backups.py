@@ -5,12 +5,22 @@ from pathlib import Path
 
 from agent.core.errors import AgentError, SettingsError
 from agent.platform.log import logger
+from agent.platform.settings import Settings
 from agent.ports import Clock, KeyValue, MetaKey
 from agent.store.sqlite.backup import Backup, back_up, last_in, prune
 
 
-def need_backup_folder(folder: Path | None) -> None:
-    """Raise SettingsError if BACKUP_DIR does not exist. A new folder below an absent mount would fill another disk."""
+def need_backup_folder(settings: Settings) -> None:
+    """Raise SettingsError if BACKUP_DIR does not exist, or STATE_URL names a database, which only its operator copies.
+
+    A new folder below an absent mount would fill another disk.
+    """
+    folder = settings.backup_dir
+    if folder is not None and settings.uses_database:
+        raise SettingsError(
+            "ASSURE_AGENT_BACKUP_DIR is set, and STATE_URL names a database, which the agent does not back up.",
+            "remove the setting, and back up the database with pg_dump or with the archive of its server",
+        )
     if folder is not None and not folder.is_dir():
         raise SettingsError(
             f"ASSURE_AGENT_BACKUP_DIR: expected an existing folder; found '{folder}'.",

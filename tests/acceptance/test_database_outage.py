@@ -193,3 +193,32 @@ def test_a_database_that_cannot_be_used_is_refused_in_one_line(office: Office, s
     assert "accepts writes" in problem(office)
     server.stop()
     assert "cannot be reached" in problem(office)
+
+
+def test_settings_that_a_database_cannot_have_are_refused(office: Office, server: RestartableServer) -> None:
+    office.settings["LOG_FORMAT"] = "text"
+    assert "which the agent does not back up" in problem(office, BACKUP_DIR=str(office.folder))
+    assert "its backups would keep the keys of claims" in problem(office, CLAIMS_KEY="k" * 40)
+
+
+@pytest.mark.sandbox(delay="2s")
+def test_a_run_once_ends_at_its_timeout_although_the_server_is_away(office: Office, server: RestartableServer) -> None:
+    office.settings["LOG_FORMAT"] = "text"
+    office.upload("person")
+    office.source.publish()
+    command = [*COMMAND, "run", "--once", "--timeout", "8s"]
+    with subprocess.Popen(command, env=office.environment, stderr=subprocess.PIPE, text=True) as running:
+        eventually(lambda: server.rows("SELECT to_regclass('requests')") != [(None,)] and open_requests(server))
+        server.crash()
+        _, said = running.communicate(timeout=PATIENT)
+    assert running.returncode == 1
+    assert "does not answer" in said.splitlines()[-1]
+    assert "Traceback" not in said
+    server.start()
+    assert office.run("run", "--once") == 0
+    settled_once(office, server, 1)
+
+
+def open_requests(server: RestartableServer) -> int:
+    """How many requests are not done."""
+    return int(str(server.rows("SELECT count(*) FROM requests WHERE phase <> 'done'")[0][0]))

@@ -65,7 +65,7 @@ def checks(settings: Settings, found: Mapping[str, FoundSetting]) -> Iterator[Ch
             name="settings files", message=f"{', '.join(read)}: no other user can change them" if read else "none"
         )
     try:
-        need_backup_folder(settings.backup_dir)
+        need_backup_folder(settings)
     except SettingsError as error:
         yield problem("backups", str(error).rstrip("."), error.hint)
     place = foreign_token_host(settings.base_url, settings.token_url)
