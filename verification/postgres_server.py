@@ -54,12 +54,8 @@ class PostgresServer:
 
         return await asyncpg.connect(host=self.folder, port=self.port, user=SUPERUSER, database=database)
 
-    async def execute(self, *statements: str) -> list[Any]:
+    async def execute(self, *statements: str, database: str = "postgres") -> list[Any]:
         """Run statements as the superuser, each in a transaction of its own. Returns the rows of the last one."""
-        return await self.execute_in("postgres", *statements)
-
-    async def execute_in(self, database: str, *statements: str) -> list[Any]:
-        """The same in another database."""
         connection = await self.connect(database)
         rows: list[Any] = []
         try:
@@ -72,6 +68,12 @@ class PostgresServer:
     async def create(self, name: str, template: str = TEMPLATE) -> None:
         """Create a database: with the schema of the agent, or as a copy of another one that nobody uses."""
         await self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+
+    async def copy(self, name: str) -> str:
+        """The name of a copy of this database, which nobody may use meanwhile."""
+        copy = database_name()
+        await self.create(copy, name)
+        return copy
 
     async def drop(self, name: str) -> None:
         """Drop a database, and end its connections."""

@@ -1,14 +1,17 @@
 """The fixtures of the acceptance tests, and the sources that they run with."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.acceptance.fetching import Commands
 from tests.acceptance.installed_command import Office
 from tests.acceptance.sources import Folder, Repository
+from tests.support.postgres_server import PostgresServer, database_name
 from verification.processes import simulated
 
 SOURCES = {"folder": Folder, "git": Repository}
@@ -38,12 +41,26 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
 
 
 @pytest.fixture
-def office(tmp_path: Path, source: Folder | Repository, request: pytest.FixtureRequest) -> Iterator[Office]:
+def store(tmp_path: Path, database_server: PostgresServer | None) -> Iterator[dict[str, Any]]:
+    """The settings that place the store of the office in an empty database; none for a state file."""
+    if database_server is None:
+        yield {}
+        return
+    name = database_name()
+    asyncio.run(database_server.create(name, "template0"))
+    yield {"state_url": database_server.url(name), "state_dir": tmp_path / "state"}
+    asyncio.run(database_server.drop(name))
+
+
+@pytest.fixture
+def office(
+    tmp_path: Path, source: Folder | Repository, store: dict[str, Any], request: pytest.FixtureRequest
+) -> Iterator[Office]:
     """An office; its parameter, or the mark `sandbox(delay="1s")`, chooses the simulator's options."""
     marker = request.node.get_closest_marker("sandbox")
     options = getattr(request, "param", None) or (marker.kwargs if marker else {})
     (tmp_path / "images").mkdir()
     with simulated(options) as url:
-        office = Office(tmp_path, url)
+        office = Office(tmp_path, url, store=store)
         office.source = source
         yield office

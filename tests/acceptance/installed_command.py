@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.store.sqlite.connection import open_reader
-from agent.store.sqlite.readonly import ReadOnlyStore
+from agent.platform.settings import Settings
+from agent.store import open_reading, store_exists
+from agent.store.revisions import COLUMNS
 from agent.views.resource import request_json
 from tests.acceptance.sources import Folder, Repository, Source
 from tests.support.stores import records
 from tests.support.timeouts import PATIENT, eventually
 from verification.builders.pictures import jpeg
 from verification.builders.request_files import request_file, upload_spec, write, write_atomically
-from verification.builders.settings import environment
+from verification.builders.settings import environment, settings
 from verification.processes import COMMAND, PROMPT, ledger_at
 
 NEVER = "10m"  # POLL_INTERVAL longer than a test: a request that was started waits for its result
@@ -31,6 +32,7 @@ class Office:
     url: str
     output: str = ""  # the output of all commands so far
     settings: dict[str, str] = field(default_factory=dict)
+    store: dict[str, Any] = field(default_factory=dict)  # the settings that place it in a database
     source: Source = field(init=False)  # a folder, unless a test sets another one
 
     def __post_init__(self) -> None:
@@ -38,7 +40,8 @@ class Office:
 
     @property
     def environment(self) -> dict[str, str]:
-        given = PROMPT | {"LOG_LEVEL": "debug"} | self.source.settings | self.settings
+        store = {name.upper(): str(value) for name, value in self.store.items()}
+        given = PROMPT | {"LOG_LEVEL": "debug"} | store | self.source.settings | self.settings
         return environment(self.folder, self.url, **given)
 
     def write(self, name: str, **spec: Any) -> Path:
@@ -106,23 +109,28 @@ class Office:
     # -- reading the store in this process, because a command takes half a second to start
 
     @property
+    def stored(self) -> Settings:
+        """The settings that open the store."""
+        return Settings(**settings(self.folder, self.url, **self.store))
+
+    @property
     def state(self) -> Path:
         return self.folder / "state" / "agent.db"
 
     def seen(self) -> dict[str, dict[str, Any]]:
         """The requests that `get` would print now, by name; none while the store is being created."""
-        return {name: request_json(record) for name, record in records(self.state).items()}
+        return {name: request_json(record) for name, record in records(self.stored).items()}
 
     def items(self) -> dict[str, dict[str, Any]]:
         """The same requests, when the store must exist."""
-        assert self.state.exists()
+        assert store_exists(self.stored)
         return self.seen()
 
     def offers(self, name: str) -> bool:
         """True when there is a capture link for this request."""
         if name not in (seen := self.seen()):
             return False
-        with ReadOnlyStore(self.state) as reading:
+        with open_reading(self.stored) as reading:
             return reading.link(seen[name]["uid"]) is not None
 
     def scans(self, count: int = 4) -> None:
@@ -148,17 +156,16 @@ class Office:
 
     def git_source(self) -> dict[str, Any]:
         """The row of the git source in the store; empty before its first refresh."""
-        if not self.state.exists():
+        if not store_exists(self.stored):
             return {}
-        with contextlib.closing(open_reader(self.state)) as connection:
-            cursor = connection.execute("SELECT * FROM source_revisions")
-            row = cursor.fetchone()
-            return {} if row is None else dict(zip((column[0] for column in cursor.description), row, strict=True))
+        with open_reading(self.stored) as reading:
+            rows = reading.query(f"SELECT {', '.join(COLUMNS)} FROM source_revisions")
+            return dict(zip(COLUMNS, rows[0], strict=True)) if rows else {}
 
     def scanned_at(self) -> float:
         """When the last scan was recorded."""
-        with contextlib.closing(open_reader(self.state)) as connection:
-            (at,) = connection.execute("SELECT max(synced_at) FROM sources").fetchone()
+        with open_reading(self.stored) as reading:
+            ((at,),) = reading.query("SELECT max(synced_at) FROM sources")
         return float(at)
 
     def link(self, name: str) -> str | None:

@@ -16,6 +16,8 @@ from tests.support.environment import World
 from .controller_harness import Drive, Perform, capture_record, driving, uid
 from .test_reconciler import end, run
 
+pytestmark = pytest.mark.both_engines
+
 
 async def changed(drive: Drive, name: str, observation: Observation) -> None:
     """Another writer commits a step of this record."""

@@ -4,7 +4,6 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,26 +15,6 @@ from tests.support.clock import patiently, until
 from tests.support.commands import execute_offline
 from tests.support.environment import World
 from tests.support.faults import rule
-
-
-def lose(world: World) -> None:
-    """Delete the database, but not the key next to it."""
-    for path in world.state.parent.glob("agent.db*"):
-        path.unlink()
-
-
-def copied(world: World) -> Path:
-    """Copy the database for a later restore. No agent runs."""
-    kept = world.folder / "older.db"
-    shutil.copy(world.state, kept)
-    return kept
-
-
-def put_back(world: World, kept: Path) -> None:
-    """Restore the copy, as an administrator does it."""
-    for path in world.state.parent.glob("agent.db-*"):
-        path.unlink()
-    shutil.copy(kept, world.state)
 
 
 async def approve(agent: Agent) -> str:
@@ -79,6 +58,7 @@ def recoveries(world: World) -> list[tuple[str, bool, bool]]:
 # -- a first start ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_engines
 async def test_a_first_start_begins_no_recovery_and_makes_no_call(world: World) -> None:
     world.upload("a")
     await world.settle()
@@ -89,13 +69,14 @@ async def test_a_first_start_begins_no_recovery_and_makes_no_call(world: World) 
 # -- lost ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize("acts", [True, False])
 @pytest.mark.parametrize("call", ["createProcess", "setImages", "startVerification", "deleteDossier"])
 async def test_a_dossier_of_a_lost_store_is_adopted_and_started_once(world: World, call: str, acts: bool) -> None:
     """[I1] [I2] [I3] A pending process goes on, one that was started is observed, a final one is the result."""
     world.upload("a", back=True)
     await killed_in(world, rule(call, "hang", acts=acts))
-    lose(world)
+    await world.lose()
     await world.settle()
     if (call, acts) in (("deleteDossier", True), ("createProcess", False)):
         hold = world.record("a").hold  # there is no dossier, or an empty one, which proves nothing
@@ -108,11 +89,12 @@ async def test_a_dossier_of_a_lost_store_is_adopted_and_started_once(world: Worl
     world.check_nothing_left()
 
 
+@pytest.mark.both_engines
 async def test_a_request_without_a_dossier_waits_for_approval_and_then_starts(world: World) -> None:
     """[I1] [I2] It may have been verified and billed: nothing is created before somebody says so."""
     world.upload("a")
     await world.settle()
-    lose(world)
+    await world.lose()
     before = world.ledger.calls.copy()
     await world.settle()
     hold = world.record("a").hold
@@ -137,7 +119,7 @@ async def test_many_requests_of_a_lost_store_share_one_list(world: World) -> Non
         world.upload(f"a-{number}", "sandbox-delay=5m")
     async with world.running():
         await world.clock.advance(10)
-    lose(world)
+    await world.lose()
     before = world.ledger.calls.copy()
     await world.settle()
     made = world.ledger.calls - before
@@ -153,7 +135,7 @@ async def test_an_unclaimed_dossier_is_logged_and_left_alone(world: World) -> No
     path = world.upload("a", "sandbox-delay=5m")
     async with world.running():
         await world.clock.advance(10)
-    lose(world)
+    await world.lose()
     path.unlink()
     world.upload("b")
     await world.settle()
@@ -168,7 +150,7 @@ async def test_a_capture_with_a_used_link_is_observed_after_the_store_was_lost(w
     world.capture("a")
     async with world.running():
         pass
-    lose(world)
+    await world.lose()
     await world.settle()
     (entry,) = world.dossiers("a")
     assert entry.captures == 1
@@ -182,7 +164,7 @@ async def test_a_result_of_a_lost_store_is_read_long_after_its_deadline(world: W
     world.upload("a", "sandbox-delay=10m", deadline="1h")
     async with world.running():
         await world.clock.advance(10)
-    lose(world)
+    await world.lose()
     await world.clock.advance(3 * 86400)
     async with world.running():
         await world.clock.advance(60)
@@ -194,7 +176,7 @@ async def test_nothing_starts_while_assure_returns_no_list(world: World) -> None
     """[I2]"""
     world.upload("a")
     await world.settle()
-    lose(world)
+    await world.lose()
     world.sandbox.faults.add([rule("getDossiers", "503", count=3)])
     async with world.running() as agent:
         assert world.record("a").hold is not None
@@ -208,16 +190,17 @@ async def test_nothing_starts_while_assure_returns_no_list(world: World) -> None
 # -- an older copy ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_engines
 async def test_an_older_copy_starts_nothing_before_approval(world: World) -> None:
     """[I2] What was admitted, started, finished or begun since the copy was made is not billed again."""
     world.upload("done-before")
     await world.settle()
-    kept = copied(world)
+    kept = await world.keep()
     world.upload("done-since")
     world.upload("runs", "sandbox-delay=10m")
     async with world.running():
         await world.clock.advance(60)
-    put_back(world, kept)
+    await world.bring_back(kept)
     world.upload("new")
     world.switches["poll_interval"] = 60.0
     async with world.running() as agent:
@@ -251,11 +234,11 @@ async def test_a_copy_from_the_middle_of_a_request_starts_nothing_twice(world: W
     """[I2] [I3] The copy has an open intent; the request went on to its end, or into its result, after it was made."""
     world.upload("a", "sandbox-delay=5m", back=True)
     await killed_in(world, rule(call, "hang", acts=True))
-    kept = copied(world)
+    kept = await world.keep()
     async with world.running():
         await world.clock.advance(120)
         assert world.record("a").phase is Phase.RESULT
-    put_back(world, kept)
+    await world.bring_back(kept)
     async with approved(world):
         await world.clock.advance(600)
     assert world.record("a").outcome is Outcome.ACCEPTED
@@ -289,12 +272,12 @@ async def test_a_rerun_after_the_copy_is_adopted(world: World) -> None:
     """[I2] Its token is still in the file, and starts one generation."""
     world.upload("a")
     await world.settle()
-    kept = copied(world)
+    kept = await world.keep()
     world.upload("a", "sandbox-delay=5m", annotations={"assure-agent/rerun": "again"})
     async with world.running():
         await world.clock.advance(60)
         assert world.record("a").generation == 2
-    put_back(world, kept)
+    await world.bring_back(kept)
     async with approved(world):
         await world.clock.advance(600)
     record = world.record("a")
@@ -345,7 +328,7 @@ async def test_a_successor_in_a_copy_is_held_before_approval(
     world.sandbox.world.config = world.sandbox.config
     await until_then(world)
     assert {record.phase for record in world.records().values()} <= {Phase.DELETION, Phase.PROCESS}
-    kept = copied(world)
+    kept = await world.keep()
     if way == "backup":
         kept = world.folder / "backup.db"
         back_up(world.state, kept)
@@ -356,7 +339,7 @@ async def test_a_successor_in_a_copy_is_held_before_approval(
     if way == "backup":
         restore(kept, world.state)
     else:
-        put_back(world, kept)
+        await world.bring_back(kept)
     async with world.running() as agent:
         await world.clock.advance(300)
         holds = {name: one.hold.reason for name, one in world.records().items() if one.hold is not None}
@@ -401,15 +384,15 @@ async def test_a_copy_restored_over_its_own_successor_is_detected(world: World) 
     """Each recovery gives the database another identity, so the replaced file is not taken for its successor."""
     world.upload("a")
     await world.settle()
-    kept = copied(world)
+    kept = await world.keep()
     world.upload("b")
     await world.settle()
     newer = world.folder / "newer.db"
     shutil.copy(world.state, newer)
-    put_back(world, kept)
+    await world.bring_back(kept)
     async with approved(world):
         await world.clock.advance(600)
-    put_back(world, newer)
+    await world.bring_back(newer)
     async with world.running():
         pass
     assert recoveries(world) == [("older", False, False)]
@@ -418,7 +401,7 @@ async def test_a_copy_restored_over_its_own_successor_is_detected(world: World) 
 async def test_an_unreadable_list_is_reported_and_the_recovery_continues_later(world: World) -> None:
     world.upload("a")
     await world.settle()
-    lose(world)
+    await world.lose()
     world.sandbox.faults.add([rule("getAllProcess", "foreign", every=1, status=200)])
     async with approved(world) as agent:
         for _ in range(3):

@@ -1,5 +1,7 @@
 """`approve`: withdrawals that the prune guard stopped."""
 
+import pytest
+
 from agent.core.record import Outcome
 from tests.support.commands import BOTH, ask, scanned, send_through
 from tests.support.environment import World
@@ -10,6 +12,7 @@ def remove(world: World, *names: str) -> None:
         (world.specs / f"{name}.yaml").unlink()
 
 
+@pytest.mark.both_engines
 async def test_an_approval_covers_the_waiting_withdrawals_and_no_later_ones(world: World) -> None:
     names = [f"a-{number:02}" for number in range(12)]
     for name in names:
@@ -49,6 +52,7 @@ async def test_an_approval_does_not_cover_files_that_are_removed_one_by_one_late
         assert [world.record(name).outcome for name in names[20:]] == [None] * 20
 
 
+@pytest.mark.both_engines
 @BOTH
 async def test_an_approval_remains_valid_after_a_restart(world: World, through: str) -> None:
     """An approval may also be given while no agent is running."""

@@ -84,7 +84,7 @@ async def test_invalid_lines_on_the_socket_are_harmless(world: World, line: byte
 
 async def test_an_idle_connection_blocks_no_shutdown_and_no_command(world: World) -> None:
     async with world.running():
-        with short_socket_path(socket_path(world.state)) as name:
+        with short_socket_path(socket_path(world.settings().local_path)) as name:
             _, writer = await asyncio.open_unix_connection(name)
         assert (await ask(world, "pause"))["ok"]
     writer.close()
@@ -95,7 +95,7 @@ async def test_the_oldest_of_too_many_idle_connections_is_closed(world: World) -
     async with world.running():
         crowd = []
         for _ in range(40):
-            with short_socket_path(socket_path(world.state)) as name:
+            with short_socket_path(socket_path(world.settings().local_path)) as name:
                 crowd.append(await asyncio.open_unix_connection(name))
         assert (await ask(world, "pause"))["ok"]
         reader, _ = crowd[0]
@@ -105,6 +105,7 @@ async def test_the_oldest_of_too_many_idle_connections_is_closed(world: World) -
             writer.transport.abort()
 
 
+@pytest.mark.both_engines
 async def test_a_command_that_is_sent_three_times_at_once_is_executed_once(world: World) -> None:
     world.upload("a")
     await world.settle()
@@ -118,6 +119,7 @@ async def test_a_command_that_is_sent_three_times_at_once_is_executed_once(world
     assert commands(world) == 1
 
 
+@pytest.mark.both_engines
 async def test_a_command_is_executed_once_across_a_restart(world: World) -> None:
     world.upload("a")
     await world.settle()
@@ -136,10 +138,10 @@ async def test_a_command_is_executed_once_across_a_restart(world: World) -> None
 
 async def test_only_the_owner_may_use_the_socket_and_the_agent_removes_it(world: World) -> None:
     async with world.running():
-        mode = socket_path(world.state).lstat().st_mode
+        mode = socket_path(world.settings().local_path).lstat().st_mode
         assert stat.S_ISSOCK(mode)
         assert stat.S_IMODE(mode) == 0o600
-    assert not socket_path(world.state).exists()
+    assert not socket_path(world.settings().local_path).exists()
 
 
 async def test_a_state_folder_with_a_long_path_is_reachable(world: World) -> None:
@@ -152,7 +154,7 @@ async def test_a_state_folder_with_a_long_path_is_reachable(world: World) -> Non
 
 async def test_the_socket_of_a_crashed_agent_is_replaced(world: World) -> None:
     world.state.parent.mkdir()
-    with short_socket_path(socket_path(world.state)) as name, socket.socket(socket.AF_UNIX) as dead:
+    with short_socket_path(socket_path(world.settings().local_path)) as name, socket.socket(socket.AF_UNIX) as dead:
         dead.bind(name)
     async with world.running():
         assert (await ask(world, "pause"))["ok"]
@@ -172,11 +174,15 @@ async def test_a_socket_that_cannot_be_created_is_an_error_with_its_folder(
 
 async def test_the_socket_of_another_agent_is_not_removed(world: World) -> None:
     """The operator removed the lock file, and another agent has created its socket."""
+    path = socket_path(world.settings().local_path)
     async with world.running():
-        socket_path(world.state).unlink()
-        with short_socket_path(socket_path(world.state)) as name, socket.socket(socket.AF_UNIX) as others:
+        path.unlink()
+        with (
+            short_socket_path(path) as name,
+            socket.socket(socket.AF_UNIX) as others,
+        ):
             others.bind(name)
-    assert socket_path(world.state).exists()
+    assert path.exists()
 
 
 async def test_an_ending_agent_still_answers_a_command(world: World) -> None:

@@ -6,11 +6,11 @@ from agent.core.record import Outcome, Phase
 from agent.store.sqlite.connection import open_reader
 from tests.support.commands import BOTH, OTHER, ask, execute_offline, refused, scanned, send_through
 from tests.support.environment import World
-from verification.audits import verified
 
 RERUN = {"assure-agent/rerun": "again"}
 
 
+@pytest.mark.both_engines
 @BOTH
 async def test_a_forgotten_request_leaves_no_name_and_a_valid_audit_log(world: World, through: str) -> None:
     """[I5] [I6]"""
@@ -29,10 +29,10 @@ async def test_a_forgotten_request_leaves_no_name_and_a_valid_audit_log(world: W
         assert "onboarding" not in rows
         assert "front.jpg" not in rows or table == "requests"  # of b
     assert world.rows("SELECT count(*) FROM events WHERE uid = ?", uid)[0][0] > 5
-    assert not verified(world.state).findings
+    assert world.findings() == []
     assert world.record("b").state == "suspended"
     await world.settle()
-    assert not verified(world.state).findings
+    assert world.findings() == []
 
 
 @BOTH
@@ -84,7 +84,7 @@ async def test_a_forgotten_name_is_stored_again_when_its_file_is_back(world: Wor
     assert (await send_through(world, through, "forget", name="customer-4711", command_id="forget-2"))["ok"]
     assert "customer-4711" not in world.records()
     assert not forgotten_bytes(world)
-    assert not verified(world.state).findings
+    assert world.findings() == []
     world.check_nothing_left()
 
 

@@ -1,11 +1,14 @@
 """`pause` and `resume`."""
 
+import pytest
+
 from agent.core.record import Outcome
 from tests.support.commands import BOTH, UNKNOWN, ask, commands, send_through
 from tests.support.environment import World
 from tests.support.faults import rule
 
 
+@pytest.mark.both_engines
 @BOTH
 async def test_a_paused_agent_starts_nothing_until_resume(world: World, through: str) -> None:
     assert (await send_through(world, through, "pause", times=2))["ok"]

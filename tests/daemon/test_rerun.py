@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from agent.core.record import Outcome, Phase
 from tests.support.clock import patiently
 from tests.support.commands import BOTH, OTHER, ask, commands, refused, send_through
@@ -9,6 +11,7 @@ from tests.support.environment import World
 from tests.support.faults import rule
 
 
+@pytest.mark.both_engines
 @BOTH
 async def test_a_rerun_verifies_again_once(world: World, through: str) -> None:
     """[I2] The second verification is billed because the operator requested it; there is no third one."""

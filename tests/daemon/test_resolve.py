@@ -52,6 +52,7 @@ async def test_abandon_ends_the_request_and_leaves_nothing_at_assure(world: Worl
     world.check_nothing_left()
 
 
+@pytest.mark.both_engines
 @BOTH
 async def test_an_adopted_dossier_is_verified_and_deleted(world: World, through: str) -> None:
     """[I2] [I3]"""

@@ -23,7 +23,7 @@ OTHER = 9004  # another passport, in the sandbox's table
 
 async def send(world: World, line: bytes, state: Path | None = None) -> bytes:
     """Send one line to the running agent; returns the answer, or b"" when it closes the connection."""
-    with short_socket_path(socket_path(state or world.state)) as name:
+    with short_socket_path(socket_path(state or world.settings().local_path)) as name:
         reader, writer = await asyncio.open_unix_connection(name)
     try:
         writer.write(line + b"\n")

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import random
+import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -61,6 +64,7 @@ class World:
     boot: str = "a boot"
     url: str = ""  # of the HTTP server of the running agent
     git: FakeGitSource | None = None  # instead of the folder; needs the setting `source_url`
+    server: Any = None  # the PostgresServer with its store; None for a state file
 
     @property
     def specs(self) -> Path:
@@ -171,6 +175,58 @@ class World:
                     await patiently(task, 30.0)
                     self.clock.hold()
 
+    # -- the store, past the agent -------------------------------------------------------------------------------
+
+    async def lose(self) -> None:
+        """Lose the store, but not the key next to it. No agent runs."""
+        if self.server is not None:
+            await self.server.drop(self._database)
+            await self.server.create(self._database, "template0")
+            return
+        for path in self.state.parent.glob("agent.db*"):
+            path.unlink()
+
+    async def keep(self) -> Any:
+        """A copy of the store, for `bring_back`. No agent runs."""
+        if self.server is not None:
+            return await self.server.copy(self._database)
+        return shutil.copy(self.state, self.folder / f"older-{time.monotonic_ns()}.db")
+
+    async def bring_back(self, kept: Any) -> None:
+        """Restore the copy, as an administrator does it."""
+        if self.server is not None:
+            await self.server.drop(self._database)
+            await self.server.create(self._database, kept)
+            return
+        for path in self.state.parent.glob("agent.db-*"):
+            path.unlink()
+        shutil.copy(kept, self.state)
+
+    @contextlib.asynccontextmanager
+    async def crashed(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Gives a function to call at the moment of a crash: what the agent of the block commits later is not kept."""
+        copy = self.folder / "crashed"
+
+        async def crash() -> None:
+            if self.server is not None:  # without its row, nothing that it sends is committed
+                await self.server.execute("DELETE FROM agents", database=self._database)
+                return
+            shutil.copytree(self.state.parent, copy, ignore=shutil.ignore_patterns("*.lock", "*.sock"))
+
+        yield crash
+        if copy.exists():
+            shutil.rmtree(self.state.parent)
+            copy.rename(self.state.parent)
+
+    def findings(self) -> list[str]:
+        """The findings of the audit."""
+        with open_audit(self.settings()) as audit:
+            return [finding.what for finding in verify(audit).findings]
+
+    @property
+    def _database(self) -> str:
+        return urlsplit(str(self.switches["state_url"])).path[1:]
+
     # -- reading -----------------------------------------------------------------------------------------------
 
     def reading(self) -> Reading:
@@ -246,10 +302,9 @@ class World:
             assert held_or_done or record.desired.suspend, f"{name} is stuck [I1]"
         for entry in self.ledger.dossiers.values():
             assert sum(process.starts for process in entry.processes) <= 1, "two starts [I2]"
-        with open_audit(self.settings()) as audit:
-            findings = verify(audit).findings
+        findings = self.findings()
         assert bool(findings) is cut, "[I5]"
-        assert all("truncated" in finding.what for finding in findings), "[I5]"
+        assert all("truncated" in what for what in findings), "[I5]"
         assert self.ledger.violations == []
 
     def check_nothing_left(self) -> None:

@@ -61,7 +61,9 @@ async def begin(folder: Path, database_server: Any) -> AsyncIterator[Begin]:
             place = {"state_url": url, "state_dir": folder / "state"}
 
         async def start(**switches: Any) -> World:
-            return await stack.enter_async_context(small_world(folder, replace(CONFIG, **switches), **place))
+            world = await stack.enter_async_context(small_world(folder, replace(CONFIG, **switches), **place))
+            world.server = database_server
+            return world
 
         yield start
 

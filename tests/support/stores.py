@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.core.record import Record
+from agent.platform.settings import Settings
+from agent.store import open_reading
 from agent.store.sqlite.readonly import ReadOnlyStore
 
 T = TypeVar("T")
@@ -20,12 +22,10 @@ def at_once(read: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("the read waits")
 
 
-def records(state: Path) -> dict[str, Record]:
-    """All records by name; none while the store does not exist or is being created."""
-    if not state.exists():
-        return {}
+def records(stored: Path | Settings) -> dict[str, Record]:
+    """All records by name; none while the store does not exist or is being created. `stored`: its file or settings."""
     try:
-        with ReadOnlyStore(state) as reading:
+        with ReadOnlyStore(stored) if isinstance(stored, Path) else open_reading(stored) as reading:
             return {record.name: record for record in reading.all()}
     except Exception:
         return {}

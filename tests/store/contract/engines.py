@@ -225,10 +225,8 @@ class PostgresEngine(Engine):
         await self.change("UPDATE agents SET until = clock_timestamp()")
 
     async def keep(self) -> str:
-        copy = database_name()
-        await self._leave()  # a database that somebody uses cannot be copied
-        await self._server.create(copy, self._name)
-        return copy
+        await self._leave()
+        return await self._server.copy(self._name)
 
     async def bring_back(self, kept: str) -> None:
         await self._leave()
