@@ -42,13 +42,17 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
 
 @pytest.fixture
 def store(tmp_path: Path, database_server: PostgresServer | None) -> Iterator[dict[str, Any]]:
-    """The settings that place the store of the office in an empty database; none for a state file."""
+    """What an office with its store in an empty database is given; nothing for a state file."""
     if database_server is None:
         yield {}
         return
     name = database_name()
+    end = "UPDATE agents SET until = clock_timestamp()"
     asyncio.run(database_server.create(name, "template0"))
-    yield {"state_url": database_server.url(name), "state_dir": tmp_path / "state"}
+    yield {
+        "store": {"state_url": database_server.url(name), "state_dir": tmp_path / "state"},
+        "let_lease_end": lambda: asyncio.run(database_server.execute(end, database=name)),
+    }
     asyncio.run(database_server.drop(name))
 
 
@@ -61,6 +65,6 @@ def office(
     options = getattr(request, "param", None) or (marker.kwargs if marker else {})
     (tmp_path / "images").mkdir()
     with simulated(options) as url:
-        office = Office(tmp_path, url, store=store)
+        office = Office(tmp_path, url, **store)
         office.source = source
         yield office

@@ -4,7 +4,7 @@ import contextlib
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Office:
     output: str = ""  # the output of all commands so far
     settings: dict[str, str] = field(default_factory=dict)
     store: dict[str, Any] = field(default_factory=dict)  # the settings that place it in a database
+    let_lease_end: Callable[[], None] = lambda: None  # of an agent that was killed, so that another one may start
     source: Source = field(init=False)  # a folder, unless a test sets another one
 
     def __post_init__(self) -> None:

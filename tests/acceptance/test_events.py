@@ -20,7 +20,7 @@ TROUBLE = [{"kind": "double", "every": 3}, {"kind": "reorder", "rate": 0.4, "sec
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
+def office(tmp_path: Path, store: dict[str, Any]) -> Iterator[Office]:
     """An office whose Assure sends signed events to where its agent will listen."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -30,7 +30,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
     url = f"http://127.0.0.1:{port}/events"
     with simulated({"delay": "2s-4s", "events-url": url, "events-secret": SECRET}) as sandbox:
         settings = {"EVENTS_LISTEN": f"127.0.0.1:{port}", "EVENTS_SECRET": SECRET, "POLL_INTERVAL": "10m"}
-        yield Office(tmp_path, sandbox, settings=settings)
+        yield Office(tmp_path, sandbox, settings=settings, **store)
 
 
 def posted(url: str, body: bytes, headers: dict[str, str] | None = None) -> int:

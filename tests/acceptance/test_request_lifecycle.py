@@ -70,6 +70,7 @@ def test_twelve_kills_in_a_row_lose_nothing_and_start_nothing_twice(office: Offi
             eventually(lambda asked=asked: sum(office.ledger()["calls"].values()) > asked + 1)  # it is at work
             time.sleep(chance.uniform(0.0, 0.8))
             process.kill()
+        office.let_lease_end()
     assert office.run("run", "--once", timeout=2 * PATIENT) == 0
     items = office.items()
     assert len(items) == 60

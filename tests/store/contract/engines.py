@@ -116,6 +116,10 @@ class Engine(ABC):
         """Let the time pass until another agent may own the store of one that was killed."""
 
     @abstractmethod
+    async def take_away(self) -> None:
+        """Take the store away from the agent that has it."""
+
+    @abstractmethod
     async def keep(self) -> Any:
         """A copy of the store without the local files, while no agent runs."""
 
@@ -157,6 +161,9 @@ class SqliteEngine(Engine):
 
     async def let_lease_end(self) -> None:
         """The lock of a file ends with its process."""
+
+    async def take_away(self) -> None:
+        (self.folder / "agent.db.lock").unlink()
 
     async def keep(self) -> bytes:
         return (self.folder / "agent.db").read_bytes()
@@ -223,6 +230,9 @@ class PostgresEngine(Engine):
 
     async def let_lease_end(self) -> None:
         await self.change("UPDATE agents SET until = clock_timestamp()")
+
+    async def take_away(self) -> None:
+        await self.change("DELETE FROM agents")
 
     async def keep(self) -> str:
         await self._leave()

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from agent.core.effect import EffectKind
-from agent.core.errors import Moved, StoreError
+from agent.core.errors import Moved, StoreError, StoreLocked
 from agent.core.observations import EffectDelayed, Resumed
 from agent.core.record import Phase
+from agent.ports import MetaKey
 from agent.store.rollback_detection import HighWaterMark
 from tests.store.support import committed
 from tests.support.timeouts import PATIENT
@@ -115,3 +116,42 @@ async def test_a_durable_commit_succeeds_without_its_mark(engine: Engine, monkey
     await store.aclose()
     assert await engine.faults() == []
     assert await engine.rows("SELECT count(*) FROM requests WHERE phase = 'process'") == [(3,)]
+
+
+async def test_an_agent_that_lost_the_store_writes_nothing_more(engine: Engine) -> None:
+    """[I4, I7] Neither a step nor anything else, and the new owner goes on."""
+    lost = await engine.open()
+    life = await committed(lost, Life("u1").until(Phase.PROCESS))
+    await engine.take_away()
+    before = len(life.steps)
+    life.goes_on()
+    for write in (
+        lost.commit(life.steps[before:]),
+        lost.commit([Life("u2").steps[0]]),
+        lost.remember(MetaKey.PAUSED, 1.0),
+    ):
+        with pytest.raises(StoreLocked):
+            await write
+    await lost.aclose()
+    store = await engine.open()
+    assert await store.recall_time(MetaKey.PAUSED) is None
+    assert [row[0] for row in await engine.rows("SELECT uid FROM requests")] == ["u1"]
+    await store.commit(life.steps[before:])
+    assert await store.get("u1") == life.record
+    assert await engine.faults() == []
+    await store.aclose()
+
+
+async def test_a_row_that_somebody_changed_meanwhile_is_not_overwritten(engine: Engine) -> None:
+    """Whatever the writer remembers of it."""
+    store = await engine.open()
+    life = await committed(store, Life("u1").until(Phase.PROCESS))
+    before = len(life.steps)
+    life.goes_on()
+    await engine.change("UPDATE requests SET version = version + 1")
+    with pytest.raises(Moved):
+        await store.commit(life.steps[before:])
+    await engine.change("UPDATE requests SET version = version - 1")
+    await store.commit(life.steps[before:])
+    assert await store.get("u1") == life.record
+    await store.aclose()
