@@ -1,8 +1,13 @@
 """`store copy`, `backup` and `restore`: what they refuse, and the name of the right command."""
 
+import contextlib
+import os
+import pty
+import subprocess
+
 import pytest
 
-from tests.cli.command_runner import Here
+from tests.cli.command_runner import COMMAND, Here
 from tests.support.postgres_server import database, empty_database, postgres_server
 
 __all__ = ["database", "empty_database", "postgres_server"]
@@ -56,3 +61,22 @@ def test_a_demo_moves_to_a_database_and_back(here: Here, empty_database: str) ->
     assert here("audit", "verify", STATE_URL=file).code == 0
     compared = here("store", "copy", "--verify-only", empty_database, file)
     assert (compared.code, "sources: rows differ" in compared.out) == (1, True), compared
+
+
+def test_a_terminal_shows_the_progress(here: Here, empty_database: str) -> None:
+    """On stderr, so that the result can be piped."""
+    assert here("init").code == 0
+    assert here("run", "--sandbox", "--once", STATE_URL="sqlite:///state/agent.db").code == 0
+    terminal, stderr = pty.openpty()
+    environment = {"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "100"}
+    command = [*COMMAND, "store", "copy", "sqlite:///state/agent.db", empty_database]
+    done = subprocess.run(command, cwd=here.folder, env=environment, stdout=subprocess.PIPE, stderr=stderr, check=True)
+    os.close(stderr)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while part := os.read(terminal, 4096):
+            shown += part
+    os.close(terminal)
+    for step in (b"verifying the source", b"copying", b"verifying the copy", b"100 %"):
+        assert step in shown
+    assert done.stdout.startswith(b"copied 7 requests")
