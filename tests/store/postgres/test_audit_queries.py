@@ -14,9 +14,12 @@ from agent.ports import Command
 from agent.store import audit_queries
 from agent.store.audit.query_library import CLOSED, OPEN, SHIPPED, library
 from agent.store.postgres.audit_queries import PostgresQueries, auditor_role
+from agent.store.postgres.connect import Server
+from agent.store.postgres.dialect import with_names
 from tests.store.engines import Engine
 from tests.store.support import committed
 from tests.store.test_step_writer import LABELS, happens
+from tests.support.postgres_server import PostgresServer
 from verification.builders import lives
 from verification.builders.lives import LINK, Life
 from verification.builders.records import BACK, FRONT, NOW, ORIGIN, capture, sealed, upload
@@ -271,3 +274,35 @@ async def test_every_table_is_open_or_closed_for_the_role(store: Engine) -> None
     assert {name for (name,) in await store.rows(sql)} == {*OPEN, *VIEWS}
     for privilege in ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"):
         assert await store.rows(sql.replace("SELECT')", f"{privilege}')")) == []
+
+
+async def test_the_login_of_an_agent_and_that_of_an_auditor_may_ask(
+    same: tuple[Engine, Engine], postgres_server: PostgresServer
+) -> None:
+    """Neither is a superuser, and the auditor has only the role."""
+    _, database = same
+    name = Server.parse(database.settings.state_url).database
+    agent, auditor = (f"{kind}_{name}" for kind in ("agent", "auditor"))
+    await database.tampered(
+        f"CREATE ROLE {agent} LOGIN", f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {agent}",
+        auditor_role(), f"CREATE ROLE {auditor} LOGIN IN ROLE assure_agent_auditor",
+    )  # fmt: skip
+    try:
+        for user in (agent, auditor):
+            url = database.settings.state_url.replace("postgres@", f"{user}@")
+            login = Engine(database.settings.model_copy(update={"state_url": url}))
+            assert asked(login, "SELECT uid FROM requests_now WHERE uid = 'u1'") == [["u1"]]
+            with pytest.raises(AgentError, match="permission denied for table links"):
+                asked(login, "SELECT * FROM links")
+            assert answers(login, "starts-per-day")[1]
+    finally:
+        for user in (agent, auditor):
+            await database.tampered(f"DROP OWNED BY {user}", f"DROP ROLE {user}")
+
+
+def test_a_value_takes_the_place_of_its_name_alone() -> None:
+    sql = "SELECT a::text, ':since' FROM b WHERE :since = c::since AND :since_then > :until"
+    assert with_names(sql, ("since", "until")) == (
+        'SELECT a::text, \'(($1::text[])[1] COLLATE "C")\' FROM b WHERE (($1::text[])[1] COLLATE "C") = c::since '
+        'AND :since_then > (($1::text[])[2] COLLATE "C")'
+    )
