@@ -5,12 +5,17 @@
 --
 -- The function runs as the role that owns it. PostgreSQL refuses every change of the role inside of such a function, so
 -- the SQL in it can read nothing that the role cannot read. `SET ROLE` alone would not do: the SQL itself could undo it.
+-- It is one transaction, so that the function never belongs to the superuser.
+
+BEGIN;
 
 DO $$
 BEGIN
-    IF to_regrole('assure_agent_auditor') IS NULL THEN
+    BEGIN
         CREATE ROLE assure_agent_auditor NOLOGIN;
-    END IF;
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN
+        NULL; -- another database of the server has it, or creates it now
+    END;
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO assure_agent_auditor', current_schema());
 END $$;
 
@@ -51,3 +56,5 @@ BEGIN
     END LOOP;
     ALTER FUNCTION audit_query(text, text[], bigint) OWNER TO assure_agent_auditor;
 END $$;
+
+COMMIT;
