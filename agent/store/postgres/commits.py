@@ -10,14 +10,11 @@ arrived. `moved` together with rows that equal those of the batch means that it 
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
-from uuid import UUID
 
 import orjson
 
-from agent.core.errors import Impossible, Moved, StoreError, StoreLocked
+from agent.core.errors import Impossible, Moved, StoreError
 from agent.core.record import Phase, Record
 from agent.core.step import Step
 from agent.platform.callbacks import isolated
@@ -28,46 +25,18 @@ from agent.store.request_row import RequestRow
 from agent.store.writing.statements import Statement
 
 from .batch import COMMIT, Batch, StoredRow
-from .dialect import template
+from .dialect import literal_text, template
 from .driver import Connection, asyncpg
 from .errors import MOVED, sqlstate, store_error
+from .ownership import Ownership
 from .persistence import Persistence
+from .tickets import Ticket, answer, first_group
 
-_LIMIT = 128  # callers for one statement: limits how long the first one waits
 _REMEMBERED = 1024  # rows, about 2 kB each; many times the default concurrency
 _PHASE = MIRRORED.index("phase")
 _STORED = "SELECT uid, version, seq, head, salt, record FROM requests WHERE uid = ANY($1::text[])"
 _EXECUTE = "SELECT execute_all($1, $2, $3)"
 _LAST_COMMAND = "SELECT number, hash FROM commands ORDER BY number DESC LIMIT 1"
-
-
-class Owner(Protocol):
-    """The ownership of the store."""
-
-    epoch: UUID
-
-    async def renew(self, connection: Connection) -> bool:
-        """Extend the ownership. False: another agent owns the store."""
-
-    def fenced(self) -> StoreLocked:
-        """The error of an agent that no longer owns the store."""
-
-
-@dataclass(slots=True, eq=False)
-class _Ticket:
-    steps: Sequence[Step]
-    receipt: Receipt | None
-    command: tuple[Command, str, float] | None  # with its answer and its time
-    erased: tuple[str, float] | None  # a request whose personal data is erased, and when
-    future: asyncio.Future[None]
-
-    @property
-    def alone(self) -> bool:
-        """True if it needs a statement of its own."""
-        return self.command is not None or self.erased is not None
-
-    def uids(self) -> list[str]:
-        return [step.record.uid for step in self.steps] + ([self.erased[0]] if self.erased is not None else [])
 
 
 class _MovedOn(Exception):
@@ -83,7 +52,7 @@ class Commits:
     def __init__(
         self,
         server: Persistence,
-        owner: Owner,
+        owner: Ownership,
         keys: Keys,
         sinks: Sequence[str] = (),
         observe: Callable[[float, int], None] = lambda seconds, callers: None,
@@ -100,7 +69,7 @@ class Commits:
         self._observe = isolated(observe)
         self._committed = isolated(committed)
         self._rows: dict[str, RequestRow] = {}  # by uid; the row that was written last is the last one
-        self._waiting: list[_Ticket] = []
+        self._waiting: list[Ticket] = []
         self._any = asyncio.Event()
         self._closed = False
         self._task = asyncio.create_task(self._run())
@@ -128,7 +97,7 @@ class Commits:
         """
         started = perf_counter()
         texts = [template(one.sql) for one in statements]
-        rows = orjson.dumps([[[*map(_text, row)] for row in one.rows] for one in statements]).decode()
+        rows = orjson.dumps([[[*map(literal_text, row)] for row in one.rows] for one in statements]).decode()
 
         async def send(connection: Connection) -> list[int] | None:
             counts: list[int] | None = await connection.fetchval(_EXECUTE, self._owner.epoch, texts, rows)
@@ -158,7 +127,7 @@ class Commits:
         await asyncio.wait([self._task])
         left = StoreError(f"The database {self._server.where} did not answer before the end.", "start the agent again")
         for ticket in self._waiting:
-            _answer([ticket], left)
+            answer([ticket], left)
 
     async def _enqueue(
         self,
@@ -171,7 +140,7 @@ class Commits:
         if self._closed:
             raise StoreError("The store is closed.")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        ticket = _Ticket(steps, receipt, command, erased, future)
+        ticket = Ticket(steps, receipt, command, erased, future)
         if len({*ticket.uids()}) < len(steps):
             raise Impossible("a commit has two steps of one request")
         self._waiting.append(ticket)
@@ -184,11 +153,11 @@ class Commits:
                 self._any.clear()
                 await self._any.wait()
                 continue
-            group = _first_group(self._waiting)
+            group = first_group(self._waiting)
             await self._write(group)
             del self._waiting[: len(group)]
 
-    async def _write(self, group: Sequence[_Ticket]) -> None:
+    async def _write(self, group: Sequence[Ticket]) -> None:
         started = perf_counter()
         try:
             await self._commit(group)
@@ -198,12 +167,12 @@ class Commits:
                 for ticket in group:
                     await self._write([ticket])
                 return
-            _answer(group, store_error(self._server.where, error))
+            answer(group, store_error(self._server.where, error))
         else:
-            _answer(group, None)
+            answer(group, None)
         self._observe(perf_counter() - started, len(group))
 
-    async def _commit(self, group: Sequence[_Ticket]) -> None:
+    async def _commit(self, group: Sequence[Ticket]) -> None:
         """Send these tickets together. A row that another statement changed is read again, once."""
         try:
             await self._send(*await self._batch(group))
@@ -216,7 +185,7 @@ class Commits:
             except _MovedOn:
                 raise Moved(", ".join(group[0].uids())) from None
 
-    async def _batch(self, group: Sequence[_Ticket]) -> tuple[Batch, dict[str, RequestRow]]:
+    async def _batch(self, group: Sequence[Ticket]) -> tuple[Batch, dict[str, RequestRow]]:
         """The batch, and the rows to remember. Raises Moved if a stored record has another version."""
         batch, after = Batch(self._keys, self._sinks), {}
         known = await self._known([step.before for ticket in group for step in ticket.steps if step.before is not None])
@@ -307,35 +276,3 @@ class Commits:
             self._rows[uid] = row
             if len(self._rows) > _REMEMBERED:
                 del self._rows[next(iter(self._rows))]
-
-
-def _text(value: Any) -> str | None:
-    """A value as the text of a literal. PostgreSQL has no NUL, which a fault in a file may quote."""
-    if value is None:
-        return None
-    if isinstance(value, bytes):
-        return "\\x" + value.hex()
-    return str(int(value) if isinstance(value, bool) else value).replace("\0", "\ufffd")
-
-
-def _first_group(waiting: Sequence[_Ticket]) -> list[_Ticket]:
-    """The first tickets with steps of different requests. A command is alone: its number depends on the one before."""
-    group: list[_Ticket] = []
-    seen: set[str] = set()
-    for ticket in waiting[:_LIMIT]:
-        uids = ticket.uids()
-        if group and (ticket.alone or group[-1].alone or not seen.isdisjoint(uids)):
-            break
-        group.append(ticket)
-        seen.update(uids)
-    return group
-
-
-def _answer(tickets: Iterable[_Ticket], error: Exception | None) -> None:
-    for ticket in tickets:
-        if ticket.future.done():
-            continue
-        if error is None:
-            ticket.future.set_result(None)
-        else:
-            ticket.future.set_exception(error)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from itertools import count
+from typing import Any
 
 _HINT = re.compile(r"\s+(?:INDEXED BY \w+|NOT INDEXED)\b")
 _AMONG = re.compile(r"\bIN \(SELECT value FROM json_each\((\?\d*)\)\)")
@@ -37,6 +38,15 @@ def with_names(sql: str, names: Iterable[str]) -> str:
     for place, name in enumerate(names, start=1):
         sql = re.sub(rf"(?<![:\w]):{name}\b", f'(($1::text[])[{place}] COLLATE "C")', sql)
     return sql
+
+
+def literal_text(value: Any) -> str | None:
+    """A value as the text of a literal. PostgreSQL has no NUL, which a fault in a file may quote."""
+    if value is None:
+        return None
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    return str(int(value) if isinstance(value, bool) else value).replace("\0", "\ufffd")
 
 
 def _portable(sql: str) -> str:
