@@ -68,6 +68,7 @@ class CommandHandler:
         if request.get("verb") == VERSION:  # changes nothing, so it waits for no command and is not recorded
             return {"ok": True, "message": __version__}
         try:
+            self._store.refuse_away()
             async with self._lock:  # the same command, sent twice at the same time, is executed once
                 return await self._execute(request, sender)
         except UnknownRequest as error:

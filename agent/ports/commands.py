@@ -46,6 +46,9 @@ class CommandStore(DossierOwners, KeyValue, Protocol):
     def recoveries(self) -> Recoveries:
         """The recoveries of this store."""
 
+    def refuse_away(self) -> None:
+        """Raise StoreAway while the server of the database does not answer: a command does not wait for it."""
+
     async def get(self, uid: str) -> Record | None:
         """The record of this uid."""
 

@@ -114,9 +114,6 @@ class Store(
     def away(self) -> bool:
         """True while the server of the database does not answer: what reads or writes waits."""
 
-    def refuse_away(self) -> None:
-        """Raise StoreAway while the server does not answer. A caller that must not wait calls it first."""
-
     def watch(self, failed: Callable[[Exception], None], changed: Callable[[str | None], None]) -> None:
         """Wait for the server from now on, however long it is away. Opening fails instead.
 

@@ -18,8 +18,10 @@ from agent.store.writing.statements import REMEMBER, Statement
 
 _BEGIN_RECOVERY = """
 INSERT INTO recoveries (id, at, cause, known, kept, backup_at)
-VALUES ((SELECT coalesce(max(id), 0) + 1 FROM recoveries), ?, ?, ?, ?, ?)
+SELECT (SELECT coalesce(max(id), 0) + 1 FROM recoveries), ?, ?, ?, ?, ?
+WHERE NOT EXISTS (SELECT 1 FROM recoveries WHERE at = ?)
 """
+_CLOSE_OTHERS = "UPDATE recoveries SET closed_at = ? WHERE closed_at IS NULL AND at <> ?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +124,8 @@ def _begin_mark(mark: HighWaterMark, keys: Keys, seen: Witnesses, cause: str | N
         known, now = seen.mark.events if seen.mark is not None else None, time.time()
         if seen.checkpoint is not None:
             statements.append(Statement.once(REMEMBER, MetaKey.ABANDONED_CHECKPOINT, str(seen.checkpoint.number)))
-        statements.append(Statement.once("UPDATE recoveries SET closed_at = ? WHERE closed_at IS NULL", now))
-        statements.append(Statement.once(_BEGIN_RECOVERY, now, cause, known, last, backup_at))
+        statements.append(Statement.once(_CLOSE_OTHERS, now, now))
+        statements.append(Statement.once(_BEGIN_RECOVERY, now, cause, known, last, backup_at, now))
     return statements
 
 

@@ -99,6 +99,8 @@ def test_a_server_that_crashes_and_returns_costs_nothing(office: Office, server:
             for path in ("/", "/api/requests"):
                 status, text = answer(office, path)
                 assert (status, "The database does not answer" in text) == (503, True)
+            assert office.run("pause") == 1
+            assert "cannot be reached: No such file or directory. Try: start the server" in office.output
             status, metrics = answer(office, "/metrics")
             assert (status, "assure_agent_database_away 1.0" in metrics) == (200, True)
             server.start()

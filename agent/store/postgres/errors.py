@@ -130,6 +130,8 @@ def _text(error: BaseException) -> str:
         return error.strerror or "unknown host"
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     if (sqlstate(error) or "").startswith("22"):  # the message quotes the value
         return type(error).__name__
     if "rejected SSL upgrade" in str(error):

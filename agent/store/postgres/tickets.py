@@ -12,7 +12,7 @@ _LIMIT = 128  # callers for one statement: limits how long the first one waits
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """What one caller commits, and the future that it waits for."""
+    """The work of one caller, and the future that it waits for."""
 
     steps: Sequence[Step]
     receipt: Receipt | None
@@ -44,7 +44,7 @@ def first_group(waiting: Sequence[Ticket]) -> list[Ticket]:
 
 
 def answer(tickets: Iterable[Ticket], error: Exception | None) -> None:
-    """Let the callers continue, or raise this error in them. A caller that was cancelled hears nothing."""
+    """Let the callers continue, or raise this error in them. A cancelled caller receives nothing."""
     for ticket in tickets:
         if ticket.future.done():
             continue

@@ -44,7 +44,9 @@ class StoreWrites(LoopReads):
     def refuse_away(self) -> None:
         """Raise StoreAway while the server does not answer. A caller that must not wait calls it first."""
         if self.away:
-            raise StoreAway("The database does not answer.", "the agent continues automatically when it does")
+            raise StoreAway(
+                "The database does not answer.", "the agent continues automatically when it does; then try again"
+            )
 
     @abstractmethod
     async def execute(self, *statements: Statement) -> list[int]:

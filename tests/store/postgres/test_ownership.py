@@ -75,9 +75,10 @@ async def test_an_owner_that_renews_is_alive(database: str) -> None:
     async with opened(database, lease=3600.0) as ours:
         other = Ownership(ours.persistence)
         joining = asyncio.ensure_future(other.join(patient=True))
-        while not joining.done():
-            await ours.persistence.ask(ours.owner.renew)
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(PATIENT):
+            while not joining.done():
+                await ours.persistence.ask(ours.owner.renew)
+                await asyncio.sleep(0.05)
         with pytest.raises(StoreLocked, match=r"Another agent \(pid \d+\) uses the database") as caught:
             joining.result()
         assert "killed" not in caught.value.hint

@@ -15,6 +15,8 @@ from agent.ports import Command
 from agent.store.postgres import store as module
 from agent.store.postgres.connect import Server
 from agent.store.postgres.store import PostgresStore
+from agent.store.reading.reads import Query
+from agent.store.writing.statements import Statement
 from tests.support.cutting_proxy import Cut, cutting_proxy
 from tests.support.postgres_server import PostgresServer
 from tests.support.timeouts import PATIENT
@@ -188,3 +190,21 @@ async def test_the_end_of_an_outage_is_reported_once(
                 assert await asyncio.wait_for(asyncio.gather(*reading), PATIENT) == [[]] * 8
                 assert not ours.away
     assert [cause is None for cause in causes] == [False, True, False, True]
+
+
+async def test_a_recovery_whose_statements_are_repeated_begins_once(database: str, tmp_path: Path) -> None:
+    """The answer of the opening may be lost."""
+    async with store(database, tmp_path) as ours:
+        await ours.commit([Life("u1").steps[0]])
+    (tmp_path / "agent.mark").write_text(f"{'0' * 16} {9:020d}\n")
+    execute = PostgresStore.execute
+
+    async def twice(self: PostgresStore, *statements: Statement) -> list[int]:
+        await execute(self, *statements)
+        return await execute(self, *statements)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PostgresStore, "execute", twice)
+        async with store(database, tmp_path) as ours:
+            found = await ours.query(Query("SELECT cause, kept, closed_at FROM recoveries"))
+    assert [tuple(row) for row in found] == [("older", 1, None)]
