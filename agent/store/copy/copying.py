@@ -54,6 +54,8 @@ async def copy_store(source: Source, origin: Place, target: Target, place: Place
     keys = origin.files.keys(meta.get(MetaKey.KEY))
     refuse_other_files(origin.files, place.files, keys)
     missing = await _missing_day_keys(source, place)
+    source.unlock(keys)
+    target.unlock(keys)
     if MetaKey.MOVED_TO not in meta:
         content = await _verified(source, origin, progress)
         if begun is None:
@@ -83,6 +85,7 @@ async def compare_stores(source: Side, origin: Place, target: Side, place: Place
     """The differences between a store and its copy, and the faults of either. Writes nothing."""
     contents = []
     for side, where in ((source, origin), (target, place)):
+        side.unlock(where.files.keys((await _meta(side)).get(MetaKey.KEY)))
         progress.begin(f"reading the {side.name}", await _rows(side))
         contents.append(await content_of(side, effective(lines(where.files.checkpoints)), progress.advance))
     ours, copied = contents

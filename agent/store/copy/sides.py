@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
+from agent.store.identity_key import Keys
+
 ROWS = 1000  # rows of a page: a few MB
 # Every table with the order in which its rows are compared. Others refer to `requests`, so that one is first.
 TABLES = {
@@ -41,6 +43,9 @@ class Side(Protocol):
     @property
     def name(self) -> str:
         """The store, as messages name it."""
+
+    def unlock(self, keys: Keys) -> None:
+        """Use the key of the store. An engine may seal capture links with it."""
 
     async def columns(self, table: str) -> list[str]:
         """The names of the columns of a table, in the order of the alphabet."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.core.errors import StoreError, StoreLocked
+from agent.core.errors import StoreDamaged, StoreError, StoreLocked
 from agent.ports import MetaKey
 from agent.store.copy.sides import ROWS, TABLES, Row, select
+from agent.store.identity_key import Keys
 
 from .connect import Server, open_pool
 from .driver import Connection, Pool
@@ -16,6 +17,7 @@ from .errors import translated
 from .migrations import applied, migrate
 from .ownership import Ownership
 from .persistence import Persistence
+from .sealed_links import LinkSeal
 
 _CONNECTIONS = 3  # the copy, the lease, and one more
 _COLUMNS = """
@@ -43,9 +45,29 @@ class PostgresSide:
             return [row[0] for row in await self._connection.fetch(_COLUMNS, table)]
 
     async def rows(self, table: str, columns: Sequence[str]) -> AsyncIterator[list[Row]]:
-        """All rows of a table in their order, in pages."""
+        """All rows of a table in their order, in pages. Capture links are opened."""
         async for page in self.pages(select(table, columns)):
-            yield [tuple(row) for row in page]
+            rows = [tuple(row) for row in page]
+            yield self._with_links(columns, rows, self._opened) if table == "links" else rows
+
+    def unlock(self, keys: Keys) -> None:
+        """Seal and open capture links with this key."""
+        self._seal = LinkSeal(keys)
+
+    def _opened(self, uid: str, sealed: str) -> str:
+        link = self._seal.open(uid, sealed)
+        if link is None:
+            raise StoreDamaged(
+                f"The capture link of {uid} in the {self.name} was sealed under another key.",
+                "start the agent with the key of that database, and repeat the command",
+            )
+        return link
+
+    @staticmethod
+    def _with_links(columns: Sequence[str], rows: Sequence[Row], change: Callable[[str, str], str]) -> list[Row]:
+        """Rows of `links` whose link is sealed or opened."""
+        uid, link = columns.index("uid"), columns.index("link")
+        return [(*row[:link], change(row[uid], row[link]), *row[link + 1 :]) for row in rows]
 
     async def pages(self, sql: str) -> AsyncIterator[list[Any]]:
         """The rows of a query, in pages."""
@@ -82,7 +104,8 @@ class PostgresTarget(PostgresSide):
         self._transaction = transaction
 
     async def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        """Add rows to a table."""
+        """Add rows to a table. Capture links are sealed: the log and the backups of the server contain them [I6]."""
+        rows = self._with_links(columns, rows, self._seal.seal) if table == "links" else rows
         with translated(self.name):
             await self._connection.copy_records_to_table(table, records=rows, columns=columns)
 

@@ -11,6 +11,7 @@ from agent.platform.files import fsync_file, fsync_folder
 from agent.ports import MetaKey
 from agent.store.copy.local_files import give_to_owner
 from agent.store.copy.sides import ROWS, Row, select
+from agent.store.identity_key import Keys
 from agent.store.sqlite.connection import (
     Connection,
     folder_error,
@@ -36,6 +37,9 @@ class SqliteSide:
         self.path = path
         self.name = f"state file {path}"
         self._connection = connection
+
+    def unlock(self, keys: Keys) -> None:
+        """Nothing: a state file contains capture links as they are, and erases them without a trace."""
 
     async def columns(self, table: str) -> list[str]:
         """The names of the columns of a table, in the order of the alphabet."""

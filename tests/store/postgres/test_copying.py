@@ -14,11 +14,14 @@ from agent.ports import MetaKey
 from agent.store import copy_place, copy_reading, open_reading, open_store
 from agent.store.copy.copying import compare_stores
 from agent.store.copy.sides import TABLES
+from agent.store.identity_key import Keys
 from agent.store.postgres.connect import Server, open_pool
 from agent.store.postgres.copying import PostgresTarget
+from agent.store.postgres.sealed_links import LinkSeal
 from agent.store.sqlite.connection import sqlite3
 from tests.store.copy_support import Steps, copied, database_settings, file_settings, filled
 from tests.store.support import ACCOUNT, changed, raw
+from verification.builders.lives import LINK
 
 from .support import content, content_of_sqlite
 
@@ -42,11 +45,14 @@ def rows_of_file(folder: Path, name: str = "agent.db") -> dict[str, list[tuple[A
     return _without_marks(found)
 
 
-async def rows_of_database(url: str) -> dict[str, list[tuple[Any, ...]]]:
+async def rows_of_database(url: str, keys: Keys) -> dict[str, list[tuple[Any, ...]]]:
     """The same of a database."""
     pool = await open_pool(Server.parse(url), 1)
     try:
-        return _without_marks(await content(pool))
+        found = _without_marks(await content(pool))
+        seal = LinkSeal(keys)
+        sealed = await pool.fetch("SELECT uid, link, created_at FROM links ORDER BY uid")
+        return found | {"links": [(uid, seal.open(uid, link), at) for uid, link, at in sealed]}
     finally:
         await pool.close()
 
@@ -55,6 +61,13 @@ def _without_marks(found: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tu
     meta = [(key, value if isinstance(value, str) else repr(value)) for key, value in found["meta"]]
     marks = (MetaKey.COPY_OF, MetaKey.MOVED_TO)
     return found | {"meta": sorted(row for row in meta if row[0] not in marks)}
+
+
+def keys_of(path: Path) -> Keys:
+    """The key next to a state file."""
+    keys = Keys.existing(path)
+    assert keys is not None
+    return keys
 
 
 async def startable(settings: Settings) -> str:
@@ -75,12 +88,16 @@ async def test_every_row_arrives_and_comes_back(empty_database: str, tmp_path: P
     assert [table for table, rows in before.items() if not rows] == []
     there, steps = database_settings(empty_database, tmp_path / "b"), Steps()
     result = await copied(file_settings(path), there, steps)
-    assert await rows_of_database(empty_database) == before
+    assert await rows_of_database(empty_database, keys_of(path)) == before
+    links = await execute(empty_database, "SELECT link FROM links")
+    assert [link for (link,) in links if "http" in link] == []  # [I6] the log and the backups keep them
+    with open_reading(there) as reading:
+        assert reading.link("u2") == LINK
     assert result.rows["events"] == len(before["events"])
     assert steps.steps == ["verifying the source", "copying", "verifying the copy"]
     assert {expected == finished for expected, finished in steps.rows} == {True}
     assert await startable(there) == ""
-    before = await rows_of_database(empty_database)
+    before = await rows_of_database(empty_database, keys_of(path))
     back = tmp_path / "c" / "agent.db"
     await copied(there, file_settings(back))
     assert rows_of_file(back.parent) == before

@@ -9,7 +9,7 @@ import pytest
 from tests.cli.command_runner import finish, spawn
 from tests.store.copy_support import copied, database_settings, file_settings, filled
 
-from .test_copying import execute, rows_of_database, rows_of_file, startable
+from .test_copying import execute, keys_of, rows_of_database, rows_of_file, startable
 
 # The process kills itself before or after a call of this method.
 _PROGRAM = """
@@ -68,7 +68,7 @@ async def let_the_lease_end(url: str) -> None:
 async def test_a_killed_copy_can_be_repeated(empty_database: str, tmp_path: Path, point: str, back: bool) -> None:
     """[I5] [I7] Both ways."""
     path, there = await filled(tmp_path / "a"), database_settings(empty_database, tmp_path / "b")
-    before = rows_of_file(path.parent)
+    before, keys = rows_of_file(path.parent), keys_of(path)
     source, target = f"sqlite:///{path}", empty_database
     origin, place = file_settings(path), there
     if back:
@@ -88,7 +88,7 @@ async def test_a_killed_copy_can_be_repeated(empty_database: str, tmp_path: Path
         repeated = await command(tmp_path, source, target)
         assert repeated.code == 0, repeated
         assert "copied 6 requests" in repeated.out
-    rows = rows_of_file(path.parent) if back else await rows_of_database(empty_database)
+    rows = rows_of_file(path.parent) if back else await rows_of_database(empty_database, keys)
     assert rows == before
     assert await startable(origin) != ""
     assert await startable(place) == ""
