@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from tests.cli.command_runner import FREE_PORT, CommandResult, Here, finish, spawn, wait_for
+from tests.support.cutting_proxy import cutting_proxy
 from tests.support.fixtures import in_memory
-from tests.support.postgres_server import PostgresServer, databases, postgres_server
+from tests.support.module_databases import databases, fetch, name_of
+from tests.support.postgres_server import PostgresServer, postgres_server
+from tests.support.timeouts import eventually
 from verification.builders.pictures import jpeg
 from verification.builders.request_files import IDENTITY_CARD, capture, upload, write
 
@@ -146,22 +149,36 @@ def here(stores: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytes
     return on(stores, monkeypatch, capsys)[1]
 
 
-async def test_a_watch_goes_on_after_the_server_ended_its_connections(
-    here: Here, postgres_server: PostgresServer, database: str
-) -> None:
-    process = spawn(here.folder, "get", "--watch", STATE_URL=database)
-    wait_for(process, "customer-b")
-    await postgres_server.execute(
-        f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name_of(database)}'"
-    )
-    await asyncio.to_thread(here, "rerun", "customer-b", "--yes")
-    assert "dossier" in wait_for(process, "customer-b")
-    assert finish(process, signal.SIGINT).code == 0
+async def test_a_watch_goes_on_after_an_outage(here: Here, postgres_server: PostgresServer, database: str) -> None:
+    async with cutting_proxy(postgres_server.socket()) as proxy:
+        url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{name_of(database)}"
+        process = spawn(here.folder, "get", "--watch", STATE_URL=url)
+        await asyncio.to_thread(wait_for, process, "customer-b")
+        proxy.refuse(True)
+        await asyncio.to_thread(eventually, lambda: proxy.refused > 2)
+        proxy.refuse(False)
+        await asyncio.to_thread(here, "rerun", "customer-b", "--yes")
+        assert "dossier" in await asyncio.to_thread(wait_for, process, "customer-b")
+        said = await asyncio.to_thread(finish, process, signal.SIGINT)
+    assert said.code == 0
+    said.is_one_clear_error("cannot be reached", code=0)
 
 
-def name_of(url: str) -> str:
-    """The database of a URL."""
-    return url.partition("?")[0].rpartition("/")[2]
+async def test_a_wait_goes_on_after_an_outage(here: Here, postgres_server: PostgresServer, database: str) -> None:
+    name = name_of(database)
+    move = "UPDATE requests SET moving = {}, due_at = 1 WHERE name = 'customer-c'"
+    await fetch(postgres_server, name, move.format(1))
+    async with cutting_proxy(postgres_server.socket()) as proxy:
+        url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{name}"
+        process = spawn(here.folder, "wait", "--all", STATE_URL=url)
+        await asyncio.to_thread(eventually, lambda: proxy.questions > 5)
+        proxy.refuse(True)
+        await asyncio.to_thread(eventually, lambda: proxy.refused > 2)
+        await fetch(postgres_server, name, move.format(0))
+        proxy.refuse(False)
+        said = await asyncio.to_thread(finish, process)
+    assert said.code in (0, 3), said
+    assert "settled" in said.out
 
 
 @pytest.mark.parametrize("command", ["get", "get x", "explain x", "plan", "pause", "wait --all", "page", " ".join(RUN)])
@@ -192,11 +209,11 @@ def test_the_sandbox_removes_no_database(here: Here) -> None:
 
 async def test_an_agent_of_another_machine_is_named(here: Here, postgres_server: PostgresServer, database: str) -> None:
     row = "(gen_random_uuid(), 'far.example:77', now(), now() + interval '1 hour')"
-    await postgres_server.execute(f"INSERT INTO agents VALUES {row}", database=name_of(database))
+    await fetch(postgres_server, name_of(database), f"INSERT INTO agents VALUES {row}")
     try:
         (await asyncio.to_thread(here, "pause")).is_one_clear_error("far.example:77 owns the database")
         (await asyncio.to_thread(here, "page")).is_one_clear_error("another machine (pid 77 on far.example)")
         said = await asyncio.to_thread(here, "version")
         assert "pid 77 on far.example, which does not answer on this machine" in said.out
     finally:
-        await postgres_server.execute("DELETE FROM agents", database=name_of(database))
+        await fetch(postgres_server, name_of(database), "DELETE FROM agents")

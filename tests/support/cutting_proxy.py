@@ -24,6 +24,8 @@ class CuttingProxy:
         self._cuts: list[Cut] = []
         self._refusing = False
         self.port = 0
+        self.questions = 0  # executed statements
+        self.refused = 0  # connections that were refused
         self.late = 0  # questions that were delivered late and answered
 
     def cut(self, *cuts: Cut) -> None:
@@ -50,6 +52,7 @@ class CuttingProxy:
         task = asyncio.current_task()
         assert task is not None
         if self._refusing:
+            self.refused += 1
             writer.transport.abort()
             return
         self._clients.add(task)
@@ -70,7 +73,8 @@ class CuttingProxy:
         answers = asyncio.create_task(forwarded(there, writer))
         try:
             while data := await reader.read(2**20):
-                if self._cuts and data[:1] == b"B":  # Bind: a prepared statement is executed
+                self.questions += data[:1] == b"B"  # Bind: a prepared statement is executed
+                if self._cuts and data[:1] == b"B":
                     await _ended(answers)
                     await self._break(self._cuts.pop(0), data, writer, there, back)
                     return

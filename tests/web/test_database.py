@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Iterator
 
-import asyncpg
 import pytest
 
 from agent.core.record import Phase
 from agent.web import list_page
-from tests.support.postgres_server import PostgresServer, databases, postgres_server
+from tests.support.module_databases import databases, fetch, name_of
+from tests.support.postgres_server import PostgresServer, postgres_server
 from tests.web.live_server import NASTY, Served, request, served, some
 from verification.builders.lives import Life
 
@@ -107,7 +107,7 @@ def test_each_page_of_a_state_leads_to_the_next(on_file: Served, on_database: Se
 def test_while_the_database_is_away_it_is_503_and_then_it_works_again(
     on_database: Served, postgres_server: PostgresServer, database: str
 ) -> None:
-    name = database.partition("?")[0].rpartition("/")[2]
+    name = name_of(database)
     asyncio.run(
         postgres_server.execute(
             f"ALTER DATABASE {name} ALLOW_CONNECTIONS false",
@@ -124,14 +124,5 @@ def test_while_the_database_is_away_it_is_503_and_then_it_works_again(
 def test_requests_need_two_connections(on_database: Served, postgres_server: PostgresServer, database: str) -> None:
     for _ in range(5):
         assert on_database.see("/").status_code == 200
-    name = database.partition("?")[0].rpartition("/")[2]
-    assert asyncio.run(_connections(postgres_server, name)) <= 2
-
-
-async def _connections(server: PostgresServer, name: str) -> int:
-    connection = await asyncpg.connect(host=server.folder, port=server.port, user="postgres", database="postgres")
-    try:
-        found: int = await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE datname = $1", name)
-        return found
-    finally:
-        await connection.close()
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    assert asyncio.run(fetch(postgres_server, name_of(database), sql))[0][0] <= 2

@@ -24,7 +24,8 @@ from agent.store.postgres.reading import PostgresReading
 from agent.store.reading.loop_reads import LoopReads
 from agent.store.reading.reads import Query, Rows
 from tests.store.test_query_plans import READING, STORE
-from tests.support.postgres_server import PostgresServer, databases
+from tests.support.module_databases import databases
+from tests.support.postgres_server import PostgresServer
 from verification.builders.lives import Life
 
 from .support import opened
