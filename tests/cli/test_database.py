@@ -166,15 +166,14 @@ async def test_a_watch_goes_on_after_an_outage(here: Here, postgres_server: Post
 
 async def test_a_wait_goes_on_after_an_outage(here: Here, postgres_server: PostgresServer, database: str) -> None:
     name = name_of(database)
-    move = "UPDATE requests SET moving = {}, due_at = 1 WHERE name = 'customer-c'"
-    await fetch(postgres_server, name, move.format(1))
+    await fetch(postgres_server, name, "UPDATE requests SET moving = 1, due_at = 1 WHERE name = 'customer-c'")
     async with cutting_proxy(postgres_server.socket()) as proxy:
         url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{name}"
         process = spawn(here.folder, "wait", "--all", STATE_URL=url)
         await asyncio.to_thread(eventually, lambda: proxy.questions > 5)
         proxy.refuse(True)
         await asyncio.to_thread(eventually, lambda: proxy.refused > 2)
-        await fetch(postgres_server, name, move.format(0))
+        await fetch(postgres_server, name, "UPDATE requests SET moving = 0")
         proxy.refuse(False)
         said = await asyncio.to_thread(finish, process)
     assert said.code in (0, 3), said
@@ -198,7 +197,7 @@ def test_a_database_without_tables_is_like_a_missing_state_file(here: Here, post
         assert here("get", **empty).out.startswith("No requests yet.")
         assert here("wait", "--all", **empty).out == "No requests yet.\n"
         said = here("plan", **empty)
-        assert f"The database {url} has no tables of an agent yet: `run` creates them, and bills 4 starts." in said.err
+        assert f"The database {url} has no tables of an agent yet: `run` creates them, and bills 3 starts." in said.err
         here("pause", **empty).is_one_clear_error("has no tables of an agent yet", "start the agent")
         here("explain", "x", **empty).is_one_clear_error("no request named x")
 
