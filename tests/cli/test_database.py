@@ -13,7 +13,7 @@ import pytest
 from tests.cli.command_runner import FREE_PORT, CommandResult, Here, finish, spawn, wait_for
 from tests.support.cutting_proxy import cutting_proxy
 from tests.support.fixtures import in_memory
-from tests.support.module_databases import databases, fetch, name_of
+from tests.support.module_databases import databases, name_of
 from tests.support.postgres_server import PostgresServer, postgres_server
 from tests.support.timeouts import eventually
 from verification.builders.pictures import jpeg
@@ -166,14 +166,14 @@ async def test_a_watch_goes_on_after_an_outage(here: Here, postgres_server: Post
 
 async def test_a_wait_goes_on_after_an_outage(here: Here, postgres_server: PostgresServer, database: str) -> None:
     name = name_of(database)
-    await fetch(postgres_server, name, "UPDATE requests SET moving = 1, due_at = 1 WHERE name = 'customer-c'")
+    await postgres_server.execute("UPDATE requests SET moving = 1, due_at = 1 WHERE name = 'customer-c'", database=name)
     async with cutting_proxy(postgres_server.socket()) as proxy:
         url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{name}"
         process = spawn(here.folder, "wait", "--all", STATE_URL=url)
         await asyncio.to_thread(eventually, lambda: proxy.questions > 5)
         proxy.refuse(True)
         await asyncio.to_thread(eventually, lambda: proxy.refused > 2)
-        await fetch(postgres_server, name, "UPDATE requests SET moving = 0")
+        await postgres_server.execute("UPDATE requests SET moving = 0", database=name)
         proxy.refuse(False)
         said = await asyncio.to_thread(finish, process)
     assert said.code in (0, 3), said
@@ -208,11 +208,11 @@ def test_the_sandbox_removes_no_database(here: Here) -> None:
 
 async def test_an_agent_of_another_machine_is_named(here: Here, postgres_server: PostgresServer, database: str) -> None:
     row = "(gen_random_uuid(), 'far.example:77', now(), now() + interval '1 hour')"
-    await fetch(postgres_server, name_of(database), f"INSERT INTO agents VALUES {row}")
+    await postgres_server.execute(f"INSERT INTO agents VALUES {row}", database=name_of(database))
     try:
         (await asyncio.to_thread(here, "pause")).is_one_clear_error("far.example:77 owns the database")
         (await asyncio.to_thread(here, "page")).is_one_clear_error("another machine (pid 77 on far.example)")
         said = await asyncio.to_thread(here, "version")
         assert "pid 77 on far.example, which does not answer on this machine" in said.out
     finally:
-        await fetch(postgres_server, name_of(database), "DELETE FROM agents")
+        await postgres_server.execute("DELETE FROM agents", database=name_of(database))

@@ -1,7 +1,6 @@
 """One PostgreSQL for a run of the tests, with a database for each test. Without PostgreSQL the tests are skipped."""
 
 import asyncio
-import contextlib
 import fcntl
 import json
 import os
@@ -17,7 +16,7 @@ from agent.store.postgres.connect import Server, open_pool
 from agent.store.postgres.migrations import migrate
 from tests.support.fixtures import SHM
 from verification import postgres_server as servers
-from verification.postgres_server import TEMPLATE, PostgresServer, PostgresUnavailable, database_name
+from verification.postgres_server import TEMPLATE, PostgresServer, PostgresUnavailable
 
 _FAST = ("fsync=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=200", "autovacuum_naptime=10s")
 SQLITE, POSTGRES = "sqlite", "postgres"  # the engines, as STORE names them
@@ -95,12 +94,3 @@ def on_each_engine(metafunc: pytest.Metafunc) -> None:
         names = [SQLITE, POSTGRES] if each and chosen == SQLITE else [chosen]
         if names != [SQLITE]:
             metafunc.parametrize("database_server", names, indirect=True)
-
-
-@contextlib.contextmanager
-def databases(server: PostgresServer, template: str = TEMPLATE) -> Iterator[str]:
-    """The URL of a database for the block, for fixtures of a whole module."""
-    name = database_name()
-    asyncio.run(server.execute(f"CREATE DATABASE {name} TEMPLATE {template}"))
-    yield server.url(name)
-    asyncio.run(server.execute(f"DROP DATABASE {name} WITH (FORCE)"))

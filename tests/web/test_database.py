@@ -7,7 +7,7 @@ import pytest
 
 from agent.core.record import Phase
 from agent.web import list_page
-from tests.support.module_databases import databases, fetch, name_of
+from tests.support.module_databases import databases, name_of
 from tests.support.postgres_server import PostgresServer, postgres_server
 from tests.web.live_server import NASTY, Served, request, served, some
 from verification.builders.lives import Life
@@ -125,4 +125,4 @@ def test_requests_need_two_connections(on_database: Served, postgres_server: Pos
     for _ in range(5):
         assert on_database.see("/").status_code == 200
     sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    assert asyncio.run(fetch(postgres_server, name_of(database), sql))[0][0] <= 2
+    assert asyncio.run(postgres_server.execute(sql, database=name_of(database)))[0][0] <= 2
