@@ -17,6 +17,8 @@ from tests.support.stores import records
 from tests.support.timeouts import PATIENT, eventually
 from verification.processes import COMMAND
 
+pytestmark = pytest.mark.state_file  # a database is restored by its operator
+
 
 def until(office: Office, true: Callable[[dict[str, Record]], bool]) -> None:
     eventually(lambda: true(records(state(office))), lambda: records(state(office)))

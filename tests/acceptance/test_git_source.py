@@ -196,7 +196,7 @@ def test_a_start_without_the_server_continues_with_the_last_revision(office: Off
         done(office, "anna", "bert")
     git(source.desk, "commit", "-q", "--amend", "-m", "Another history")
     source.push("--force")
-    for path in sorted(office.state.with_suffix(".source").rglob("*"), reverse=True):
+    for path in sorted(office.stored.local_path.with_suffix(".source").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     with office.running():
         shows(office, refused=source.head(), refused_reason="not-descended")

@@ -98,7 +98,7 @@ def test_nothing_of_a_hostile_repository_runs_or_is_followed(
             source.replace_head(kept)
             shows(office, failure=None, revision=kept)
     assert ground.ran == ""
-    exported = office.state.with_suffix(".source")
+    exported = office.stored.local_path.with_suffix(".source")
     assert not list(office.folder.rglob("escaped.yaml"))
     assert sum(path.lstat().st_blocks * 512 for path in exported.rglob("*.yaml")) < 1 << 20
     assert "the-content-of-another-file" not in office.output
