@@ -1,8 +1,10 @@
 """The database as the commands, the pages and the metrics read it."""
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -189,11 +191,33 @@ class _Counting:
 async def test_a_read_after_the_server_ended_the_connections_works(
     database: str, postgres_server: PostgresServer
 ) -> None:
+    """Also if this side has not noticed it yet: its loop stands still meanwhile."""
     reader = facade_of(at(database))
-    for _ in range(20):
-        (pid,) = reader.query("SELECT pg_backend_pid()")[0]
+    (pid,) = reader.query("SELECT pg_backend_pid()")[0]
+    pool, gate = reader._pool, threading.Event()
+    assert pool is not None
+    connection = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_taken(pool), reader._loop))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(pool), "acquire", _already(pool.acquire, connection))
+        reader._loop.call_soon_threadsafe(gate.wait)
         await postgres_server.execute(f"SELECT pg_terminate_backend({pid}, 10000)")
-        assert reader.query("SELECT pg_backend_pid()")[0][0] != pid
+        found = asyncio.run_coroutine_threadsafe(reader._fetch("SELECT pg_backend_pid()", (), 4.0), reader._loop)
+        gate.set()
+        assert (await asyncio.wrap_future(found))[0][0] != pid
+
+
+async def _taken(pool: Any) -> Any:
+    return await pool.acquire()
+
+
+def _already(acquire: Callable[..., Any], *ready: Any) -> Callable[..., Any]:
+    """Give these connections first, without a pause in which the loop could notice their end."""
+    left = [*ready]
+
+    async def acquired(_: Any, **options: Any) -> Any:
+        return left.pop() if left else await acquire(**options)
+
+    return acquired
 
 
 @pytest.fixture
