@@ -62,15 +62,13 @@ def _figures(found: dict[str, float]) -> tuple[float | None, ...]:
 
 
 def _ratio(runs: dict[tuple[str, int], list[dict[str, float]]], at_once: int, whole: bool) -> Ratio:
-    """The CPU of a transition on PostgreSQL, divided by that on SQLite in the same round."""
+    """The CPU of a transition on PostgreSQL, divided by that on SQLite in the same round. The aims are of lifecycles."""
     values = [
         (one["cpu"] + whole * one["server"]) / other["cpu"]
         for one, other in zip(runs["postgres", at_once], runs["sqlite", at_once], strict=True)
     ]
     name = "agent and database CPU" if whole else "agent CPU"
-    return Ratio.of_rounds(
-        f"{name} on PostgreSQL / on SQLite, {at_once} at a time", values, 1.5 if whole else 1.0, True
-    )
+    return Ratio.of_rounds(f"{name} on PostgreSQL / on SQLite, {at_once} at a time", values)
 
 
 def _run(lives: int, at_once: int, server: Postgres | None = None, database: str = "") -> dict[str, float]:
