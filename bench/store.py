@@ -62,7 +62,7 @@ def _figures(found: dict[str, float]) -> tuple[float | None, ...]:
 
 
 def _ratio(runs: dict[tuple[str, int], list[dict[str, float]]], at_once: int, whole: bool) -> Ratio:
-    """The CPU of a transition on PostgreSQL, divided by that on SQLite in the same round. The aims are of lifecycles."""
+    """The CPU of a transition on PostgreSQL, divided by that on SQLite in the same round. It has no aim."""
     values = [
         (one["cpu"] + whole * one["server"]) / other["cpu"]
         for one, other in zip(runs["postgres", at_once], runs["sqlite", at_once], strict=True)
