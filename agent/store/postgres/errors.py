@@ -126,6 +126,8 @@ def _text(error: BaseException) -> str:
     """One line without detail: a detail may quote a row."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return "a standby, or default_transaction_read_only"
     if isinstance(error, socket.gaierror):
         return error.strerror or "unknown host"
     if isinstance(error, TimeoutError):
