@@ -45,9 +45,9 @@ FROM (
     SELECT uid, record::json FROM requests WHERE phase = 'done' AND hold_reason IS NOT NULL
 ) AS needing,
 LATERAL (
-    SELECT json_array_elements((record #>> '{desired,images}')::json) AS image
+    SELECT json_array_elements(coalesce(record #> '{desired,images}', '[]')) AS image
     UNION ALL
-    SELECT json_array_elements((record #>> '{next,images}')::json)
+    SELECT json_array_elements(coalesce(record #> '{next,images}', '[]'))
 ) AS images
 """
 _TIDIED = ("requests", "labels", "provenance", "commands", "claims", "links", "superseded_images")
