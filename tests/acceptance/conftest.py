@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.fetching import Commands
 from tests.acceptance.installed_command import Office
 from tests.acceptance.sources import Folder, Repository
-from tests.support.postgres_server import PostgresServer, database_name
+from verification.postgres_server import PostgresServer, database_name
 from verification.processes import simulated
 
 SOURCES = {"folder": Folder, "git": Repository}

@@ -15,8 +15,8 @@ from agent.store.postgres import server_facts
 from agent.store.postgres.connect import Server
 from agent.store.postgres.server_facts import ServerFacts, read_facts
 from tests.support.database_place import Place, place, server
-from tests.support.postgres_server import PostgresServer, binaries
 from tests.support.timeouts import eventually
+from verification.postgres_server import PostgresServer, binaries
 
 __all__ = ["place", "server"]
 

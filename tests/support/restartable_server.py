@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 
 from tests.support.fixtures import SHM
-from tests.support.postgres_server import binaries
 from tests.support.timeouts import PATIENT, eventually
+from verification.postgres_server import binaries
 
 _OTHER_USER = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 _SETTINGS = ("fsync=off", "listen_addresses=", "shared_buffers=32MB")  # a crash of the server loses no written page

@@ -18,9 +18,9 @@ from agent.store.postgres.dialect import numbered
 from agent.store.reading.reading import Reading
 from agent.store.repository import event_hash
 from tests.store.support import ACCOUNT, changed, rows
-from tests.support.postgres_server import PostgresServer, database_name
 from verification.audits import verified
 from verification.builders.settings import settings
+from verification.postgres_server import PostgresServer, database_name
 
 _GUARDS = ("events_are_never_changed", "events_are_never_deleted")
 _EVENTS = "SELECT uid, seq, at, type, changes, hash FROM events ORDER BY uid, seq"
