@@ -10,7 +10,6 @@ from agent.daemon.agent import Agent
 from agent.views.explain import RequestContext, describe_state, next_step
 from agent.views.explain_json import explanation_json
 from tests.cli.command_runner import CommandResult, Here
-from tests.controller.test_recovery import copied, put_back
 from tests.support.commands import ask
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
@@ -90,9 +89,9 @@ async def test_a_restored_copy_without_dossiers_names_approve_and_then_resume(wo
         world.upload(name, "sandbox-delay=5m")
     async with world.running():
         await world.clock.advance(60)
-    kept = copied(world)
+    kept = await world.keep()
     await world.settle()
-    put_back(world, kept)
+    await world.bring_back(kept)
     async with world.running() as agent:
         await world.clock.advance(5)
         before = (await said(here, world, "explain", "a-0")).out

@@ -9,7 +9,7 @@ from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.web.agent_status import StatusSnapshot
 from agent.web.request_page import request_page
 from tests.cli.command_runner import CommandResult, Here, on_world
-from tests.controller.test_recovery import approved, lose
+from tests.controller.test_recovery import approved
 from tests.support.clock import until
 from tests.support.commands import ask
 from tests.support.environment import World
@@ -49,7 +49,7 @@ async def captures(world: World, *names: str) -> None:
 
 async def regained(world: World) -> None:
     """The state file was lost, the agent adopted the dossiers at Assure, and the operator approved."""
-    lose(world)
+    await world.lose()
     async with approved(world) as agent:
         await until(lambda: not agent.reconciler.recovering)
     assert {(record.phase, record.hold) for record in world.records().values()} == {(Phase.RESULT, None)}

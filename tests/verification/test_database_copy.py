@@ -3,11 +3,11 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agent.store.sqlite.audit.verify import verify
-
 from agent.core.record import Phase
 from agent.platform.settings import Settings
 from agent.store import open_store
+from agent.store.audit.verify import verify
+from agent.store.sqlite.audit_connection import SqliteAudit
 from tests.support.postgres_server import PostgresServer, database, postgres_server
 from verification.builders.lives import Life
 from verification.builders.settings import settings
@@ -35,7 +35,8 @@ async def test_the_copy_of_a_sound_database_is_sound_and_each_change_is_found(
     async def findings(folder: str) -> int:
         state = tmp_path / folder / "agent.db"
         await copy_to_file(postgres_server, name, known.state_dir, state)
-        verdict = verify(state)
+        with SqliteAudit.open(state) as audit:
+            verdict = verify(audit)
         assert verdict.requests == 2
         return len(verdict.findings)
 
