@@ -50,7 +50,11 @@ def store(tmp_path: Path, database_server: PostgresServer | None) -> Iterator[di
     end = "UPDATE agents SET until = clock_timestamp()"
     asyncio.run(database_server.create(name, "template0"))
     yield {
-        "store": {"state_url": database_server.url(name), "state_dir": tmp_path / "state"},
+        "store": {
+            "state_url": database_server.url(name),
+            "state_dir": tmp_path / "state",
+            "keys_dir": tmp_path / "state" / "keys",
+        },
         "let_lease_end": lambda: asyncio.run(database_server.execute(end, database=name)),
     }
     asyncio.run(database_server.drop(name))

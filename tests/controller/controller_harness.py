@@ -30,7 +30,8 @@ from agent.store import open_store
 from agent.store.contract import Store
 from agent.store.sqlite.store import SqliteStore
 from tests.support.clock import VirtualClock
-from tests.support.environment import World, asking, watching
+from tests.support.environment import World
+from tests.support.held_time import asking, watching
 from tests.support.stores import at_once
 from verification.builders import records
 from verification.builders.request_files import capture, upload, write, write_pictures

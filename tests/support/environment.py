@@ -3,28 +3,21 @@
 import asyncio
 import contextlib
 import random
-import shutil
-import subprocess
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
-from urllib.parse import urlsplit
 
 import structlog
 
-from agent.admission.revision_sync import RevisionSync
 from agent.assure.account import client_config
 from agent.assure.client import Config
-from agent.controller.result_poller import ResultPoller
 from agent.core.record import Phase, Record
 from agent.daemon import agent as agent_module
 from agent.daemon import composition
 from agent.daemon.agent import Agent
-from agent.daemon.clock_correction import ClockCorrector
 from agent.daemon.once_result import OnceResult
 from agent.platform.settings import Settings
 from agent.sandbox import SandboxConfig, SandboxServer
@@ -34,12 +27,12 @@ from agent.source.folder_source import FolderSource
 from agent.source.revisions.git_source import GitSource
 from agent.store import open_audit, open_reading
 from agent.store.audit.verify import verify
-from agent.store.postgres.persistence import Persistence
 from agent.store.reading.reading import Reading
 from agent.web import service
-from agent.web.dispatcher import Dispatcher
+from tests.support.held_time import asking, delivering, fetching, timekeeping, watching
 from tests.support.revisions import FakeGitSource
 from tests.support.timeouts import PATIENT
+from tests.support.world_store import WorldStore
 from verification.builders.request_files import capture, upload, write, write_pictures
 from verification.builders.settings import settings
 from verification.null_services import serve_nothing, watch_nothing
@@ -50,21 +43,18 @@ CONFIG = SandboxConfig(verification_delay=(2.0, 2.0), capture_delay=2.0)
 
 
 @dataclass
-class World:
+class World(WorldStore):
     """Write requests, let an agent settle them, and read the results."""
 
-    folder: Path
     clock: VirtualClock
     sandbox: SandboxServer
     calls: list[str]  # operations in the order in which they arrived at the sandbox
     logs: list[Any]  # log entries before redaction
-    switches: dict[str, Any] = field(default_factory=dict)  # settings that differ from the defaults
     finished: OnceResult | None = None
     set_by: float | None = None  # error of the host's clock in seconds; None gives the agent the virtual clock
     boot: str = "a boot"
     url: str = ""  # of the HTTP server of the running agent
     git: FakeGitSource | None = None  # instead of the folder; needs the setting `source_url`
-    server: Any = None  # the PostgresServer with its store; None for a state file
 
     @property
     def specs(self) -> Path:
@@ -73,10 +63,6 @@ class World:
     @property
     def images(self) -> Path:
         return self.folder / "images"
-
-    @property
-    def state(self) -> Path:
-        return self.folder / "state" / "agent.db"
 
     @property
     def ledger(self) -> Ledger:
@@ -175,59 +161,12 @@ class World:
                     await patiently(task, 30.0)
                     self.clock.hold()
 
-    # -- the store, past the agent -------------------------------------------------------------------------------
-
-    async def lose(self) -> None:
-        """Lose the store, but not the key next to it. No agent runs."""
-        if self.server is not None:
-            await self.server.drop(self._database)
-            await self.server.create(self._database, "template0")
-            return
-        for path in self.state.parent.glob("agent.db*"):
-            path.unlink()
-
-    async def keep(self) -> Any:
-        """A copy of the store, for `bring_back`. No agent runs."""
-        if self.server is not None:
-            return await self.server.copy(self._database)
-        return shutil.copy(self.state, self.folder / f"older-{time.monotonic_ns()}.db")
-
-    async def bring_back(self, kept: Any) -> None:
-        """Restore the copy, as an administrator does it."""
-        if self.server is not None:
-            await self.server.drop(self._database)
-            await self.server.create(self._database, kept)
-            return
-        for path in self.state.parent.glob("agent.db-*"):
-            path.unlink()
-        shutil.copy(kept, self.state)
-
-    @contextlib.asynccontextmanager
-    async def crashed(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """Gives a function to call at the moment of a crash: what the agent of the block commits later is not kept."""
-        copy = self.folder / "crashed"
-
-        async def crash() -> None:
-            if self.server is not None:  # without its row, nothing that it sends is committed
-                await self.server.execute("DELETE FROM agents", database=self._database)
-                return
-            shutil.copytree(self.state.parent, copy, ignore=shutil.ignore_patterns("*.lock", "*.sock"))
-
-        yield crash
-        if copy.exists():
-            shutil.rmtree(self.state.parent)
-            copy.rename(self.state.parent)
+    # -- reading -----------------------------------------------------------------------------------------------
 
     def findings(self) -> list[str]:
         """The findings of the audit."""
         with open_audit(self.settings()) as audit:
             return [finding.what for finding in verify(audit).findings]
-
-    @property
-    def _database(self) -> str:
-        return urlsplit(str(self.switches["state_url"])).path[1:]
-
-    # -- reading -----------------------------------------------------------------------------------------------
 
     def reading(self) -> Reading:
         return open_reading(self.settings())
@@ -267,14 +206,6 @@ class World:
         if self.record(name).desired.mode == "capture":
             return sum(entry.captures for entry in entries)
         return sum(process.starts for entry in entries for process in entry.processes)
-
-    def state_bytes(self) -> bytes:
-        """Everything in the state folder but keys, locks and sockets: database, write-ahead log, shared memory.
-
-        Read by another process: to close a file here would drop the locks that the agent's SQLite holds on it.
-        """
-        files = self.state.parent.glob(self.state.name + "*")
-        return subprocess.check_output(["cat", *sorted(path for path in files if path.is_file())])
 
     def intercept(self, method: str) -> list[dict[str, Any]]:
         """Collect the JSON bodies that arrive at this method of the sandbox's world from now on."""
@@ -327,101 +258,6 @@ def _draining(agent: Agent) -> bool:
     return agent.reconciler._stopping and bool(agent.reconciler._driven)
 
 
-@contextlib.contextmanager
-def asking(clock: VirtualClock) -> Iterator[None]:
-    """Hold time while a database is asked, on a real socket. SQLite answers without a wait."""
-    statements = 0
-    ask = Persistence.ask
-
-    async def counted(persistence: Persistence, *arguments: Any, **options: Any) -> Any:
-        nonlocal statements
-        statements += 1
-        try:
-            return await ask(persistence, *arguments, **options)
-        finally:
-            statements -= 1
-
-    with mock.patch.object(Persistence, "ask", counted), clock.watch(lambda: statements, loop=False):
-        yield
-
-
-@contextlib.contextmanager
-def watching(clock: VirtualClock, observer: ResultPoller, loop: bool = False) -> Iterator[None]:
-    """Hold time while the list of finished processes is on the wire. `loop`: its loop runs all the time."""
-    polls = 0
-    observe = observer.poll
-
-    async def counted() -> int:
-        nonlocal polls
-        polls += 1
-        try:
-            return await observe()
-        finally:
-            polls -= 1
-
-    observer.poll = counted  # type: ignore[method-assign]
-    with clock.watch(lambda: polls, loop):
-        yield
-
-
-@contextlib.contextmanager
-def delivering(clock: VirtualClock, deliverer: Dispatcher) -> Iterator[None]:
-    """Hold time while events are on the wire to a sink. Its loop runs all the time."""
-    rounds = 0
-    round_ = deliverer.dispatch_once
-
-    async def counted() -> None:
-        nonlocal rounds
-        rounds += 1
-        try:
-            await round_()
-        finally:
-            rounds -= 1
-
-    deliverer.dispatch_once = counted  # type: ignore[method-assign]
-    with clock.watch(lambda: rounds):
-        yield
-
-
-@contextlib.contextmanager
-def timekeeping(clock: VirtualClock, keeper: ClockCorrector) -> Iterator[None]:
-    """Hold time while the agent asks Assure for the time, and while it makes a correction."""
-    turns = 0
-    turn, settle = keeper._run_once, keeper._request_date
-
-    async def counted(of: Callable[..., Coroutine[Any, Any, Any]], **how: Any) -> Any:
-        nonlocal turns
-        turns += 1
-        try:
-            return await of(**how)
-        finally:
-            turns -= 1
-
-    keeper._run_once = partial(counted, turn)  # type: ignore[method-assign]
-    keeper._request_date = partial(counted, settle)  # type: ignore[method-assign]
-    with clock.watch(lambda: turns):
-        yield
-
-
-@contextlib.contextmanager
-def fetching(clock: VirtualClock, revisions: RevisionSync) -> Iterator[None]:
-    """Hold time while a git source is fetched and scanned."""
-    syncs = 0
-    sync = revisions.sync
-
-    async def counted() -> None:
-        nonlocal syncs
-        syncs += 1
-        try:
-            await sync()
-        finally:
-            syncs -= 1
-
-    revisions.sync = counted  # type: ignore[method-assign]
-    with clock.watch(lambda: syncs):
-        yield
-
-
 @contextlib.asynccontextmanager
 async def _sandbox(config: SandboxConfig, clock: VirtualClock) -> AsyncIterator[SandboxServer]:
     """A sandbox on this clock; time is held while it sends an event."""
@@ -446,7 +282,7 @@ async def small_world(folder: Path, config: SandboxConfig = CONFIG, **switches: 
 
         sandbox.ledger.called = called  # type: ignore[method-assign]
         with structlog.testing.capture_logs() as logs:
-            yield World(folder, clock, sandbox, calls, logs, switches)
+            yield World(folder, clock, sandbox, calls, logs, switches=switches)
 
 
 async def crowd(world: World, count: int = 100) -> list[str]:

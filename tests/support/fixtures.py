@@ -58,7 +58,8 @@ async def begin(folder: Path, database_server: Any) -> AsyncIterator[Begin]:
         place = {}
         if database_server is not None:
             url = await stack.enter_async_context(database_server.database())
-            place = {"state_url": url, "state_dir": folder / "state"}
+            state = folder / "state"
+            place = {"state_url": url, "state_dir": state, "keys_dir": state / "keys"}
 
         async def start(**switches: Any) -> World:
             world = await stack.enter_async_context(small_world(folder, replace(CONFIG, **switches), **place))

@@ -13,7 +13,7 @@ from agent.store.sqlite.store import SqliteStore
 from agent.web.dispatcher import Dispatcher
 from tests.store.support import committed, opened, rows
 from tests.support.clock import VirtualClock
-from tests.support.environment import delivering
+from tests.support.held_time import delivering
 from verification.builders.lives import Life
 from verification.builders.records import NOW, capture, upload
 
