@@ -11,6 +11,7 @@ import pytest
 from tests.acceptance.fetching import Commands
 from tests.acceptance.installed_command import Office
 from tests.acceptance.sources import Folder, Repository
+from tests.support.database_contents import contents
 from verification.postgres_server import PostgresServer, database_name
 from verification.processes import simulated
 
@@ -55,6 +56,7 @@ def store(tmp_path: Path, database_server: PostgresServer | None) -> Iterator[di
             "state_dir": tmp_path / "state",
             "keys_dir": tmp_path / "state" / "keys",
         },
+        "rows": lambda: contents(database_server, name),
         "let_lease_end": lambda: asyncio.run(database_server.execute(end, database=name)),
     }
     asyncio.run(database_server.drop(name))

@@ -34,6 +34,7 @@ class Office:
     settings: dict[str, str] = field(default_factory=dict)
     store: dict[str, Any] = field(default_factory=dict)  # the settings that place it in a database
     let_lease_end: Callable[[], None] = lambda: None  # of an agent that was killed, so that another one may start
+    rows: Callable[[], bytes] = bytes  # of the database; nothing for a state file
     source: Source = field(init=False)  # a folder, unless a test sets another one
 
     def __post_init__(self) -> None:
@@ -114,9 +115,10 @@ class Office:
         """The settings that open the store."""
         return Settings(**settings(self.folder, self.url, **self.store))
 
-    @property
-    def state(self) -> Path:
-        return self.folder / "state" / "agent.db"
+    def state_bytes(self) -> bytes:
+        """The files of the state folder, and the rows of the database. No agent runs."""
+        files = (path for path in (self.folder / "state").rglob("*") if path.is_file())
+        return b"".join(path.read_bytes() for path in files) + self.rows()
 
     def seen(self) -> dict[str, dict[str, Any]]:
         """The requests that `get` would print now, by name; none while the store is being created."""

@@ -95,6 +95,8 @@ def test_the_command_writes_and_prints_no_personal_value(office: Office) -> None
         eventually(lambda: len(office.processes()) == 13 and any(p["starts"] for p in office.processes()))
         served = fetch("/metrics")
     shutil.copytree(state, copies / "killed", ignore=shutil.ignore_patterns("*.sock"))
+    (copies / "killed.rows").write_bytes(office.rows())
+    office.let_lease_end()
     urllib.request.urlopen(urllib.request.Request(office.url + "/sandbox/faults", method="DELETE")).close()
     with agent(office, logs) as fetch:
         eventually(lambda: all(item["state"] in ("done", "held") for item in office.seen().values()))
@@ -103,6 +105,7 @@ def test_the_command_writes_and_prints_no_personal_value(office: Office) -> None
         )
         page = fetch("/")  # from this machine, for people: it names requests
         shutil.copytree(state, copies / "running", ignore=shutil.ignore_patterns("keys", "*.sock"))
+        (copies / "running.rows").write_bytes(office.rows())
         reported = said(office, "claims", "canary-person-0")
         assert leaks(reported, PERSONAL) == list(PERSONAL)  # so there was something to be found
         private = [

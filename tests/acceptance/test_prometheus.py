@@ -5,6 +5,7 @@ import json
 import signal
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.skipif(MISSING, reason=REASON)
 QUERIES = {query for board in (OVERVIEW, PRIVACY) for panel in board.panels() for query in panel.queries} | {
     Query(recorded["expr"], recorded["record"]) for recorded in recordings(QUICK)
 }
+FREE = "assure_agent_store_free_bytes"  # absent with a database, because its server does not report it
 
 
 def trouble(url: str, **rule: object) -> None:
@@ -39,7 +41,7 @@ def test_every_panel_and_rule_has_an_answer_under_load_and_the_right_alerts_fire
         for number in range(60, 120):
             office.upload(f"person-{number}", "", selfie=number % 3 == 0)
         office.source.publish()
-        silent = set(QUERIES)
+        silent = {query for query in QUERIES if not office.store or FREE not in query.expression}
 
         def all_answered() -> bool:
             silent.difference_update([one for one in silent if prometheus.answers(one)])
@@ -68,13 +70,13 @@ def test_every_panel_and_rule_has_an_answer_under_load_and_the_right_alerts_fire
         eventually(lambda: "AssureAgentDown" in prometheus.firing())
 
 
-def test_silence_of_events_is_noticed_while_results_come_by_polling(tmp_path: Path) -> None:
+def test_silence_of_events_is_noticed_while_results_come_by_polling(tmp_path: Path, store: dict[str, Any]) -> None:
     for name in ("specs", "images"):
         (tmp_path / name).mkdir()
     port, events = free_port(), free_port()
     options = {"delay": "1s-3s", "events-url": f"http://127.0.0.1:{events}/events", "events-secret": "a-secret"}
     with simulated(options) as url:
-        office = Office(tmp_path, url)
+        office = Office(tmp_path, url, **store)
         office.settings |= {"LISTEN": f"127.0.0.1:{port}", "POLL_INTERVAL": "1s"}
         office.settings |= {"EVENTS_LISTEN": f"127.0.0.1:{events}", "EVENTS_SECRET": "a-secret"}
         numbers = itertools.count()
