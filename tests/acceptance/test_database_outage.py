@@ -21,6 +21,7 @@ from tests.support.timeouts import PATIENT, eventually
 from verification.processes import COMMAND
 
 TOKEN = "a token of the API"
+pytestmark = pytest.mark.state_file  # and then on a server of its own, which a test may crash
 AWAY, BACK = "the database does not answer", "the database answers again"
 
 
@@ -199,7 +200,7 @@ def test_a_database_that_cannot_be_used_is_refused_in_one_line(office: Office, s
 
 def test_settings_that_a_database_cannot_have_are_refused(office: Office, server: RestartableServer) -> None:
     office.settings["LOG_FORMAT"] = "text"
-    assert "which the agent does not back up" in problem(office, BACKUP_DIR=str(office.folder))
+    assert "the server makes its backups" in problem(office, BACKUP_DIR=str(office.folder))
     assert "its backups would keep the keys of claims" in problem(office, CLAIMS_KEY="k" * 40)
 
 

@@ -30,6 +30,8 @@ from tests.support.timeouts import eventually
 
 __all__ = ["postgres_server"]
 
+pytestmark = pytest.mark.state_file  # and then on databases of its own
+
 
 def work_until_the_backup(office: Office, meanwhile: Callable[[], object] = lambda: None) -> None:
     """One request is done, and another one waits for its result. `meanwhile` is called while the agent runs."""

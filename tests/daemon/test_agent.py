@@ -77,6 +77,7 @@ async def test_wrong_credentials_end_the_agent_before_its_first_call(world: Worl
     assert world.record("a").opened_at is None
 
 
+@pytest.mark.state_file  # a database has no lock file
 async def test_a_removed_lock_file_ends_the_agent_before_its_next_call(world: World) -> None:
     """[I2] [I7] Another agent may have started on the same store."""
     with pytest.raises(StoreLocked, match="was removed or replaced"):
@@ -152,6 +153,7 @@ async def test_an_end_with_many_open_requests_loses_none(world: World) -> None:
     world.check_nothing_left()
 
 
+@pytest.mark.state_file  # locks of files
 async def test_reading_the_store_leaves_the_agent_its_locks(world: World) -> None:
     """[I7] Without them another opener truncates the shared memory under it: the process dies of SIGBUS."""
     world.upload("a")
@@ -176,6 +178,7 @@ async def test_a_token_with_a_lifetime_of_one_second_is_renewed_as_often_as_need
     world.check_nothing_left()
 
 
+@pytest.mark.state_file  # a server checks its pages itself
 @pytest.mark.parametrize("run", ["run", "run --once", "run --once, its time is over"])
 async def test_damage_in_a_large_store_is_found_while_it_runs_and_ends_the_agent(
     world: World, monkeypatch: pytest.MonkeyPatch, run: str

@@ -5,6 +5,8 @@ import pytest
 from agent.core.errors import SettingsError
 from tests.support.environment import World
 
+pytestmark = pytest.mark.state_file  # a server makes the backups of a database
+
 
 def send_backup(world: World) -> float:
     with world.reading() as reading:

@@ -145,10 +145,12 @@ async def test_only_the_owner_may_use_the_socket_and_the_agent_removes_it(world:
 
 
 async def test_a_state_folder_with_a_long_path_is_reachable(world: World) -> None:
-    deep = world.folder.joinpath(*["a-rather-long-name-of-a-folder"] * 6, "agent.db")
-    assert len(str(socket_path(deep))) > 150
-    async with world.running(state_url=f"sqlite:///{deep}"):
-        answer = orjson.loads(await send(world, b'{"id": "command-1", "verb": "pause"}', deep))
+    deep = world.folder.joinpath(*["a-rather-long-name-of-a-folder"] * 6)
+    place = {"state_url": f"sqlite:///{deep}/agent.db"} if world.server is None else {"state_dir": deep}
+    path = world.settings(**place).local_path
+    assert len(str(socket_path(path))) > 150
+    async with world.running(**place):
+        answer = orjson.loads(await send(world, b'{"id": "command-1", "verb": "pause"}', path))
         assert answer["ok"]
 
 
@@ -197,6 +199,7 @@ async def test_an_ending_agent_still_answers_a_command(world: World) -> None:
     assert world.starts("a") == 2
 
 
+@pytest.mark.state_file  # a server reports its disk
 async def test_a_failed_disk_is_reported_instead_of_the_socket_that_remains(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

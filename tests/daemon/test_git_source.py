@@ -31,6 +31,12 @@ def fake(world: World) -> FakeGitSource:
     return world.git
 
 
+def without_repository(world: World) -> None:
+    """From now on, the source is the folder."""
+    world.git = None
+    del world.switches["source_url"], world.switches["source_path"]
+
+
 def files(*names: str) -> dict[str, str]:
     return {f"{name}.yaml": capture(name, suspend=True) for name in names}
 
@@ -119,7 +125,7 @@ async def test_a_stop_does_not_wait_for_a_fetch(world: World, fake: FakeGitSourc
 async def test_run_once_without_any_revision_ends_as_without_its_folder(world: World, fake: FakeGitSource) -> None:
     fake.failure = FetchFailure.NOT_FOUND
     finished = await world.settle()
-    world.git, world.switches = None, {}
+    without_repository(world)
     world.specs.rmdir()
     assert await world.settle() == finished
     assert finished.refused == 1
@@ -225,8 +231,7 @@ async def test_a_folder_instead_of_the_repository_has_no_failure_and_no_refusal(
     await world.settle()
     before = state(world)
     assert before.refused is not None and before.failure is FetchFailure.NETWORK
-    world.git = None
-    world.switches = {}
+    without_repository(world)
     write(world.specs / "a.yaml", files("a")["a.yaml"])
     await world.settle()
     after = state(world)
