@@ -69,8 +69,10 @@ class FileLock:
         )
 
     def release(self) -> None:
-        """Release the lock."""
-        os.close(self._handle)
+        """Release the lock. A repetition must not close the file that got the number of the handle."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
 
 class StoreLock:
