@@ -88,6 +88,7 @@ class RunningAgent:
 
     pid: int
     host: str | None = None  # if it is another one
+    since: float | None = None  # if the store knows it
 
     def __str__(self) -> str:
         return f"pid {self.pid}" if self.host is None else f"pid {self.pid} on {self.host}"

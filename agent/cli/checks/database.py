@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from agent.cli.checks import Check, database_role, database_upkeep, problem, warning
 from agent.core.errors import AgentError
-from agent.core.timestamps import format_timestamp
+from agent.core.timestamps import format_optional_timestamp
 from agent.platform.settings import Settings
 from agent.platform.store_url import DatabaseUrl
+from agent.store.read_results import RunningAgent
 
 if TYPE_CHECKING:
-    from agent.store.postgres.server_facts import Owner, ServerFacts
+    from agent.store.postgres.server_facts import ServerFacts
 
 KNOWN_VERSIONS = (15, 18)  # the oldest and the newest that the agent is tested with
 _SLOW = 0.020  # seconds of an answer: a request waits for about nine of them
@@ -47,9 +48,9 @@ def checks(settings: Settings, facts: "ServerFacts") -> Iterator[Check]:
         yield claims_keys(settings, url, facts)
 
 
-def described(owner: "Owner | None") -> str | None:
-    """The agent that owns the database: its machine, its process, its start."""
-    return None if owner is None else f"pid {owner.pid} on {owner.host}, since {format_timestamp(owner.since)}"
+def described(owner: RunningAgent | None) -> str | None:
+    """The agent that owns the database, and its start."""
+    return None if owner is None else f"{owner}, since {format_optional_timestamp(owner.since)}"
 
 
 def latency(facts: "ServerFacts") -> Check:

@@ -14,11 +14,15 @@ from collections.abc import Callable
 
 from agent.core.errors import StoreError, StoreLocked
 from agent.platform.log import logger
+from agent.store.read_results import RunningAgent
 
 from .driver import Connection
 from .errors import translated
 from .persistence import Persistence
 
+OWNER = """
+SELECT name, extract(epoch FROM since)::float8 FROM agents WHERE until > clock_timestamp() ORDER BY until DESC LIMIT 1
+"""
 LEASE = 15.0  # seconds
 _WAIT = 0.5  # seconds between two tries to join
 
@@ -79,13 +83,17 @@ class Ownership:
         )
 
     def _locked(self, owner: str, left: float, alive: bool) -> StoreLocked:
-        host, _, pid = owner.rpartition(":")
-        here = host == socket.gethostname()
-        stop = f"stop it with `kill {pid}`" if here else f"stop it on {host}"
+        agent = agent_named(owner)
+        stop = f"stop it with `kill {agent.pid}`" if agent.host is None else f"stop it on {agent.host}"
         if not alive:
             stop += f"; if it was killed, try again in {math.ceil(left)} s"
-        where = f"pid {pid}" if here else f"pid {pid} on the host {host}"
         return StoreLocked(
-            f"Another agent ({where}) uses the database {self._server.where}.",
+            f"Another agent ({agent}) uses the database {self._server.where}.",
             f"{stop}, or set STATE_URL to another database",
         )
+
+
+def agent_named(name: str, since: float | None = None) -> RunningAgent:
+    """The agent of a row of `agents`: its name is `host:pid`."""
+    host, _, pid = name.rpartition(":")
+    return RunningAgent(pid=int(pid), host=None if host == socket.gethostname() else host, since=since)

@@ -1,7 +1,6 @@
 """The database, read-only: for commands, metrics, the API and the status page."""
 
 import contextlib
-import socket
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from agent.store.rollback_detection import Witnesses, rollback_cause
 from .connect import Server
 from .dialect import numbered
 from .facade import Facade, shared
+from .ownership import OWNER, agent_named
 from .sealed_links import LinkSeal
 from .snapshot import Snapshot
 
@@ -31,9 +31,6 @@ WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
 _VERSION = "SELECT hashtextextended(pg_current_snapshot()::text, 0)"
 _IDENTITY = """
 SELECT (SELECT oid FROM pg_database WHERE datname = current_database())::bigint, to_regclass('meta')::oid::bigint
-"""
-_OWNER = """
-SELECT name FROM agents WHERE until > clock_timestamp() ORDER BY until DESC LIMIT 1
 """
 
 
@@ -171,8 +168,5 @@ def owner(settings: Settings) -> RunningAgent | None:
     """The agent that owns the database. Raises StoreError."""
     if identity(settings) is None:
         return None
-    rows = facade_of(settings).query(_OWNER)
-    if not rows:
-        return None
-    host, _, pid = rows[0][0].rpartition(":")
-    return RunningAgent(pid=int(pid), host=None if host == socket.gethostname() else host)
+    rows = facade_of(settings).query(OWNER)
+    return agent_named(*rows[0]) if rows else None

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.core.errors import StoreNewer
+from agent.store.read_results import RunningAgent
 
 from .connect import Server, open_pool
 from .driver import Connection
 from .errors import translated
 from .migrations import applied
+from .ownership import OWNER, agent_named
 
 _ROUNDS = 5  # answers that the latency is measured with
 _LONGEST = 10.0  # seconds of a query
@@ -70,18 +72,6 @@ AND pid NOT IN (SELECT active_pid FROM pg_replication_slots WHERE slot_type = 'l
 """
 _CONNECTIONS = "SELECT sum(numbackends)::bigint FROM pg_stat_database"
 _TABLESPACES = "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE pg_tablespace_location(oid) <> ''"
-_OWNER = """
-SELECT name, extract(epoch FROM since)::float8 FROM agents WHERE until > clock_timestamp() ORDER BY until DESC LIMIT 1
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """The agent that owns the database."""
-
-    host: str
-    pid: int
-    since: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +109,7 @@ class ServerFacts:
     standbys: int
     connections: int  # of all databases of the server
     folders: tuple[str, ...]  # of the tables of the server, as far as this role may see them
-    owner: Owner | None
+    owner: RunningAgent | None
 
 
 async def read_facts(server: Server) -> ServerFacts:
@@ -165,7 +155,7 @@ async def _read(connection: Connection) -> ServerFacts:
         standbys=(await rows(_STANDBYS))[0][0],
         connections=(await rows(_CONNECTIONS))[0][0],
         folders=tuple(one for one in (settings.get("data_directory"), *spaces) if one),
-        owner=_owner(await rows(_OWNER)) if usable.get("agents") else None,
+        owner=next((agent_named(*row) for row in await rows(OWNER)), None) if usable.get("agents") else None,
     )
 
 
@@ -201,10 +191,3 @@ def _tables(tables: Sequence[Any], counts: Sequence[Any]) -> tuple[Table, ...]:
         )
         for row in tables
     )
-
-
-def _owner(rows: Sequence[Any]) -> Owner | None:
-    if not rows:
-        return None
-    host, _, pid = rows[0][0].rpartition(":")
-    return Owner(host=host, pid=int(pid), since=rows[0][1])
