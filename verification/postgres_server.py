@@ -66,7 +66,7 @@ class PostgresServer:
         return rows
 
     async def create(self, name: str, template: str = TEMPLATE) -> None:
-        """Create a database: with the schema of the agent, or as a copy of another one that nobody uses."""
+        """Create a database: with the schema of the agent, or as a copy of another one without sessions."""
         await self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
 
     async def copy(self, name: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import orjson
@@ -14,13 +15,13 @@ from agent.platform.clock import SystemClock
 from agent.ports import Command
 from agent.store.audit.query_library import SHIPPED, library
 from tests.cli.command_runner import CommandResult, Here, finish, spawn, wait_for
-from tests.store.engines import Engine
+from tests.store.engines import Engine, PostgresEngine, SqliteEngine
 from tests.store.support import committed
-from tests.support.postgres_server import PostgresServer, database, postgres_server
+from tests.support.postgres_server import PostgresServer, postgres_server
 from verification.builders.lives import Life
 from verification.builders.records import NOW, ORIGIN, capture, upload
 
-__all__ = ["database", "postgres_server"]
+__all__ = ["postgres_server"]
 
 LABELS = (("team", "red"),)
 
@@ -40,14 +41,19 @@ async def written(engine: Engine) -> None:
 
 
 @pytest.fixture
-async def both(folder: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
+async def both(
+    folder: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[list[Engine]]:
     """The same history on SQLite and on PostgreSQL."""
     monkeypatch.setattr(secrets, "token_hex", lambda size: "5a" * size)  # salts are random
     monkeypatch.setattr(SystemClock, "now", lambda _: NOW + 3600)
-    engines = [Engine.create(folder / "sqlite", None), Engine.create(folder / "postgres", database)]
+    engines = [SqliteEngine(folder / "sqlite"), PostgresEngine(folder / "postgres", postgres_server)]
     for engine in engines:
+        await engine.begin()
         await written(engine)
-    return engines
+    yield engines
+    for engine in engines:
+        await engine.end()
 
 
 def environment(engine: Engine) -> dict[str, str]:
@@ -108,21 +114,22 @@ async def test_tampering_is_found_and_ends_with_1(both: list[Engine], here: Here
     checkpoints = database.settings.state_dir / "agent.checkpoints.jsonl"
     copy = folder / "copy.jsonl"
     copy.write_bytes(checkpoints.read_bytes())
-    await database.tampered("UPDATE events SET at = at + 1 WHERE id = 5")
+    await database.change("UPDATE events SET at = at + 1 WHERE id = 5")
     found = await said(here, database, "audit", "verify")
     assert found.code == 1
     assert "event 5, event 5 of request u1: the event is not what was written" in found.out
     (await said(here, database, "audit", "certificate", "name-u1")).is_one_clear_error("so it proves nothing")
     checkpoints.unlink()
-    await database.tampered("DELETE FROM meta WHERE key = 'checkpoint'", "UPDATE events SET hash = 'x' WHERE id = 5")
+    await database.change("DELETE FROM meta WHERE key = 'checkpoint'", "UPDATE events SET hash = 'x' WHERE id = 5")
     found = await said(here, database, "audit", "verify", "--checkpoints", str(copy), "-o", "json")
     assert found.code == 1
     messages = [one["message"] for one in found.json["findings"]]
     assert any("was changed, removed, inserted or moved: checkpoint 1" in message for message in messages)
 
 
-async def test_a_followed_log_ends_when_the_request_is_done(folder: Path, database: str) -> None:
-    engine = Engine.create(folder, database)
+async def test_a_followed_log_ends_when_the_request_is_done(folder: Path, postgres_server: PostgresServer) -> None:
+    engine = PostgresEngine(folder / "state", postgres_server)
+    await engine.begin()
     life = Life("u1").until(Phase.DONE)
     async with engine.opened() as store:
         for step in life.steps[:3]:
@@ -135,6 +142,7 @@ async def test_a_followed_log_ends_when_the_request_is_done(folder: Path, databa
     assert (ended.code, ended.err) == (0, "")
     written = await engine.rows("SELECT id, hash FROM events WHERE id > 3 ORDER BY id")
     assert [(line["event"], line["hash"]) for line in map(orjson.loads, ended.out.splitlines())] == written
+    await engine.end()
 
 
 async def test_a_select_needs_the_role_of_auditors(both: list[Engine], here: Here) -> None:
@@ -143,7 +151,7 @@ async def test_a_select_needs_the_role_of_auditors(both: list[Engine], here: Her
     select = ("audit", "query", "--sql", "SELECT uid, phase FROM requests_now ORDER BY uid", "-o", "json")
     (await said(here, database, *select)).is_one_clear_error("audit query --roles")
     roles = await said(here, database, "audit", "query", "--roles")
-    await database.tampered(roles.out)
+    await database.change(roles.out)
     first, second = [await said(here, engine, *select) for engine in both]
     assert first == second
     assert [row["uid"] for row in second.json["items"]] == ["u1", "u2", "u3"]
@@ -178,6 +186,6 @@ async def test_a_database_that_cannot_be_read_is_one_clear_error(
     none = postgres_server.url("none")
     (await asyncio.to_thread(here, *words, STATE_URL=none)).is_one_clear_error("no such database")
     empty = postgres_server.url("postgres")
-    (await asyncio.to_thread(here, *words, STATE_URL=empty)).is_one_clear_error("There is no database")
+    (await asyncio.to_thread(here, *words, STATE_URL=empty)).is_one_clear_error("has no tables of an agent yet")
     gone = "postgresql://agent@127.0.0.1:1/store"
     (await asyncio.to_thread(here, *words, STATE_URL=gone)).is_one_clear_error("cannot be reached")

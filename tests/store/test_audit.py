@@ -89,7 +89,7 @@ async def test_the_audit_reads_while_an_agent_runs(engine: Engine) -> None:
 )
 async def test_tampering_is_found_at_its_request(engine: Engine, tampering: list[str], what: str) -> None:
     await histories(engine)
-    await engine.tampered(*tampering)
+    await engine.change(*tampering)
     (finding,) = (finding for finding in engine.verified().findings if finding.uid is not None)
     assert finding.uid == "u1"
     assert what in finding.what
@@ -102,21 +102,21 @@ async def test_a_record_that_was_changed_is_found(engine: Engine, key: str, valu
     await histories(engine)
     ((text,),) = await engine.rows("SELECT record FROM requests WHERE uid = 'u1'")
     record = orjson.dumps(orjson.loads(text) | {key: value}).decode()
-    await engine.tampered(f"UPDATE requests SET record = '{record}' WHERE uid = 'u1'")
+    await engine.change(f"UPDATE requests SET record = '{record}' WHERE uid = 'u1'")
     (finding,) = engine.verified().findings
     assert "record" in finding.what
 
 
 async def test_a_column_that_was_changed_is_found(engine: Engine) -> None:
     await histories(engine)
-    await engine.tampered("UPDATE requests SET outcome = 'rejected' WHERE uid = 'u1'")
+    await engine.change("UPDATE requests SET outcome = 'rejected' WHERE uid = 'u1'")
     assert engine.verified().findings
 
 
 async def test_rows_of_no_request_are_found(engine: Engine) -> None:
     await histories(engine)
     tables = {table for table in ("attempts", "starts") if await engine.rows(f"SELECT 1 FROM {table} WHERE uid = 'u2'")}
-    await engine.tampered("DELETE FROM requests WHERE uid = 'u2'")
+    await engine.change("DELETE FROM requests WHERE uid = 'u2'")
     found = {finding.what for finding in engine.verified().findings}
     assert found >= {"the event belongs to no request", "rows of attempts belong to no request"}
     assert found >= {f"rows of {table} belong to no request" for table in tables}
@@ -124,15 +124,14 @@ async def test_rows_of_no_request_are_found(engine: Engine) -> None:
 
 async def test_a_forged_start_of_no_request_is_found(engine: Engine) -> None:
     await histories(engine)
-    await engine.tampered("INSERT INTO starts (uid, generation, at) VALUES ('u8', 1, 1)")
+    await engine.change("INSERT INTO starts (uid, generation, at) VALUES ('u8', 1, 1)")
     (finding,) = engine.verified().findings
     assert (finding.uid, finding.what) == ("u8", "rows of starts belong to no request")
 
 
 def test_there_is_no_audit_without_a_store(engine: Engine) -> None:
     if engine.settings.uses_database:
-        wrong = engine.settings.state_url.replace("/t_", "/none_")
-        engine = Engine(engine.settings.model_copy(update={"state_url": wrong}))
+        engine.configure(state_url=engine.settings.state_url.replace("/t_", "/none_"))
     with pytest.raises(StoreError):
         engine.verified()
 
@@ -142,7 +141,7 @@ async def test_a_record_of_an_earlier_version_lacks_later_fields_and_is_fine(eng
     ((text,),) = await engine.rows("SELECT record FROM requests WHERE uid = 'u1'")
     record = orjson.loads(text)
     del record["desired"]["document_type"]
-    await engine.tampered(f"UPDATE requests SET record = '{orjson.dumps(record).decode()}' WHERE uid = 'u1'")
+    await engine.change(f"UPDATE requests SET record = '{orjson.dumps(record).decode()}' WHERE uid = 'u1'")
     assert engine.verified().findings == ()
 
 
@@ -168,7 +167,7 @@ async def test_calls_and_starts_that_are_not_in_the_history_are_found(
     engine: Engine, tampering: str, what: str
 ) -> None:
     await histories(engine)
-    await engine.tampered(tampering)
+    await engine.change(tampering)
     (finding,) = engine.verified().findings
     assert finding.what == f"{what} differs from its history"
 

@@ -124,36 +124,33 @@ async def test_a_file_that_is_ahead_of_the_note_is_fine(engine: Engine) -> None:
 
 
 KILLED = """
-import asyncio, os, signal, sys
-from pathlib import Path
+import asyncio, json, os, signal, sys
 from agent.core.record import Phase
-from tests.store.engines import Engine
-from tests.store.support import committed
+from agent.platform.settings import Settings
+from agent.store import open_store
+from tests.store.support import ACCOUNT, committed
 from verification.builders.lives import Life
 
 async def main():
-    engine = Engine.of(Path(sys.argv[1]), sys.argv[2] or None)
-    async with engine.opened() as store:
-        await committed(store, Life("u1").until(Phase.DONE))
-        await store.checkpoint(1.0)
-        await committed(store, Life("u2").until(Phase.DONE))
-        store._note = lambda line: os.kill(os.getpid(), signal.SIGKILL)
-        await store.checkpoint(2.0)
+    store = await open_store(Settings(**json.loads(sys.argv[1])), ACCOUNT)
+    await committed(store, Life("u1").until(Phase.DONE))
+    await store.checkpoint(1.0)
+    await committed(store, Life("u2").until(Phase.DONE))
+    store._note = lambda line: os.kill(os.getpid(), signal.SIGKILL)
+    await store.checkpoint(2.0)
 
 asyncio.run(main())
 """
 
 
-async def test_a_kill_between_the_line_and_its_note_is_no_fault(engine: Engine, tmp_path: Path, path: Path) -> None:
-    url = engine.settings.state_url if engine.settings.uses_database else ""
-    command = [sys.executable, "-c", KILLED, tmp_path, url]
+async def test_a_kill_between_the_line_and_its_note_is_no_fault(engine: Engine, path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, engine.given()]
     ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, cwd=ROOT)
     assert ended.returncode == -signal.SIGKILL, ended
     _, second = lines(path)
     assert await engine.rows("SELECT value FROM meta WHERE key = 'checkpoint'") != [(f"2 {second.hash}",)]
     assert engine.verified().findings == ()
-    if engine.settings.uses_database:
-        await engine.tampered("DELETE FROM agents")  # its lease is over
+    await engine.let_lease_end()
     async with engine.opened() as store:
         assert await store.checkpoint(NOW) == ()  # it is known, and nothing was written since
         await lived(store, "u3")
@@ -196,11 +193,11 @@ async def older_copy(engine: Engine) -> None:
     async with engine.opened() as store:
         await lived(store, "u1")
         await store.checkpoint(NOW)
-    await engine.keep()
+    kept = await engine.keep()
     async with engine.opened() as store:
         await lived(store, "u2")
         await store.checkpoint(NOW)
-    await engine.go_back()
+    await engine.bring_back(kept)
 
 
 async def test_an_older_copy_of_the_database_is_found(engine: Engine, path: Path) -> None:
@@ -264,10 +261,10 @@ async def test_the_first_changed_event_is_named_even_where_the_chain_was_forged(
         await lived(store, "u3")
         await store.checkpoint(NOW)
     statements = [f"DELETE FROM {table} WHERE uid = 'u2'" for table in ("attempts", "starts", "events", "requests")]
-    await engine.tampered(*statements)
+    await engine.change(*statements)
     first, *_ = engine.verified().findings
     assert (first.event, first.what) == (before + 1, "the event is missing, or moved")
-    await engine.tampered(f"UPDATE events SET id = id - {before} WHERE id > {before}")
+    await engine.change(f"UPDATE events SET id = id - {before} WHERE id > {before}")
     first, *_ = engine.verified().findings
     assert first.event == before + 1
     assert f"events after {before} were removed" in first.what

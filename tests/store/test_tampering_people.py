@@ -63,9 +63,9 @@ async def tampered(engine: Engine, name: str, statements: str) -> bool:
     """True if the engine can hold the result. PostgreSQL has no text in a column of numbers."""
     if engine.settings.uses_database and name in IMPOSSIBLE:
         with pytest.raises(asyncpg.PostgresError):
-            await engine.tampered(*statements.split(";"))
+            await engine.change(*statements.split(";"))
         return False
-    await engine.tampered(*statements.split(";"))
+    await engine.change(*statements.split(";"))
     return True
 
 
@@ -160,7 +160,7 @@ async def test_changes_of_names_labels_and_origins_are_found(closed: Engine, nam
 
 async def test_a_certificate_is_not_made_out_to_another_name(closed: Engine) -> None:
     sql = "UPDATE requests SET name = 'victim', record = json_set(record, '$.name', 'victim') WHERE uid = 'u1'"
-    await closed.tampered(sql)
+    await closed.change(sql)
     with open_audit(closed.settings) as audit, pytest.raises(AgentError, match="its name is not what was written"):
         certificates(audit, "victim")
 
@@ -239,14 +239,12 @@ async def test_commands_that_a_checkpoint_saw_are_missed_without_the_key_as_well
     verdict = engine.verified()
     assert verdict.findings == ()
     assert "could not be verified" in verdict.notices[0]
-    await engine.tampered(
-        "DELETE FROM commands WHERE number = 7", "UPDATE meta SET value = '6 x' WHERE key = 'commands'"
-    )
+    await engine.change("DELETE FROM commands WHERE number = 7", "UPDATE meta SET value = '6 x' WHERE key = 'commands'")
     assert "command 7: one of the commands 7 to 7 was changed, removed, inserted or moved" in found(engine)[0]
 
 
 async def test_another_key_is_reported_and_hides_nothing(closed: Engine) -> None:
-    await closed.tampered("UPDATE provenance SET author = 'Mallory' WHERE uid = 'u1'")
+    await closed.change("UPDATE provenance SET author = 'Mallory' WHERE uid = 'u1'")
     closed.settings.key_path.write_text("0" * 64 + "\n")
     assert "was written under another key" in found(closed)[0]
 
@@ -255,7 +253,7 @@ async def test_an_agent_that_finds_commands_gone_says_so_for_ever(engine: Engine
     async with engine.opened() as store:
         await peopled(store)
         await store.checkpoint(NOW)
-    await engine.tampered("DELETE FROM commands", "UPDATE meta SET value = '' WHERE key = 'commands'")
+    await engine.change("DELETE FROM commands", "UPDATE meta SET value = '' WHERE key = 'commands'")
     async with engine.opened() as store:
         assert "break" in [line.kind for line in await store.checkpoint(NOW + 1)]
     assert any("truncated or changed" in what for what in found(engine))
@@ -290,7 +288,7 @@ async def test_a_moved_file_and_a_later_document_are_chained_as_well(engine: Eng
             await store.commit([taken])
     assert dict(await engine.rows("SELECT generation, file FROM provenance")) == {1: "moved.yaml", 2: "bob.yaml"}
     assert found(engine) == []
-    await engine.tampered("UPDATE provenance SET file = 'alice.yaml' WHERE generation = 1")
+    await engine.change("UPDATE provenance SET file = 'alice.yaml' WHERE generation = 1")
     assert "the file or the origin of its generation 1 is not what was written" in found(engine)[0]
 
 
@@ -337,7 +335,7 @@ async def test_a_request_that_is_back_after_it_was_forgotten_is_chained_again(en
     assert life.record.name != "b"
     assert await engine.rows("SELECT name FROM requests") == [("b",)]
     assert found(engine) == []
-    await engine.tampered("UPDATE requests SET name = 'c', record = json_set(record, '$.name', 'c')")
+    await engine.change("UPDATE requests SET name = 'c', record = json_set(record, '$.name', 'c')")
     assert "its name is not what was written" in found(engine)[0]
 
 
@@ -356,7 +354,7 @@ async def test_a_name_that_was_put_to_a_forgotten_request_is_found(engine: Engin
     async with engine.opened() as store:
         await committed(store, Life("u1", upload(**ALICE)).until(Phase.DONE))
         await store.forget("u1", NOW + 10)
-    await engine.tampered(statement)
+    await engine.change(statement)
     assert words in found(engine)[0]
 
 

@@ -8,11 +8,10 @@ from agent.core.observations import DocumentChanged, EffectRefused, ImagesInvali
 from agent.core.record import Phase
 from agent.core.step import Step
 from agent.store.contract import Store
+from tests.store.engines import Engine
 from tests.store.support import committed
 from verification.builders.lives import Life
 from verification.builders.records import NOW, upload
-
-from .engines import Engine
 
 DAY = 86400.0
 
@@ -58,7 +57,7 @@ async def test_a_request_has_a_deadline_while_its_privacy_clock_decides(engine: 
     await store.aclose()
     without = await engine.rows("SELECT uid FROM requests WHERE decides_at IS NULL")
     assert {uid for (uid,) in without} == {"at-dossier", "at-deletion", "at-done"}
-    assert await engine.faults() == []
+    assert engine.faults() == []
 
 
 async def test_a_step_moves_the_deadline(engine: Engine) -> None:

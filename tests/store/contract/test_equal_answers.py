@@ -14,13 +14,12 @@ from agent.core.source_revision import Revision
 from agent.ports import Command, MetaKey
 from agent.store.contract import Store
 from tests.store import test_query_plans as calls
+from tests.store.engines import PostgresEngine, SqliteEngine
 from tests.store.support import committed
 from tests.support.postgres_server import PostgresServer
 from verification.builders import lives
 from verification.builders.lives import Life
 from verification.builders.records import BACK, FRONT, NOW, ORIGIN, capture, sealed, upload
-
-from .engines import PostgresEngine, SqliteEngine
 
 _OF_THE_PLACE = {"store_bytes", "free_bytes", "data_version", "migrations", "freeze", "stream", "check_integrity"}
 _WRITES = {

@@ -10,12 +10,11 @@ from agent.core.observations import EffectDelayed, Resumed
 from agent.core.record import Phase
 from agent.ports import MetaKey
 from agent.store.rollback_detection import HighWaterMark
+from tests.store.engines import Engine
 from tests.store.support import committed
 from tests.support.timeouts import PATIENT
 from verification.builders.lives import Life
 from verification.builders.records import capture
-
-from .engines import Engine
 
 
 async def test_many_at_once_share_commits_and_all_are_durable(engine: Engine) -> None:
@@ -114,7 +113,7 @@ async def test_a_durable_commit_succeeds_without_its_mark(engine: Engine, monkey
     lives = [Life(f"u{number}") for number in range(3)]
     await asyncio.gather(*(committed(store, life.until(Phase.PROCESS)) for life in lives))
     await store.aclose()
-    assert await engine.faults() == []
+    assert engine.faults() == []
     assert await engine.rows("SELECT count(*) FROM requests WHERE phase = 'process'") == [(3,)]
 
 
@@ -138,7 +137,7 @@ async def test_an_agent_that_lost_the_store_writes_nothing_more(engine: Engine) 
     assert [row[0] for row in await engine.rows("SELECT uid FROM requests")] == ["u1"]
     await store.commit(life.steps[before:])
     assert await store.get("u1") == life.record
-    assert await engine.faults() == []
+    assert engine.faults() == []
     await store.aclose()
 
 

@@ -14,11 +14,10 @@ from agent.core.observations import (
 )
 from agent.core.record import Outcome, Phase, Record
 from agent.core.step import Step
+from tests.store.engines import Engine
 from tests.store.support import committed
 from verification.builders.lives import DEFAULT_POLICY, Life
 from verification.builders.records import NOW, upload
-
-from .engines import Engine
 
 
 def at(life: Life, due_at: float, **fields: object) -> Step:

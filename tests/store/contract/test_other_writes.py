@@ -12,12 +12,11 @@ from agent.core.observations import DocumentChanged, Resumed
 from agent.core.policy import Policy
 from agent.core.record import Phase
 from agent.ports import Command, MetaKey, Receipt
+from tests.store.engines import Engine
 from tests.store.support import committed
 from verification.builders import lives
 from verification.builders.lives import DEFAULT_POLICY, Life
 from verification.builders.records import BACK, FRONT, NOW, ORIGIN, sealed, upload
-
-from .engines import Engine
 
 SINKS = ("one-sink", "another-sink")
 LABELS = (("team", "canary-label"),)
@@ -182,7 +181,7 @@ async def test_a_command_is_executed_once_and_is_in_the_history_of_its_request(e
     assert await engine.rows("SELECT type FROM events WHERE uid = 'u1' ORDER BY seq DESC LIMIT 1") == [
         ("CommandApplied",)
     ]
-    assert await engine.faults() == []
+    assert engine.faults() == []
     await store.aclose()
 
 
@@ -198,7 +197,7 @@ async def test_what_is_forgotten_is_in_no_table_and_its_history_stays_whole(engi
     assert all([await engine.tables_with(word) for word in words])
     assert await store.forget("u1", NOW + 1)
     assert [await engine.tables_with(word) for word in words] == [[]] * len(words)
-    assert await engine.faults() == []
+    assert engine.faults() == []
     kind, changes = (await engine.rows("SELECT type, changes FROM events ORDER BY id DESC LIMIT 1"))[0]
     assert (kind, [*json.loads(changes)]) == ("NameErased", ["forgotten"])
     await store.aclose()

@@ -9,11 +9,10 @@ from agent.core.effect import EffectKind
 from agent.core.observations import DocumentChanged, EffectRefused
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.store.read_results import Filter, Page
+from tests.store.engines import Engine
 from tests.store.support import committed
 from verification.builders.lives import Life
 from verification.builders.records import NOW, upload
-
-from .engines import Engine
 
 
 def held_life(uid: str) -> Life:

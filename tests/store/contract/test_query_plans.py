@@ -13,9 +13,9 @@ from agent.store.postgres.facade import Facade
 from agent.store.postgres.store import PostgresStore
 from agent.store.reading.reads import Query
 from tests.store import test_query_plans as calls
+from tests.store.engines import PostgresEngine
 from tests.support.postgres_server import PostgresServer
 
-from .engines import PostgresEngine
 from .test_equal_answers import answers, filled
 
 _GROWING = {"requests", "events", "attempts", "starts", "labels", "provenance", "reservations"}

@@ -8,11 +8,10 @@ from agent.core.errors import StoreError
 from agent.core.observations import DocumentChanged, EffectDelayed, EffectUnanswered, TimerFired
 from agent.core.record import Phase
 from agent.store import store_exists
+from tests.store.engines import Engine
 from tests.store.support import committed
 from verification.builders.lives import LINK, Life
 from verification.builders.records import NOW, capture, upload
-
-from .engines import Engine
 
 HOUR = 3600.0
 

@@ -13,11 +13,10 @@ from agent.core.errors import Moved, StoreError
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record, Result
 from agent.core.step import Step
 from agent.store.repository import load
+from tests.store.engines import Engine
 from tests.store.support import committed
 from verification.builders.lives import LINK, Life
 from verification.builders.records import capture, upload
-
-from .engines import Engine
 
 NUMBERS = st.integers(0, 2**53)
 SECONDS = st.floats(min_value=0, max_value=4e9)
@@ -226,7 +225,8 @@ async def test_a_link_is_there_while_a_person_may_use_it_and_erased_afterwards(e
     """[I6]"""
     store = await engine.open()
     life = await committed(store, Life(desired=capture()).until(Phase.RESULT))
-    assert await engine.rows("SELECT uid, link FROM links") == [("u1", LINK)]
+    with engine.reading() as reading:
+        assert reading.link("u1") == LINK
     done = len(life.steps)
     life.until(Phase.DELETION)
     for taken in life.steps[done:]:

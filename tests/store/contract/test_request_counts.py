@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 
 from agent.core.observations import DocumentChanged, DocumentRemoved
 from agent.core.record import Phase
+from tests.store.engines import Engine, PostgresEngine, SqliteEngine
 from tests.store.support import committed
 from tests.support.postgres_server import PostgresServer
 from verification.builders.lives import Life
 from verification.builders.records import capture, upload
-
-from .engines import Engine, PostgresEngine, SqliteEngine
 
 Lives = list[tuple[Phase, bool, str]]
 _SCANNED = """

@@ -11,9 +11,8 @@ from agent.core.errors import StoreError
 from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionRefusal, RevisionState
 from agent.store.contract import Store
 from agent.store.revisions import after_refresh
+from tests.store.engines import Engine
 from verification.builders.records import NOW
-
-from .engines import Engine
 
 A, B, C = "a" * 40, "b" * 40, "c" * 64
 SIGNER = "alice@example.com SHA256:abc"

@@ -12,11 +12,10 @@ from agent.core.errors import StoreDamaged, StoreError
 from agent.core.record import Phase
 from agent.store import lost_store
 from agent.store.rollback_detection import HighWaterMark
+from tests.store.engines import Engine
 from tests.store.support import committed
 from verification.builders.lives import Life
 from verification.builders.records import NOW
-
-from .engines import Engine
 
 ROOT = Path(__file__).parents[3]
 
@@ -197,6 +196,6 @@ async def test_kill_9_in_the_middle_of_commits_is_no_alarm(engine: Engine, lives
         process.send_signal(signal.SIGKILL)
     await engine.let_lease_end()
     assert await engine.recovery_cause() is None
-    assert await engine.faults() == []
+    assert engine.faults() == []
     done = await engine.rows("SELECT uid FROM requests WHERE phase = 'done'")
     assert {(f"u{number}",) for number in range(int(last) + 1)} <= {*done}

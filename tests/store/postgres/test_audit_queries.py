@@ -129,7 +129,7 @@ async def test_the_named_queries_say_the_same_and_the_views_have_the_same_column
 async def store(same: tuple[Engine, Engine]) -> Engine:
     """A database with the role of auditors, which a superuser created."""
     _, database = same
-    await database.tampered(auditor_role(), auditor_role())  # after an upgrade, once more
+    await database.change(auditor_role(), auditor_role())  # after an upgrade, once more
     assert await database.rows("SELECT count(*) FROM links") == [(1,)]
     return database
 
@@ -180,7 +180,7 @@ async def test_a_query_for_a_secret_is_refused(store: Engine, sql: str) -> None:
 
 async def test_a_change_of_the_role_in_a_query_would_undo_set_role(store: Engine) -> None:
     """So the function is the only way: PostgreSQL refuses a change of the role inside of it."""
-    await store.tampered(
+    await store.change(
         "SET ROLE assure_agent_auditor",
         f"DO $$ BEGIN PERFORM set_config('role', 'none', true), (SELECT word FROM {STOLEN} LIMIT 1); END $$",
     )
@@ -281,23 +281,23 @@ async def test_the_login_of_an_agent_and_that_of_an_auditor_may_ask(
 ) -> None:
     """Neither is a superuser, and the auditor has only the role."""
     _, database = same
-    name = Server.parse(database.settings.state_url).database
+    url = database.settings.state_url
+    name = Server.parse(url).database
     agent, auditor = (f"{kind}_{name}" for kind in ("agent", "auditor"))
-    await database.tampered(
+    await database.change(
         f"CREATE ROLE {agent} LOGIN", f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {agent}",
         auditor_role(), f"CREATE ROLE {auditor} LOGIN IN ROLE assure_agent_auditor",
     )  # fmt: skip
     try:
         for user in (agent, auditor):
-            url = database.settings.state_url.replace("postgres@", f"{user}@")
-            login = Engine(database.settings.model_copy(update={"state_url": url}))
-            assert asked(login, "SELECT uid FROM requests_now WHERE uid = 'u1'") == [["u1"]]
+            database.configure(state_url=url.replace("postgres@", f"{user}@"))
+            assert asked(database, "SELECT uid FROM requests_now WHERE uid = 'u1'") == [["u1"]]
             with pytest.raises(AgentError, match="permission denied for table links"):
-                asked(login, "SELECT * FROM links")
-            assert answers(login, "starts-per-day")[1]
+                asked(database, "SELECT * FROM links")
+            assert answers(database, "starts-per-day")[1]
     finally:
         for user in (agent, auditor):
-            await database.tampered(f"DROP OWNED BY {user}", f"DROP ROLE {user}")
+            await database.change(f"DROP OWNED BY {user}", f"DROP ROLE {user}")
 
 
 def test_a_value_takes_the_place_of_its_name_alone() -> None:

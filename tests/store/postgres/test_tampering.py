@@ -6,6 +6,7 @@ constraint.
 
 import asyncio
 import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 
 from agent.store.audit.checkpoints import checkpoint_path
 from agent.store.postgres.connect import Server
-from tests.store.engines import Engine
+from tests.store.engines import Engine, PostgresEngine
 from tests.store.test_tampering import EFFORT, State, attacked, states
+from tests.support.postgres_server import PostgresServer
 
 __all__ = ["states"]
 
@@ -28,12 +30,16 @@ WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'f') AND conrel
 
 
 @pytest.fixture
-async def engine(tmp_path: Path, database: str, states: tuple[Path, list[State]]) -> Engine:
+async def engine(
+    tmp_path: Path, postgres_server: PostgresServer, states: tuple[Path, list[State]]
+) -> AsyncIterator[Engine]:
     """A database without constraints, with the key of the history."""
-    engine = Engine.create(tmp_path, database)
+    engine = PostgresEngine(tmp_path, postgres_server)
+    await engine.begin()
     shutil.copy(states[0].with_name("agent.key"), engine.settings.key_path)
-    await engine.tampered(*[sql for (sql,) in await engine.rows(CONSTRAINTS)])
-    return engine
+    await engine.change(*[sql for (sql,) in await engine.rows(CONSTRAINTS)])
+    yield engine
+    await engine.end()
 
 
 def write(engine: Engine, state: State) -> None:
