@@ -253,8 +253,8 @@ class CommandHandler:
         if cut_off:
             return forgotten
         return (
-            f"{forgotten}. Another process reads the state file, so its write-ahead log still contains them; a running "
-            "agent tries every minute to truncate that log"
+            f"{forgotten}. The store still has old copies of them, because another process reads it or its server is "
+            "away. A running agent tries every minute to remove them"
         )
 
 

@@ -1,4 +1,4 @@
-"""Periodic tasks: collect orphans, back up, truncate the write-ahead log, erase, write checkpoints.
+"""Periodic tasks: collect orphans, back up, remove copies of erased data, erase, write checkpoints.
 
 No request waits for them. Only a store that cannot be written ends the agent.
 """
@@ -14,8 +14,8 @@ from agent.ports import Clock, Gate
 from agent.store.contract import Store
 
 _SWEEP = 60.0  # seconds between two searches for orphans, due backups and due erasures
-_TIDY = 60.0  # seconds between two truncations of the write-ahead log
-_UNTRUNCATED_WARNING = 900.0  # seconds without a truncation until a warning
+_TIDY = 60.0  # seconds between two removals of copies of erased data
+_UNTIDY_WARNING = 900.0  # seconds without a removal until a warning
 _CHECKPOINT = 300.0  # seconds between two checkpoints of the audit log
 
 
@@ -39,14 +39,14 @@ class Maintenance:
         self._erasure = erasure
         self._telemetry = telemetry
         self._clock = clock
-        self._truncated_at = clock.now()  # when the write-ahead log was last truncated
+        self._tidied_at = clock.now()  # when no copy of erased data was left
         self._reported = False  # the warning was logged
 
     def schedule(self, scheduler: Scheduler) -> None:
         """Schedule all tasks."""
         scheduler.every(_SWEEP, self.sweep)
         scheduler.every(_SWEEP, self.back_up)
-        scheduler.every(_TIDY, self.truncate_log)
+        scheduler.every(_TIDY, self.tidy)
         scheduler.every(_SWEEP, self._erasure.erase_due)
         scheduler.every(_CHECKPOINT, self.checkpoint)
 
@@ -59,20 +59,20 @@ class Maintenance:
         """Make a backup if it is due."""
         await self._backups.make()
 
-    async def truncate_log(self) -> None:
-        """Truncate the write-ahead log, which may contain erased data."""
+    async def tidy(self) -> None:
+        """Remove the copies of erased data: from the write-ahead log of a state file, or the tables of a database."""
         now = self._clock.now()
         try:
             if await self._store.tidy():
-                self._truncated_at, self._reported = now, False
+                self._tidied_at, self._reported = now, False
         except AgentError as error:  # such as a full disk: the next run tries again
-            logger().warning("erased data may still be in the state file", error=str(error), hint=error.hint)
-        if now - self._truncated_at >= _UNTRUNCATED_WARNING and not self._reported:
+            logger().warning("erased data may still be in the store", error=str(error), hint=error.hint)
+        if now - self._tidied_at >= _UNTIDY_WARNING and not self._reported:
             self._reported = True
             logger().warning(
-                "erased data may still be in the write-ahead log",
-                seconds=round(now - self._truncated_at),
-                hint="end the process that reads the state file (sqlite3, Datasette); the agent tries every minute",
+                "copies of erased data may still be in the store",
+                seconds=round(now - self._tidied_at),
+                hint="end the process that reads the store, such as sqlite3 or Datasette; the agent tries every minute",
             )
 
     async def checkpoint(self) -> None:
