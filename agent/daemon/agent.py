@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 
 from agent.admission.triggers import scan_after_events
 from agent.assure.account import need_credentials
@@ -31,7 +30,7 @@ from agent.daemon.integrity_check import IntegrityCheck
 from agent.daemon.once_result import OnceResult
 from agent.daemon.pause import WorkGate
 from agent.daemon.scheduler import Scheduler
-from agent.daemon.startup import log_start, reach, report_first_store
+from agent.daemon.startup import is_new, log_start, reach, report_first_store
 from agent.platform.clock import Anchor, SystemClock
 from agent.platform.endpoint_health import RECOVERY_SECONDS
 from agent.platform.log import logger
@@ -39,9 +38,7 @@ from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings, refuse_renamed
 from agent.ports import Clock, Command, MetaKey
 from agent.source.watch import watching
-from agent.store import open_reading
 from agent.store.contract import Store
-from agent.store.reading.reading import Reading
 
 _DRAIN_TIMEOUT = 10.0  # seconds to wait for open calls after `stop`
 _RECOVERY_INTERVAL = 5.0  # seconds between two searches for changes that a recovering store may lack
@@ -111,7 +108,6 @@ class Agent:
                 anchor = Anchor.read(await store.recall(MetaKey.CLOCK))
                 system.resume(await store.last_event_at(), anchor)
             refuse_renamed(settings.source_name, await store.other_source(settings.source_name))
-            metrics.register_store(partial(_open_statistics, settings, store))
             agent = cls(settings, store, metrics, clock, on_step, system)
             await agent._load()
             try:
@@ -167,8 +163,7 @@ class Agent:
             await self._erasure.erase_due()
             await self._shutdown.run_until_requested(self._integrity.finished())
             gated = self.reconciler.recovering and self.reconciler.paused
-        unfinished = gated and await self._store.unsettled()
-        return OnceResult.after(self._telemetry.last_sync, unfinished=unfinished)
+        return OnceResult.after(self._telemetry.last_sync, unfinished=gated and await self._store.unsettled())
 
     def page_link(self) -> str:
         """Return a new one-time link to the status page. It is a bearer secret: never log it."""
@@ -193,7 +188,7 @@ class Agent:
             await self._apply_changes_since_stop()
             await self._erasure.start(deletes=self._settings.images_after_upload == "delete")
             # An older store needs the complete scan first: a recovery compares its requests with Assure's lists.
-            gradually = wait_for_assure and await self._is_new_store()
+            gradually = wait_for_assure and await is_new(self._store)
             finished, failed = self._first_scan_finished, self._shutdown.fail
             scan = self._revisions.first_scan if self._revisions is not None else self._sync_triggers.scan
             async with first_scan(scan, gradually, finished, failed):
@@ -206,11 +201,6 @@ class Agent:
                     yield
         if self._shutdown.failure is not None:
             raise self._shutdown.failure
-
-    async def _is_new_store(self) -> bool:
-        """True if this process created the store, and no earlier one was lost."""
-        recoveries = self._store.recoveries
-        return recoveries.fresh and await recoveries.open() is None
 
     async def _first_scan_finished(self) -> None:
         await report_first_store(self._store, self._settings, self._telemetry)
@@ -308,8 +298,3 @@ class Agent:
     def _date_received(self, date: float | None, seconds: float) -> None:
         if self._clock_corrector is not None:
             self._clock_corrector.record_date(date, seconds)
-
-
-def _open_statistics(settings: Settings, store: Store) -> Reading:
-    store.refuse_away()
-    return open_reading(settings)

@@ -35,8 +35,9 @@ from agent.platform.shutdown import Shutdown
 from agent.ports import Clock, Command, Remote
 from agent.source.choice import source_of
 from agent.source.folder_source import FolderSource
-from agent.store import open_store
+from agent.store import open_reading, open_store
 from agent.store.contract import Store
+from agent.store.reading.reading import Reading
 from agent.web.agent_status import AgentStatus
 from agent.web.recent_calls import RecentCalls
 from agent.web.service import HttpService, sink_ids
@@ -99,6 +100,11 @@ async def build_store(settings: Settings, metrics: Metrics, account: str = "", r
     return await open_store(settings, account or account_of(settings), metrics.committed, rebind, sink_ids(settings))
 
 
+def _open_statistics(settings: Settings, store: Store) -> Reading:
+    store.refuse_away()
+    return open_reading(settings)
+
+
 def build_common(
     settings: Settings, store: Store, metrics: Metrics, clock: Clock, on_step: Callable[[Step], None]
 ) -> CommonParts:
@@ -112,6 +118,7 @@ def build_common(
     health = AgentHealth(store, telemetry, shutdown, endpoints, revision)
     endpoints.subscribe(health.endpoint_changed)
     metrics.database(lambda: store.away)
+    metrics.register_store(partial(_open_statistics, settings, store))
     store.watch(shutdown.fail, health.database_changed)
     return CommonParts(
         settings=settings,

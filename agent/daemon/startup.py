@@ -30,11 +30,14 @@ def log_start(settings: Settings, url: str, events_url: str | None) -> None:
     )
 
 
+async def is_new(store: Store) -> bool:
+    """True if this process created the store, and no earlier one was lost."""
+    return store.recoveries.fresh and await store.recoveries.open() is None
+
+
 async def report_first_store(store: Store, settings: Settings, telemetry: Telemetry) -> None:
     """Warn if the store is new although the source already has requests: each of them will be billed."""
-    recoveries = store.recoveries
-    new = recoveries.fresh and await recoveries.open() is None
-    starts = await store.count_progressing() if new else 0
+    starts = await store.count_progressing() if await is_new(store) else 0
     if starts and not store.simulated:
         telemetry.first_store_created(settings.store_name, starts)
 
