@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from agent.store.audit.checkpoints import Checkpoint
     from agent.store.claims_keyring import ClaimsKeyring
     from agent.store.identity_key import Keys
-    from agent.store.read_results import (
-        ImageDeletion,
-        SupersededImage,
-    )
+    from agent.store.read_results import ImageDeletion, SupersededImage
     from agent.store.stored_claims import StoredClaims
 
 

@@ -10,8 +10,6 @@ from agent.core.errors import StoreAway, StoreError
 from .driver import asyncpg
 
 MOVED = "AA001"  # the SQLSTATE of a group commit that found another row than it expected
-
-
 _LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -22,13 +20,8 @@ _LOST = (
 _DRIVER = (asyncpg.PostgresError, *_LOST)
 # A value that the driver cannot send is a ValueError. A missing certificate does not appear by waiting.
 _NEVER = (ValueError, ssl.SSLCertVerificationError, asyncpg.TargetServerAttributeNotMatched)
-_LATER = (
-    "57P01",
-    "57P02",
-    "57P03",
-    "53300",
-    "25006",
-)  # ends, crashed, starts, has too many connections, became a standby
+# The server ends, crashed, starts, has too many connections, or became a standby.
+_LATER = ("57P01", "57P02", "57P03", "53300", "25006")
 
 
 def is_away(error: BaseException) -> bool:

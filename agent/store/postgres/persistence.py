@@ -72,9 +72,8 @@ class Persistence:
             except Exception as error:
                 if not (is_away(error) or is_repeatable(error)):
                     raise
-                if pause > _PAUSES[0] and not is_repeatable(
-                    error
-                ):  # a broken connection alone says nothing about the server
+                # a broken connection alone says nothing about the server
+                if pause > _PAUSES[0] and not is_repeatable(error):
                     self._report(str(store_error(self.where, error)))
             else:
                 self._report(None)

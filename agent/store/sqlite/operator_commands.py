@@ -3,15 +3,9 @@
 from agent.core.audit import Event
 from agent.ports import Command, MetaKey
 from agent.store.identity_key import Keys
-from agent.store.operator_commands import Note, command_hash, note_text
+from agent.store.operator_commands import command_hash, note_text
 from agent.store.sqlite.connection import Connection
 from agent.store.sqlite.events import append_event
-
-
-def read_note(connection: Connection) -> Note | None:
-    """The note about the last command; None if it is missing or malformed."""
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.COMMANDS,)).fetchone()
-    return None if row is None else Note.parse(str(row[0]))
 
 
 def last_command(connection: Connection) -> tuple[int, str]:

@@ -1,7 +1,8 @@
 -- commit_batch: write the steps of one group commit, all or none. One statement: no transaction ever waits for a client.
 --
 -- Answers: `done`; `moved` if a stored row is not the one that its step expects; `fenced` if the agent `my_epoch` does not
--- own the store. Anything but `done` writes nothing. `last_event` is the id of the last event that was written, or null. The error AA001 also means `moved`, and undoes what was written.
+-- own the store. Anything but `done` writes nothing. The error AA001 also means `moved`, and undoes what was written.
+-- `last_event` is the id of the last event that was written, or null.
 --
 -- `inserted` and `updated` are rows of `requests` as JSON. An updated row also has `before` and `before_seq`: version and
 -- seq of the row that it replaces. A null `progress_at` keeps the stored one. Arrays with one prefix are the columns of
