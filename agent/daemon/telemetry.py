@@ -214,7 +214,7 @@ class Telemetry:
             self._log.warning("recovered", reason=recovery.cause, **counts)
             return
         self._log.error(
-            "the state file was lost or replaced; the agent adopts its dossiers at Assure and starts nothing new",
+            "the store was lost or replaced; the agent adopts its dossiers at Assure and starts nothing new",
             reason=recovery.cause,
             hint="check the held requests with `assure-agent get`, then run `assure-agent approve`",
             **counts,

@@ -114,7 +114,7 @@ def refuse_renamed(source: str, followed: str | None) -> None:
     """Raise SettingsError if the store belongs to another source: a new name makes every request new."""
     if followed is not None:
         raise SettingsError(
-            f"{PREFIX}SOURCE_NAME is {source}, but the state file belongs to the source {followed}. Under a new name, "
+            f"{PREFIX}SOURCE_NAME is {source}, but the store belongs to the source {followed}. Under a new name, "
             "every request would be verified and billed again.",
-            f"set it back to {followed}, or use a separate state file for the new source",
+            f"set it back to {followed}, or use a separate store for the new source",
         )

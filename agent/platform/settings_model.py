@@ -92,7 +92,7 @@ class Settings(StoreSettings):
     )
     claims_key_file: GivenPath | None = Field(None, description="File that contains the key, instead of CLAIMS_KEY.")
     agent_id: Annotated[str, AfterValidator(matching(r"[a-z0-9]{0,16}", "at most 16 small letters and digits"))] = (
-        Field("", description="Name of this agent in external references. Empty: derived from the state file.")
+        Field("", description="Name of this agent in external references. Empty: derived from the key.")
     )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="Format of the log. auto: text on a terminal, otherwise json."

@@ -8,7 +8,7 @@ class MetaKey(StrEnum):
     """The keys of the table `meta`. Binding the store to another account deletes those with the prefix REMEMBERED."""
 
     ACCOUNT = "account"  # the Assure account of the store
-    IDENTITY = "identity"  # the identity of the state file, which the high-water mark repeats
+    IDENTITY = "identity"  # the identity of the store, which the high-water mark repeats
     KEY = "key"  # the fingerprint of the key file
     COMMANDS = "commands"  # the number of the last command, and its seal
     CHECKPOINT = "checkpoint"  # the number and the hash of the last checkpoint

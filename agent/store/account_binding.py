@@ -1,6 +1,6 @@
-"""The Assure account of a state file: base URL and client id, or the sandbox.
+"""The Assure account of a store: base URL and client id, or the sandbox.
 
-Results of the sandbox never become results of an account. A state file that was used with the sandbox is refused for
+Results of the sandbox never become results of an account. A store that was used with the sandbox is refused for
 every account, also with `--rebind`. Its certificates and exports say SIMULATED.
 """
 

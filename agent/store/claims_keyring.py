@@ -3,8 +3,9 @@
 There are three levels of keys, all AES-256-GCM:
 
 1. CLAIMS_KEY comes from the settings, and the agent stores it in no file. It wraps the day keys.
-2. The day keys are files in `keys/` next to the state file. No backup contains them. Each wraps data keys.
-3. The data keys encrypt the claims of one request each. They are in the database next to the ciphertext.
+2. The day keys are files in KEYS_DIR, or in `keys/` next to the state file. No backup contains them. Each wraps data
+   keys.
+3. The data keys encrypt the claims of one request each. They are in the store next to the ciphertext.
 
 A day key is for the claims that *expire* on that day (UTC), so the agent destroys it with the last of them. If only
 some of them have expired, the agent first wraps the data keys of the others under another key of that day

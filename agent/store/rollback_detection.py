@@ -11,7 +11,7 @@ that was replaced as a whole. For these, the agent compares its records with Ass
 `assure-agent restore` marks the file that it restores.
 
 The key and the mark are created with the first store. If they exist without a store, the store was lost. Each recovery
-gives the file a new identity, so that the replaced copy is not accepted later.
+gives the store a new identity, so that the replaced copy is not accepted later.
 """
 
 import contextlib
@@ -32,14 +32,14 @@ _LINE = re.compile(r"([0-9a-f]{16}) (\d{20})\n")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkReading:
-    """The content of the high-water mark: the identity of the file, and the number of its last event."""
+    """The content of the high-water mark: the identity of the store, and the number of its last event."""
 
     identity: str
     events: int
 
 
 class HighWaterMark:
-    """The high-water mark: a file of one line next to the state file, overwritten in place."""
+    """The high-water mark: a file of one line, overwritten in place."""
 
     def __init__(self, store: Path) -> None:
         self.path = store.with_suffix(".mark")  # `cp agent.db*` does not match this name
@@ -56,7 +56,7 @@ class HighWaterMark:
         return None if match is None else MarkReading(identity=match[1], events=int(match[2]))
 
     def begin(self, identity: str, events: int) -> None:
-        """Begin to mark a file. Durable on return."""
+        """Begin to mark a store. Durable on return."""
         self._handle = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
         self._identity = identity
         self._put(events)
@@ -84,7 +84,7 @@ class HighWaterMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witnesses:
-    """The files of this machine that tell about the store."""
+    """The files of this machine that show if the store is older than its last commit."""
 
     mark: MarkReading | None
     key_exists: bool

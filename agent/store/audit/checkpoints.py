@@ -68,7 +68,7 @@ def extend_digest(digest: str, event_hash: str) -> str:
 
 
 def checkpoint_path(store: Path) -> Path:
-    """The checkpoint file of this state file."""
+    """The checkpoint file. `store`: the state file, or the path that the names of the local files begin with."""
     return store.with_suffix(".checkpoints.jsonl")
 
 

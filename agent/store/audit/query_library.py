@@ -87,7 +87,7 @@ class AuditQueries(ABC):
         return (SHIPPED,)
 
     def library(self) -> dict[str, Query]:
-        """All named queries by name: those of the agent, and those in the folder `queries` next to the state file."""
+        """All named queries by name: those of the agent, and those in the folder `queries` of the local files."""
         return library(*self.shipped, self._own)
 
     @abstractmethod

@@ -90,7 +90,7 @@ class RequestQueries(RequestLists):
         return stored
 
     def has_lost_link(self, record: Record) -> bool:
-        """True if the end user has not finished, and the link was lost with the state file. Backups have no links."""
+        """True if the end user has not finished, and the link was lost with the store. Backups have no links."""
         return record.capturing and self.link(record.uid) is None
 
     def claims(self, uid: str) -> StoredClaims | None:
