@@ -112,6 +112,9 @@ class _Nothing:
     def __exit__(self, *_: object) -> None:
         return None
 
+    def freeze(self) -> None:
+        pass
+
     def counts(self) -> dict[tuple[str, str], int]:
         return {("done", "done"): 0}
 
