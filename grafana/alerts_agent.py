@@ -40,16 +40,6 @@ def process_alerts(times: Times) -> list[Alert]:
             firing={f"assure_agent_paused{{{AT}}}": "1x240"},
         ),
         Alert(
-            name="AssureAgentDatabaseAway",
-            expression="assure_agent_database_away > 0",
-            hold="2m",
-            severity="page",
-            summary="The PostgreSQL server does not answer. The agent waits for it and starts nothing new.",
-            finding="database_away is {{ $value }}.",
-            section="database-away",
-            firing={f"assure_agent_database_away{{{AT}}}": "1x240"},
-        ),
-        Alert(
             name="AssureAgentLogLinesLost",
             expression=f"increase(assure_agent_log_lines_lost_total[{times('15m')}]) > 0",
             hold="1m",
