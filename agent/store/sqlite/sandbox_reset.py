@@ -8,9 +8,9 @@ from agent.core.errors import StoreError, StoreForeign
 from agent.store.account_binding import SANDBOX
 from agent.store.audit.checkpoints import checkpoint_path
 from agent.store.rollback_detection import HighWaterMark
-from agent.store.sqlite.account_binding import account_of
-from agent.store.sqlite.connection import folder_error, reader
+from agent.store.sqlite.connection import folder_error
 from agent.store.sqlite.lock import FileLock
+from agent.store.sqlite.readonly import ReadOnlyStore
 
 WORLD = "sandbox.json"  # the simulated account, next to the state file
 
@@ -28,8 +28,8 @@ def reset(state: Path) -> None:
         )
     lock = FileLock(state.with_name(state.name + ".lock"))
     try:
-        with reader(state) as connection:
-            account = account_of(connection)
+        with ReadOnlyStore(state) as reading:
+            account = reading.account()
         if account != SANDBOX:
             raise StoreForeign(
                 f"The state file {state} belongs to {account or 'no account yet'}, not to the sandbox; it is kept.",
