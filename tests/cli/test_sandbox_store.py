@@ -118,10 +118,10 @@ def test_the_first_start_with_requests_warns_about_billed_starts(here: Here, rem
     assert f"no state file at {here.folder}/state/agent.db" in planned.err
     assert "2 starts" in planned.err
     said = here(*REAL, BASE_URL=remote.url)
-    warning = next(orjson.loads(line) for line in said.err.splitlines() if "new state file" in line)
+    warning = next(orjson.loads(line) for line in said.err.splitlines() if "created a new store" in line)
     assert (warning["level"], warning["starts"]) == ("warning", 2)
-    assert warning["store"] == f"{here.folder}/state/agent.db"
-    assert "new state file" not in here(*REAL, BASE_URL=remote.url).err
+    assert warning["store"] == f"state file {here.folder}/state/agent.db"
+    assert "created a new store" not in here(*REAL, BASE_URL=remote.url).err
 
 
 def test_each_start_prints_the_paths_that_it_uses(demo: Here) -> None:
