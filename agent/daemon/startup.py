@@ -26,8 +26,13 @@ def log_start(settings: Settings, url: str, events_url: str | None) -> None:
         branch=settings.source_branch if git else None,
         path=(settings.source_path or None) if git else None,
         images=str(settings.images_dir.absolute()),
-        store=settings.state_url if settings.uses_database else str(settings.state_path.absolute()),
+        store=_place(settings),
     )
+
+
+def _place(settings: Settings) -> str:
+    """The store in logs. A relative path would name another state file in another working directory."""
+    return settings.state_url if settings.uses_database else str(settings.state_path.absolute())
 
 
 async def is_new(store: Store) -> bool:
@@ -39,7 +44,7 @@ async def report_first_store(store: Store, settings: Settings, telemetry: Teleme
     """Warn if the store is new although the source already has requests: each of them will be billed."""
     starts = await store.count_progressing() if await is_new(store) else 0
     if starts and not store.simulated:
-        telemetry.first_store_created(settings.store_name, starts)
+        telemetry.first_store_created(_place(settings), starts)
 
 
 async def reach(client: AssureClient, settings: Settings, wait: bool, shutdown: Shutdown, clock: Clock) -> None:

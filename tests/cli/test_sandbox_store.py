@@ -120,7 +120,7 @@ def test_the_first_start_with_requests_warns_about_billed_starts(here: Here, rem
     said = here(*REAL, BASE_URL=remote.url)
     warning = next(orjson.loads(line) for line in said.err.splitlines() if "created a new store" in line)
     assert (warning["level"], warning["starts"]) == ("warning", 2)
-    assert warning["store"] == f"state file {here.folder}/state/agent.db"
+    assert warning["store"] == f"{here.folder}/state/agent.db"
     assert "created a new store" not in here(*REAL, BASE_URL=remote.url).err
 
 
