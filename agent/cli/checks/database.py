@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agent.store.postgres.server_facts import ServerFacts
 
 KNOWN_VERSIONS = (15, 18)  # the oldest and the newest that the agent is tested with
-_SLOW = 0.020  # seconds of an answer: a request waits for about nine of them
+_SLOW = 0.020  # seconds of an answer: a request waits for about eight of them
 _OFFSET = 5.0  # seconds between the two clocks
 _FEW_CONNECTIONS = 8  # an agent and one command use six
 _HIDDEN = "not visible to this role"
@@ -58,7 +58,7 @@ def latency(facts: "ServerFacts") -> Check:
     name, message = "database", f"it answers in {facts.latency * 1000:.1f} ms"
     if facts.latency > _SLOW:
         hint = "run the agent near the server, and check the network and the load of the server"
-        return warning(name, f"{message}: each request waits for about nine answers", hint)
+        return warning(name, f"{message}: each request waits for about eight answers", hint)
     return Check(name=name, message=message)
 
 
