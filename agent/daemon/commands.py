@@ -246,16 +246,11 @@ class CommandHandler:
         what = "its name, labels, paths and claims" if kept else "its name, labels and paths"
         forgotten = f"forgotten: {what} are erased, and its audit log remains"
         now = self._clock.now()
-        cut_off = await self._store.forget(record.uid, now)
+        complete = await self._store.forget(record.uid, now)
         if left := await self._store.forget_in_replaced(record.uid, now):
             files = ", ".join(path.name for path in left)
             forgotten += f". Files that `restore` replaced may still contain them and cannot be changed: remove {files}"
-        if cut_off:
-            return forgotten
-        return (
-            f"{forgotten}. The store still has old copies of them, because another process reads it or its server is "
-            "away. A running agent tries every minute to remove them"
-        )
+        return forgotten if complete else f"{forgotten}. {self._store.leftover}"
 
 
 def refuse_to_forget(record: Record) -> None:

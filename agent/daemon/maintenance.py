@@ -60,7 +60,7 @@ class Maintenance:
         await self._backups.make()
 
     async def tidy(self) -> None:
-        """Remove the copies of erased data: from the write-ahead log of a state file, or the tables of a database."""
+        """Remove the old rows of erased data: from the write-ahead log of the state file, or from the tables."""
         now = self._clock.now()
         try:
             if await self._store.tidy():
@@ -70,9 +70,9 @@ class Maintenance:
         if now - self._tidied_at >= _UNTIDY_WARNING and not self._reported:
             self._reported = True
             logger().warning(
-                "copies of erased data may still be in the store",
+                "erased data may still be in the store",
                 seconds=round(now - self._tidied_at),
-                hint="end the process that reads the store, such as sqlite3 or Datasette; the agent tries every minute",
+                cause=self._store.leftover,
             )
 
     async def checkpoint(self) -> None:

@@ -64,8 +64,12 @@ class CommandStore(DossierOwners, KeyValue, Protocol):
     async def make_claims_unreadable(self, uid: str) -> bool:
         """Make the claims of a request unreadable in every copy of the store, and erase them. True: it had claims."""
 
+    @property
+    def leftover(self) -> str:
+        """Why old rows with erased data are still there, and how they go; no full stop at its end."""
+
     async def forget(self, uid: str, at: float) -> bool:
-        """Erase the name, labels, paths and file of a request. False: the write-ahead log still has them."""
+        """Erase the name, labels, paths and file of a request. False: old rows still have them (`leftover`)."""
 
     async def forget_in_replaced(self, uid: str, at: float) -> list[Path]:
         """Erase the same in the files that `restore` set aside. Returns the files where that failed."""

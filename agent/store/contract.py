@@ -158,4 +158,4 @@ class Store(
         """Add a checkpoint for a restore by the operator: the journal continues at an earlier event."""
 
     async def tidy(self) -> bool:
-        """Remove the copies of erased data. False: another connection still reads an earlier state."""
+        """Remove the old rows of erased data. False: they are still there (`leftover`)."""

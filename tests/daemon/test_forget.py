@@ -52,12 +52,12 @@ async def test_no_file_contains_a_byte_of_a_forgotten_request(world: World, thro
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM requests").fetchone()
         answer = await ask(world, "forget", name="customer-4711")
-        assert "The store still has old copies of them" in answer["message"]
+        assert "reads the state file, so its write-ahead log" in answer["message"]
         assert forgotten_bytes(world)
         for _ in range(3):
             await world.clock.advance(600)
             await agent._maintenance.tidy()
-        untidy = [log for log in world.logs if "copies of erased data" in log["event"]]
+        untidy = [log for log in world.logs if "write-ahead log" in log.get("cause", "")]
         assert [log["log_level"] for log in untidy] == ["warning"]  # logged once, not every minute
         reader.close()
         await agent._maintenance.tidy()

@@ -11,9 +11,10 @@ from agent.platform.settings import Settings
 from agent.ports import Command, MetaKey, Receipt
 from agent.store.audit.checkpoint_file import Checkpoints
 from agent.store.audit.checkpoints import Checkpoint
+from agent.store.audit.open_requests import refuse_unverified
 from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.opening import open_checked
-from agent.store.reading.common_reads import recall
+from agent.store.reading.common_reads import OPEN, recall
 from agent.store.reading.loop_reads import grouped
 from agent.store.reading.reads import Query, Rows, answer_later
 from agent.store.rollback_detection import Witnesses
@@ -25,6 +26,7 @@ from agent.store.writing.recoveries import RecoveryTable
 from agent.store.writing.statements import Statement
 from agent.store.writing.store_writes import StoreWrites
 
+from .audit_connection import PostgresAudit
 from .commits import Commits
 from .connect import Server, open_pool
 from .dialect import numbered
@@ -34,6 +36,7 @@ from .migrations import migrate
 from .ownership import Ownership
 from .persistence import Persistence
 from .reading import connected
+from .vacuum import vacuum
 
 _CLOSING = 5.0  # seconds that the last commits wait for a server that is away
 _LEAVING = 2.0  # seconds
@@ -50,7 +53,11 @@ LATERAL (
     SELECT json_array_elements(coalesce(record #> '{next,images}', '[]'))
 ) AS images
 """
-_TIDIED = ("requests", "labels", "provenance", "commands", "claims", "links", "superseded_images")
+_AWAY = "The database does not answer, so its tables still contain the old rows; a running agent tries every minute"
+_FORBIDDEN = (
+    "The role of the agent may not VACUUM the tables, so they still contain the old rows until autovacuum removes "
+    "them: run VACUUM as the owner of the tables"
+)
 
 
 class PostgresStore(StoreWrites):
@@ -62,6 +69,7 @@ class PostgresStore(StoreWrites):
         self._pool = pool
         self._persistence = Persistence(pool, str(server))
         self._files = files
+        self.leftover = ""
         self._owner = Ownership(self._persistence)
         self._lost: asyncio.Future[StoreLocked] = asyncio.get_running_loop().create_future()
         self._ending = contextlib.AsyncExitStack()  # ends what `open` begins
@@ -106,6 +114,7 @@ class PostgresStore(StoreWrites):
         await self._owner.join(patient=account is not None)
         keeping = asyncio.create_task(self._owner.keep(self._lost.set_result))
         self._ending.callback(keeping.cancel)
+        await asyncio.to_thread(_refuse_unverified, settings)
         known = await answer_later(recall(MetaKey.IDENTITY), self.query)
         fresh = known is None and not await self.last_event_at()  # no agent has opened it
         opening = open_checked(
@@ -212,7 +221,7 @@ class PostgresStore(StoreWrites):
     async def forget(self, uid: str, at: float) -> bool:
         """Erase the name, labels, paths and file of a done request. Its history stays valid, and records the erasure.
 
-        False: the server could not remove the old rows now, so it still has them until `tidy`.
+        False: the tables still contain the old rows (`leftover`).
         """
         await self._commits.erase(uid, at)
         return await self.tidy()
@@ -222,12 +231,23 @@ class PostgresStore(StoreWrites):
         return []
 
     async def tidy(self) -> bool:
-        """Remove the old rows of erased data from the tables. The write-ahead log of the server keeps them longer."""
+        """Remove the old rows of erased data from the tables. The write-ahead log of the server keeps them longer.
+
+        False: they are still there (`leftover`).
+        """
+        self.leftover = _FORBIDDEN
         try:
-            for table in _TIDIED:
-                await self._pool.execute(f"VACUUM {table}")
+            return await vacuum(self._pool)
         except Exception as error:
-            if is_away(error):
-                return False
-            raise store_error(str(self.server), error) from None
-        return True
+            if not is_away(error):
+                raise store_error(str(self.server), error) from None
+            self.leftover = _AWAY
+            return False
+
+
+def _refuse_unverified(settings: Settings) -> None:
+    """Raise StoreDamaged if an open request differs from its history. They are read in pages."""
+    with PostgresAudit.open(settings) as audit:
+        audit.freeze()
+        requests = audit.mappings(f"SELECT * FROM {OPEN}")  # noqa: S608 - constant
+        refuse_unverified(audit, requests, audit.place, "the tools of the server")

@@ -18,8 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from agent.core.errors import StoreDamaged
-from agent.store.audit.histories import with_histories
-from agent.store.audit.verify import verify_request
+from agent.store.audit import open_requests
 from agent.store.reading.common_reads import OPEN
 from agent.store.sqlite.connection import Connection, open_reader, refuse_damaged, sqlite3, store_error
 
@@ -42,15 +41,11 @@ def refuse_unreadable(path: Path, connection: Connection) -> None:
 
 
 def refuse_unverified(path: Path, connection: Connection) -> None:
-    """Raise StoreDamaged if an open request differs from its history: the agent must not bill because of it."""
+    """Raise StoreDamaged if an open request differs from its history."""
     rows = connection.execute(f"SELECT * FROM {OPEN}")  # noqa: S608 - constant
     names = [column[0] for column in rows.description]
-    for row, history in with_histories(connection, (dict(zip(names, values, strict=True)) for values in rows)):
-        for finding in verify_request(row, history):
-            raise StoreDamaged(
-                f"The state file {path} is damaged: of request {row['uid']}, {finding.what}.",
-                "see all of it with `assure-agent audit verify`; restore the newest backup with `assure-agent restore`",
-            )
+    requests = (dict(zip(names, values, strict=True)) for values in rows)
+    open_requests.refuse_unverified(connection, requests, f"state file {path}")
 
 
 async def check_integrity(path: Path, check: Callable[[Path, Connection], None] = refuse_damaged) -> None:

@@ -58,6 +58,11 @@ _TRUNCATIONS = 10  # tries to truncate the log while another connection reads, 5
 class SqliteStore(StoreWrites):
     """The store of a running agent. Opening it takes the lock."""
 
+    leftover = (
+        "Another process (sqlite3, Datasette) reads the state file, so its write-ahead log still contains the old "
+        "rows: end that process; a running agent tries every minute to truncate that log"
+    )
+
     def __init__(
         self,
         path: Path,

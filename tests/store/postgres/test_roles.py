@@ -14,7 +14,7 @@ from agent.store import open_reading, open_store
 from agent.store.postgres.connect import Server, open_pool
 from tests.cli.command_runner import finish, spawn
 from tests.store.copy_support import copied, filled
-from tests.store.support import ACCOUNT
+from tests.store.support import ACCOUNT, committed
 from tests.support.postgres_server import PostgresServer
 from verification.builders.lives import Life
 from verification.builders.records import NOW, capture, upload
@@ -86,8 +86,27 @@ async def test_the_agent_does_everything_that_it_does(roles: tuple[str, str], tm
     await store.tidy()
     await store.aclose()
     with open_reading(settings) as reading:
-        assert {record.uid for record in reading.all()} == {"u1", "u2"}
+        assert {record.uid for record in reading.all()} == {"u2"}  # the other one has no name any more
         assert reading.store_bytes() > 0
+
+
+async def test_a_role_that_may_not_vacuum_tells_what_forget_left(
+    roles: tuple[str, str], postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """[I6] The server would only warn, and skip the tables."""
+    settings = (await prepared(roles)).model_copy(update={"state_dir": tmp_path})
+    user = Server.parse(roles[1]).user
+    (version,) = (await execute(roles[0], "SELECT current_setting('server_version_num')::int"))[0]
+    if version >= 170000:
+        await execute(roles[0], f"REVOKE MAINTAIN ON ALL TABLES IN SCHEMA public FROM {user}")
+    store = await open_store(settings, ACCOUNT)
+    await committed(store, Life("u1", upload(back=False)).until(Phase.DONE))
+    assert not await store.forget("u1", NOW)
+    assert "run VACUUM as the owner of the tables" in store.leftover
+    assert not await store.tidy()
+    await postgres_server.execute(f"GRANT {Server.parse(roles[0]).user} TO {user}")
+    assert await store.tidy()
+    await store.aclose()
 
 
 async def test_the_agent_cannot_change_what_happened(roles: tuple[str, str], tmp_path: Path) -> None:
