@@ -55,8 +55,8 @@ LATERAL (
 """
 _AWAY = "The database does not answer, so its tables still contain the old rows; a running agent tries every minute"
 _FORBIDDEN = (
-    "The role of the agent may not VACUUM the tables, so they still contain the old rows until autovacuum removes "
-    "them: run VACUUM as the owner of the tables"
+    "The role of the agent may not VACUUM the tables, so they still contain the old rows: run VACUUM as "
+    "the owner of the tables, or wait for autovacuum"
 )
 
 
