@@ -71,12 +71,10 @@ def event_json(entry: AuditEntry) -> dict[str, Any]:
 class EventPrinter:
     """Prints the events of a reader, with the name of each request or without."""
 
-    def __init__(self, audit: AuditConnection, events: EventReader, output: Format, with_name: bool) -> None:
-        self._audit = audit
+    def __init__(self, events: EventReader, output: Format, with_name: bool) -> None:
         self._events = events
         self._output = output
         self._with_name = with_name
-        self._names: dict[str, str] = {}
 
     def print(self) -> None:
         """Print the events that were written so far: lines, or one JSON document."""
@@ -102,13 +100,7 @@ class EventPrinter:
 
     def _print_lines(self, entries: Iterable[AuditEntry]) -> None:
         for entry in entries:
-            typer.echo(event_line(entry, self._name(entry.uid) if self._with_name else None))
+            typer.echo(event_line(entry, (entry.name or FORGOTTEN) if self._with_name else None))
 
     def _json(self, entry: AuditEntry) -> dict[str, Any]:
-        return {"name": self._name(entry.uid), "uid": entry.uid, **event_json(entry)}
-
-    def _name(self, uid: str) -> str:
-        if uid not in self._names:
-            row = self._audit.execute("SELECT name FROM requests WHERE uid = ?", (uid,)).fetchone()
-            self._names[uid] = row[0] or FORGOTTEN
-        return self._names[uid]
+        return {"name": entry.name or FORGOTTEN, "uid": entry.uid, **event_json(entry)}

@@ -53,7 +53,7 @@ def events(
                 chosen = {record.uid for record in reading.all() if selection.matches(record)}
             uids = chosen if uids is None else uids & chosen
         printer = EventPrinter(
-            audit, EventReader(audit, None if uids is None else sorted(uids), begin), output, with_name=True
+            EventReader(audit, None if uids is None else sorted(uids), begin), output, with_name=True
         )
         if follow:
             printer.follow(lambda: False)

@@ -32,7 +32,7 @@ def logs(
     """
     with requests_named(existing_store(state_url), [name], follow) as (audit, found):
         uids = [subject.uid for subject in found]
-        printer = EventPrinter(audit, EventReader(audit, uids), output, with_name=False)
+        printer = EventPrinter(EventReader(audit, uids), output, with_name=False)
 
         def all_done() -> bool:
             sql = "SELECT count(*) FROM requests WHERE uid IN (SELECT value FROM json_each(?)) AND phase != ?"

@@ -5,8 +5,10 @@ the store. As after a restart, each absence is proved by two scans, and an open 
 writes nothing and does not call Assure.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
 
 from agent.admission import Admission, AdmissionRules, SyncResult
 from agent.admission.changes import DocumentDiffer
@@ -35,6 +37,8 @@ from agent.views.plan import (
     remaining_starts,
 )
 
+T = TypeVar("T")
+_CHUNK = 500  # requests for each read of the store
 _MAX_SCANS = 10  # two are enough unless files change during the plan
 
 
@@ -101,10 +105,9 @@ class DryRun:
     def _present_rows(self, synced: SyncResult) -> Iterable[Change]:
         """One row for each document that admission accepts."""
         refused = {fault.name for fault in synced.refusals}
-        for name, document in synced.scan.documents.items():
-            if name in refused:
-                continue
-            before, after = self._before_and_after(self._identity_key.uid(self._rules.source, name))
+        accepted = ((self._uid(name), name) for name in synced.scan.documents if name not in refused)
+        for (_, name), before, after in self._states(accepted):
+            document = synced.scan.documents[name]
             assert after is not None
             action, reason = planned_action(before, after)
             change = Change(
@@ -123,12 +126,10 @@ class DryRun:
         first: dict[tuple[str, str | int], list[Fault]] = {}
         for fault in synced.refusals:
             first.setdefault((fault.file, fault.name or fault.line), []).append(fault)
-        for faults in first.values():
+        by_uid = ((self._uid(faults[0].name), faults) for faults in first.values())
+        for (_, faults), before, after in self._states(by_uid):
             fault, more = faults[0], len(faults) - 1
             reason = fault.message + (f" (and {more} more)" if more else "")
-            before = after = None
-            if fault.name is not None:
-                before, after = self._before_and_after(self._identity_key.uid(self._rules.source, fault.name))
             document = synced.scan.documents.get(fault.name or "")
             if after is not None and after.present:
                 reason += f"; the admitted document continues, {describe_progress(after)}"
@@ -146,10 +147,8 @@ class DryRun:
 
     def _removed_rows(self, synced: SyncResult, present: Mapping[str, str]) -> Iterable[Change]:
         """One row for each request that had a file and is in no file that could be read."""
-        for name, uid in present.items():
-            if not synced.scan.lacks(name):
-                continue
-            before, after = self._before_and_after(uid)
+        lacking = ((uid, name) for name, uid in present.items() if synced.scan.lacks(name))
+        for (uid, name), before, after in self._states(lacking):
             assert before is not None
             assert after is not None
             action, reason = planned_action(before, after)
@@ -168,8 +167,20 @@ class DryRun:
             )
             yield self._row(change, before, after)
 
-    def _before_and_after(self, uid: str) -> tuple[Record | None, Record | None]:
-        return self.store.before(uid), self.store.after(uid)
+    def _uid(self, name: str | None) -> str:
+        """The uid of a name; empty for a document without one."""
+        return "" if name is None else self._identity_key.uid(self._rules.source, name)
+
+    def _states(
+        self, requests: Iterable[tuple[str, T]]
+    ) -> Iterator[tuple[tuple[str, T], Record | None, Record | None]]:
+        """Each pair of a uid and something else, with the record before and after the dry run."""
+        waiting = iter(requests)
+        while chunk := list(islice(waiting, _CHUNK)):
+            stored = self.store.before([uid for uid, _ in chunk])
+            for one in chunk:
+                before = stored.get(one[0])
+                yield one, before, self.store.committed.get(one[0], before)
 
 
 class OverlayStore:
@@ -182,14 +193,14 @@ class OverlayStore:
         self._reading = reading
         self._now = now
         self._policy = policy
-        self._committed: dict[str, Record] = {}
+        self.committed: dict[str, Record] = {}  # by uid
         self._remembered: dict[MetaKey, str | float | None] = {}
         self._withdrawn: set[tuple[str, int]] = set()  # uids and generations
 
-    def before(self, uid: str) -> Record | None:
-        """The stored record, as a restart finds it."""
-        found = self._reading.get(uid) if self._reading is not None else None
-        return None if found is None else after_restart(found, self._now, self._policy)
+    def before(self, uids: Sequence[str]) -> dict[str, Record]:
+        """The stored records, as a restart finds them."""
+        found = self._reading.get_many(uids) if self._reading is not None else {}
+        return {uid: after_restart(record, self._now, self._policy) for uid, record in found.items()}
 
     async def present(self, source: str) -> dict[str, str]:
         """Names and uids of stored requests that have a file."""
@@ -200,19 +211,16 @@ class OverlayStore:
         for step in steps:
             if step.withdraws:
                 self._withdrawn.add((step.record.uid, step.record.generation))
-            self._committed[step.record.uid] = step.record
-
-    def after(self, uid: str) -> Record | None:
-        """The record after all commits of the dry run."""
-        return self._committed.get(uid) or self.before(uid)
+            self.committed[step.record.uid] = step.record
 
     async def get(self, uid: str) -> Record | None:
         """The record after all commits of the dry run."""
-        return self.after(uid)
+        return (await self.get_many([uid])).get(uid)
 
     async def get_many(self, uids: Sequence[str]) -> dict[str, Record]:
         """The records after all commits of the dry run."""
-        return {uid: record for uid in uids if (record := self.after(uid)) is not None}
+        stored = self.before([uid for uid in uids if uid not in self.committed])
+        return stored | {uid: self.committed[uid] for uid in uids if uid in self.committed}
 
     async def withdrawn_since(self, at: float) -> int:
         """How many requests were withdrawn, in the store and in the dry run: the prune guard counts both."""

@@ -28,17 +28,16 @@ class OfflineRecords:
         Returns the uids of records that changed in the store meanwhile.
         """
         declined = []
+        records = await self._store.get_many(list(observations))
         for uid, observation in observations.items():
             try:
-                await self._apply(uid, observation)
+                if uid in records:
+                    await self._apply(records[uid], observation)
             except Moved:
                 declined.append(uid)
         return declined
 
-    async def _apply(self, uid: str, observation: Observation) -> None:
-        record = await self._store.get(uid)
-        if record is None:
-            return
+    async def _apply(self, record: Record, observation: Observation) -> None:
         if record.intent is not None:
             resumed = step(record, Resumed(at=self._clock.now()), self._policy, request_effect=False)
             await self._store.commit([resumed])

@@ -133,6 +133,20 @@ async def test_an_event_has_its_answer_also_if_its_call_was_sent_before_the_firs
             assert list(later.read()) == []
 
 
+async def test_the_events_of_many_requests_are_read_together(world: World) -> None:
+    """On a server, each query costs a round trip."""
+    for name in ("a", "b", "c", "d"):
+        world.upload(name)
+    await world.settle()
+    asked: list[str] = []
+    with reader(world.state) as connection:
+        middle = len(list(EventReader(connection).read())) // 2
+        connection.set_trace_callback(asked.append)
+        entries = list(EventReader(connection, after=middle).read())
+    assert {entry.name for entry in entries} == {"a", "b", "c", "d"}
+    assert len(asked) == 4, asked  # two pages of events, the answers, and the calls before
+
+
 async def test_an_unknown_request_and_a_missing_store(world: World, state: Here) -> None:
     (await asyncio.to_thread(state, "logs", "a", STATE_URL="sqlite:///none.db")).is_one_clear_error("no state file")
     world.upload("a")

@@ -1,8 +1,9 @@
 """`plan` agrees with `run`: a dry run and the real admission, with random folders and stores."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ async def dry_run(harness: ControllerHarness) -> tuple[Plan, DryRun]:
         )
         plan = await rehearsal.plan()
         for name in NAMES:  # read it all while the snapshot is open
-            rehearsal.store._committed.setdefault(uid(harness, name), rehearsal.store.after(uid(harness, name)))  # type: ignore
+            rehearsal.store.committed.setdefault(uid(harness, name), await rehearsal.store.get(uid(harness, name)))  # type: ignore
     return plan, rehearsal
 
 
@@ -65,6 +66,33 @@ def uid(harness: ControllerHarness, name: str) -> str:
 
 async def planned(harness: ControllerHarness) -> dict[str, Change]:
     return {change.name: change for change in (await dry_run(harness))[0].changes}
+
+
+@pytest.mark.parametrize("requests", [2, 40])
+async def test_a_plan_reads_the_records_of_many_requests_together(
+    harness: ControllerHarness, monkeypatch: pytest.MonkeyPatch, requests: int
+) -> None:
+    """On a server, each query would cost a round trip."""
+    for number in range(requests):
+        write(harness.specs / f"r{number}.yaml", capture(f"r{number}"))
+    await harness.scan()
+    write(harness.specs / "r0.yaml", capture("r0", labels={"team": "new"}))
+    (harness.specs / "r1.yaml").unlink()
+    asked: list[str] = []
+    query = ReadOnlyStore.query
+
+    def counted(self: ReadOnlyStore, sql: str, values: Sequence[Any] = ()) -> Sequence[Any]:
+        asked.append(sql)
+        return query(self, sql, values)
+
+    monkeypatch.setattr(ReadOnlyStore, "query", counted)
+    rules = AdmissionRules(source="default", agent_id="tests", images=ImageFolder(harness.images, 10_000))
+    with ReadOnlyStore(harness.store.path) as reading:
+        source = FolderSource(Folder(harness.specs, settle=0))
+        plan = await DryRun(source, rules, reading, harness.store.keys, harness.clock, POLICY).plan()
+    assert len(plan.changes) == requests
+    assert sum("SELECT record FROM requests" in sql for sql in asked) == 7
+    assert len(asked) == 15
 
 
 # -- random stores and folders -------------------------------------------------------------------------------------
@@ -162,7 +190,7 @@ async def test_plan_agrees_with_the_admission(harness: ControllerHarness, seed: 
         assert len(plan.of(Action.REFUSE)) == len({(fault.file, fault.name or fault.line) for fault in synced.refusals})
         for name in NAMES:
             after = harness.find(name)
-            assert rehearsal.store._committed[uid(harness, name)] == after, name
+            assert rehearsal.store.committed[uid(harness, name)] == after, name
             check(
                 rows.get(name),
                 after_restart(before[name], harness.clock.now(), POLICY) if before[name] else None,

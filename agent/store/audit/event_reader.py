@@ -55,10 +55,11 @@ class EventReader:
         """The events that were written since the last read."""
         while page := self._page():
             answers = self._answers({uid for _, uid, *_ in page})
-            for event, uid, seq, at, kind, text, digest in page:
+            self._find_open_calls(page)
+            for event, uid, seq, at, kind, text, digest, name in page:
                 self._last = event
                 changes = orjson.loads(text)
-                number = self._answered(uid, seq, changes["intent"]) if "intent" in changes else None
+                number = self._answered(uid, changes["intent"]) if "intent" in changes else None
                 yield AuditEntry(
                     event=event,
                     uid=uid,
@@ -67,13 +68,15 @@ class EventReader:
                     type=kind,
                     changes=changes,
                     hash=digest,
+                    name=name,
                     reply=answers.get((uid, number)),
                 )
 
     def _page(self) -> list[Any]:
         of_requests = "" if self._uids is None else "AND uid IN (SELECT value FROM json_each(?3))"
         sql = (
-            "SELECT id, uid, seq, at, type, changes, hash FROM events "  # noqa: S608 - constant
+            "SELECT id, uid, seq, at, type, changes, hash, "  # noqa: S608 - constant
+            "(SELECT name FROM requests WHERE requests.uid = events.uid) FROM events "
             f"WHERE id > ?1 AND at >= ?2 {of_requests} ORDER BY id LIMIT {_PAGE}"
         )
         values = [self._last, self._since, *([] if self._uids is None else [self._uids])]
@@ -90,22 +93,25 @@ class EventReader:
         names = columns.split(", ")
         return {(uid, values[0]): LoggedAnswer(**dict(zip(names, values, strict=True))) for uid, *values in rows}
 
-    def _answered(self, uid: str, seq: int, following: dict[str, Any] | None) -> int | None:
+    def _answered(self, uid: str, following: dict[str, Any] | None) -> int | None:
         """The number of the call that was open before this event. `following` is the call that it opens."""
-        number = self._open_calls[uid] if uid in self._open_calls else self._call_before(uid, seq)
+        number = self._open_calls.get(uid)
         self._open_calls[uid] = following["number"] if following is not None else None
         return number
 
-    def _call_before(self, uid: str, seq: int) -> int | None:
-        """The call that was open before the first event that was read of a request."""
-        if seq == 1:
-            return None
-        sql = """
-            SELECT changes FROM events WHERE uid = ? AND seq < ? AND instr(changes, '"intent":') > 0 ORDER BY seq DESC
-        """
-        for (text,) in self._connection.execute(sql, (uid, seq)):
+    def _find_open_calls(self, page: Iterable[Any]) -> None:
+        """Find the calls that were open before the first event that is read of a request."""
+        first: dict[str, int] = {}  # the number of that event, by uid
+        for _, uid, seq, *_ in page:
+            first.setdefault(uid, seq)
+        begun = {uid: seq for uid, seq in first.items() if seq > 1 and uid not in self._open_calls}
+        sql = (
+            "SELECT uid, seq, changes FROM events WHERE uid IN (SELECT value FROM json_each(?)) "
+            "AND instr(changes, '\"intent\":') > 0 ORDER BY uid, seq"
+        )
+        rows = self._connection.execute(sql, (orjson.dumps(list(begun)).decode(),)) if begun else ()
+        self._open_calls |= dict.fromkeys(begun)
+        for uid, seq, text in rows:
             changes = orjson.loads(text)
-            if "intent" in changes:
-                intent = changes["intent"]
-                return None if intent is None else int(intent["number"])
-        return None
+            if seq < begun[uid] and "intent" in changes:
+                self._open_calls[uid] = None if changes["intent"] is None else int(changes["intent"]["number"])

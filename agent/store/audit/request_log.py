@@ -37,4 +37,5 @@ class AuditEntry:
     type: str
     changes: dict[str, Any]
     hash: str
+    name: str | None = None  # of the request; None if it was forgotten
     reply: LoggedAnswer | None = None

@@ -53,10 +53,10 @@ LATERAL (
     SELECT json_array_elements(coalesce(record #> '{next,images}', '[]'))
 ) AS images
 """
-_AWAY = "The database does not answer, so its tables still contain the old rows; a running agent tries every minute"
+_AWAY = "The database does not answer, so its tables keep the old rows. A running agent tries every minute"
 _FORBIDDEN = (
-    "The role of the agent may not VACUUM the tables, so they still contain the old rows: run VACUUM as "
-    "the owner of the tables, or wait for autovacuum"
+    "The role of the agent may not VACUUM the tables, so they keep the old rows. "
+    "Run VACUUM as the owner of the tables, or wait for autovacuum"
 )
 
 

@@ -37,6 +37,7 @@ class Queries(ABC):
         return self.query(query.sql, query.values)
 
     get = _read(common_reads.get)
+    get_many = _read(common_reads.get_many)
     present = _read(common_reads.present)
     other_source = _read(common_reads.other_source)
     revision_state = _read(common_reads.revision_state)

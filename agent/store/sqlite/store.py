@@ -59,8 +59,8 @@ class SqliteStore(StoreWrites):
     """The store of a running agent. Opening it takes the lock."""
 
     leftover = (
-        "Another process (sqlite3, Datasette) reads the state file, so its write-ahead log still contains the old "
-        "rows: end that process; a running agent tries every minute to truncate that log"
+        "Another process (sqlite3, Datasette) reads the state file, so its write-ahead log keeps the old rows. "
+        "End that process: a running agent tries every minute to truncate the log"
     )
 
     def __init__(

@@ -102,7 +102,7 @@ async def test_a_role_that_may_not_vacuum_tells_what_forget_left(
     store = await open_store(settings, ACCOUNT)
     await committed(store, Life("u1", upload(back=False)).until(Phase.DONE))
     assert not await store.forget("u1", NOW)
-    assert "run VACUUM as the owner" in store.leftover
+    assert "Run VACUUM as the owner" in store.leftover
     assert not await store.tidy()
     await postgres_server.execute(f"GRANT {Server.parse(roles[0]).user} TO {user}")
     assert await store.tidy()
