@@ -201,6 +201,21 @@ def test_state_files_that_restore_replaced_are_reported(folder: Path) -> None:
     (check,) = files.replaced_files(state)
     assert check.state is State.WARNING
     assert "replaced-20261101T000000.000000Z.db" in check.hint
+    assert "`forget`" not in check.message  # it erases there as well
+
+
+@pytest.mark.parametrize("local", ["agent.db", "agent"])
+def test_state_files_that_became_a_database_are_reported(folder: Path, local: str) -> None:
+    """[I6] `forget` does not erase in them, so their owner has to remove them."""
+    state = folder / "state" / local
+    for name in ("moved-20261101T000000.000000Z.db", "replaced-20261001T000000.000000Z.db"):
+        write(state.with_name(name), b"")
+    replaced, moved = files.replaced_files(state)
+    assert (replaced.state, moved.state) == (State.WARNING, State.WARNING)
+    assert ("`forget` does not erase there" in replaced.message) is (local == "agent")
+    assert "`store copy` kept 1 moved state files" in moved.message
+    assert "`forget` does not erase there" in moved.message
+    assert "moved-20261101T000000.000000Z.db" in moved.hint
 
 
 def test_an_unreadable_state_folder_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Checks of the state folder: permissions, free space, and files that `restore` replaced."""
+"""Checks of the state folder: permissions, free space, and files that `restore` or `store copy` set aside."""
 
 import os
 import stat
@@ -8,6 +8,7 @@ from pathlib import Path
 from agent.cli.checks import Check, problem, warning
 from agent.core.timestamps import format_optional_timestamp
 from agent.platform.settings import Settings
+from agent.store.sqlite.copying import moved
 from agent.store.sqlite.replaced_files import replaced
 
 OWNER_HINT = "run as the owner of {0}, or give that folder and its files to this user (chown -R)"
@@ -118,13 +119,19 @@ def _type_of_file_system(folder: Path) -> str | None:
 
 
 def replaced_files(path: Path) -> Iterator[Check]:
-    """State files that `restore` replaced. They contain names until the operator removes them."""
-    try:
-        kept = [(one.name, one.stat().st_mtime) for one in replaced(path)]
-    except OSError:
-        return  # `permissions` reports it
-    if kept:
-        oldest = format_optional_timestamp(min(at for _, at in kept))
-        message = f"`restore` kept {len(kept)} replaced state files, which contain names; the oldest is of {oldest}"
-        hint = f"remove the files that you do not need: {', '.join(name for name, _ in kept[:5])}"
-        yield warning("replaced state files", message, f"{hint}, in {path.parent}")
+    """State files that `restore` or `store copy` set aside. They contain names until the operator removes them.
+
+    `path`: the state file, or the path that the names of the local files begin with.
+    """
+    for command, what, listed in (("restore", "replaced", replaced), ("store copy", "moved", moved)):
+        try:
+            kept = [(one.name, one.stat().st_mtime) for one in listed(path)]
+        except OSError:
+            return  # `permissions` reports it
+        if kept:
+            oldest = format_optional_timestamp(min(at for _, at in kept))
+            message = f"`{command}` kept {len(kept)} {what} state files, which contain names; the oldest is of {oldest}"
+            if what == "moved" or path.suffix != ".db":
+                message += "; `forget` does not erase there"
+            hint = f"remove the files that you do not need: {', '.join(name for name, _ in kept[:5])}"
+            yield warning(f"{what} state files", message, f"{hint}, in {path.parent}")

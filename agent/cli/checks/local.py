@@ -39,6 +39,7 @@ def _database(settings: Settings) -> Generator[Check, None, bool]:
     yield from files.permissions(settings)
     yield files.writable(settings.state_dir, "STATE_DIR")
     yield files.file_system(settings.state_dir)
+    yield from files.replaced_files(settings.local_path)
     facts = database.read(settings)
     if isinstance(facts, Check):
         yield facts

@@ -170,9 +170,14 @@ def target(path: Path) -> Iterator[SqliteTarget]:
         lock.release()
 
 
+def moved(path: Path) -> list[Path]:
+    """What this state file was renamed to by `store copy`, oldest first."""
+    return sorted(path.parent.glob("moved-*.db"))
+
+
 def refuse_moved(path: Path) -> None:
     """Raise StoreError if the state file became a database: a new file would follow the same requests."""
-    kept = [] if path.exists() else sorted(path.parent.glob("moved-*.db"))
+    kept = [] if path.exists() else moved(path)
     if kept:
         with contextlib.closing(open_reader(kept[-1])) as connection:
             row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.MOVED_TO,)).fetchone()
