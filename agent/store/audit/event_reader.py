@@ -8,6 +8,7 @@ import orjson
 from agent.store.audit.connection import AuditConnection
 from agent.store.audit.request_log import AuditEntry, LoggedAnswer, Subject
 from agent.store.identity_key import Keys
+from agent.store.reading.common_reads import texts
 
 Connection = Any  # of an engine: `execute(sql, values)`
 _PAGE = 1000  # events per query, so that no snapshot of a reader lasts while a terminal is slow
@@ -22,7 +23,7 @@ def subjects(audit: AuditConnection, name_or_uid: str, keys: Keys | None) -> lis
     sources = [row[0] for row in audit.execute("SELECT source FROM sources")]
     uids = {name_or_uid, *(keys.uid(source, name_or_uid) for source in sources if keys is not None)}
     by_uid = "uid IN (SELECT value FROM json_each(?))"
-    found = _rows(audit, by_uid, orjson.dumps(sorted(uids)).decode()) or _rows(audit, "name = ?", name_or_uid)
+    found = _rows(audit, by_uid, texts(sorted(uids))) or _rows(audit, "name = ?", name_or_uid)
     return [Subject(uid=row["uid"], name=row["name"], row=row) for row in found]
 
 
@@ -47,7 +48,7 @@ class EventReader:
     ) -> None:
         self._connection = connection
         self._since = float(since)
-        self._uids = None if uids is None else orjson.dumps(list(uids)).decode()
+        self._uids = None if uids is None else texts(list(uids))
         self._last = after  # the newest event that was read
         self._open_calls: dict[str, int | None] = {}  # by uid
 
@@ -89,7 +90,7 @@ class EventReader:
             f"SELECT uid, {columns} FROM attempts "  # noqa: S608 - constant
             "WHERE uid IN (SELECT value FROM json_each(?)) AND result IS NOT NULL"
         )
-        rows = self._connection.execute(sql, (orjson.dumps(list(uids)).decode(),))
+        rows = self._connection.execute(sql, (texts(list(uids)),))
         names = columns.split(", ")
         return {(uid, values[0]): LoggedAnswer(**dict(zip(names, values, strict=True))) for uid, *values in rows}
 
@@ -109,7 +110,7 @@ class EventReader:
             "SELECT uid, seq, changes FROM events WHERE uid IN (SELECT value FROM json_each(?)) "
             "AND instr(changes, '\"intent\":') > 0 ORDER BY uid, seq"
         )
-        rows = self._connection.execute(sql, (orjson.dumps(list(begun)).decode(),)) if begun else ()
+        rows = self._connection.execute(sql, (texts(list(begun)),)) if begun else ()
         self._open_calls |= dict.fromkeys(begun)
         for uid, seq, text in rows:
             changes = orjson.loads(text)

@@ -8,7 +8,7 @@ from agent.platform.settings import Settings
 from agent.store.audit.connection import AuditConnection
 
 from .connect import Server
-from .dialect import numbered
+from .dialect import numbered, sent
 from .errors import translated
 from .facade import Facade
 from .reading import Cursor
@@ -112,11 +112,11 @@ class PostgresAudit(AuditConnection):
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """The rows of a query, as a cursor."""
-        return Cursor(self._session.fetch(numbered(sql), values))
+        return Cursor(self._session.fetch(numbered(sql), sent(values)))
 
     def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         """The rows of a query, one after the other."""
-        return self._session.rows(numbered(sql), values)
+        return self._session.rows(numbered(sql), sent(values))
 
     def mappings(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Mapping[str, Any]]:
         """The rows of a query by column, one after the other."""

@@ -27,6 +27,11 @@ def numbered(sql: str) -> str:
     return _VALUE.sub(lambda found: f"${found[1] or next(number)}", _portable(sql))
 
 
+def sent(values: Iterable[Any]) -> tuple[Any, ...]:
+    """The values of a query as they are sent. A text with NUL is searched as it was written: without NUL."""
+    return tuple(_without_nul(value) if isinstance(value, str) else value for value in values)
+
+
 @cache
 def template(sql: str) -> str:
     """The text of a statement as an argument of the server's `format`, which quotes each value as a literal."""
@@ -41,12 +46,17 @@ def with_names(sql: str, names: Iterable[str]) -> str:
 
 
 def literal_text(value: Any) -> str | None:
-    """A value as the text of a literal. PostgreSQL has no NUL, which a fault in a file may quote."""
+    """A value as the text of a literal."""
     if value is None:
         return None
     if isinstance(value, bytes):
         return "\\x" + value.hex()
-    return str(int(value) if isinstance(value, bool) else value).replace("\0", "\ufffd")
+    return _without_nul(str(int(value) if isinstance(value, bool) else value))
+
+
+def _without_nul(text: str) -> str:
+    """PostgreSQL has no NUL, which a fault in a file or the path of a URL may contain."""
+    return text.replace("\0", "\ufffd")
 
 
 def _portable(sql: str) -> str:

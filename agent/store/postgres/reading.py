@@ -17,7 +17,7 @@ from agent.store.reading.reads import answer
 from agent.store.rollback_detection import Witnesses, rollback_cause
 
 from .connect import Server
-from .dialect import numbered
+from .dialect import numbered, sent
 from .facade import Facade, shared
 from .ownership import OWNER, agent_named
 from .sealed_links import LinkSeal
@@ -57,7 +57,7 @@ class PostgresReading(Reading):
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> Sequence[Any]:
         """All rows. `values` has one for each `?`."""
-        return self._facade.query(numbered(sql), *values, snapshot=self._snapshot)
+        return self._facade.query(numbered(sql), *sent(values), snapshot=self._snapshot)
 
     def stream(self, sql: str) -> Iterator[Any]:
         """The rows, one after the other, because there may be many."""
@@ -136,7 +136,7 @@ class SyncConnection:
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> Cursor:
         """The rows of a query. `values` has one for each `?`."""
-        return Cursor(self._facade.query(numbered(sql), *values))
+        return Cursor(self._facade.query(numbered(sql), *sent(values)))
 
 
 @contextlib.contextmanager

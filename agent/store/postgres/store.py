@@ -29,7 +29,7 @@ from agent.store.writing.store_writes import StoreWrites
 from .audit_connection import PostgresAudit
 from .commits import Commits
 from .connect import Server, open_pool
-from .dialect import numbered
+from .dialect import numbered, sent
 from .driver import Pool
 from .errors import is_away, store_error
 from .migrations import migrate
@@ -174,8 +174,8 @@ class PostgresStore(StoreWrites):
 
     async def query(self, query: Query) -> Rows:
         """The rows of a query. It sees committed data. Waits while the server is away."""
-        sql = numbered(query.sql)
-        rows: Rows = await self._persistence.ask(lambda connection: connection.fetch(sql, *query.values))
+        sql, values = numbered(query.sql), sent(query.values)
+        rows: Rows = await self._persistence.ask(lambda connection: connection.fetch(sql, *values))
         return rows
 
     async def execute(self, *statements: Statement) -> list[int]:

@@ -122,5 +122,5 @@ def recall_time(key: MetaKey) -> Read[float | None]:
 
 
 def texts(values: Sequence[str]) -> str:
-    """These texts as one value, for `IN (SELECT value FROM json_each(?))`."""
-    return orjson.dumps(list(values)).decode()
+    """These texts as one value, for `IN (SELECT value FROM json_each(?))`. PostgreSQL has no NUL."""
+    return orjson.dumps([one.replace("\0", "\ufffd") for one in values]).decode()

@@ -4,6 +4,7 @@ A page begins after a key of the page before, or ends before a key of the page a
 come and go.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,6 +59,8 @@ class RequestLists(Queries):
         """
         seek, order = (">", "ASC") if before else ("<", "DESC")
         at, _, uid = (before or after or _LATEST).partition("-")
+        if math.isnan(float(at)):  # an order of its own in each engine
+            raise ValueError("not a key")
         rows = self.query(
             "SELECT uid, progress_at FROM requests WHERE state = ? AND name IS NOT NULL"  # noqa: S608 - constant
             f" AND (progress_at, uid) {seek} (?, ?) ORDER BY progress_at {order}, uid {order} LIMIT ?",
