@@ -46,10 +46,15 @@ class SqliteSide:
         return sorted(row[1] for row in self._connection.execute(f"PRAGMA table_info({table})"))
 
     async def rows(self, table: str, columns: Sequence[str]) -> AsyncIterator[list[Row]]:
-        """All rows of a table in their order, in pages. A time in `meta` becomes a text."""
+        """All rows of a table in their order, in pages. A time in `meta` becomes a text.
+
+        A refusal may quote a NUL, which PostgreSQL does not have.
+        """
         async for page in self.pages(select(table, columns)):
             if table == "meta":
                 yield [tuple(value if isinstance(value, str) else repr(value) for value in row) for row in page]
+            elif table == "refusals":
+                yield [tuple(_without_nul(value) if isinstance(value, str) else value for value in row) for row in page]
             else:
                 yield page
 
@@ -171,7 +176,7 @@ def target(path: Path) -> Iterator[SqliteTarget]:
 
 
 def moved(path: Path) -> list[Path]:
-    """What this state file was renamed to by `store copy`, oldest first."""
+    """The state files that `store copy` set aside in this folder, oldest first."""
     return sorted(path.parent.glob("moved-*.db"))
 
 
@@ -185,6 +190,10 @@ def refuse_moved(path: Path) -> None:
             f"The state file {path} was copied to {row[0] if row else 'a database'}, and is kept as {kept[-1]}.",
             "set STATE_URL to the store that took its place",
         )
+
+
+def _without_nul(text: str) -> str:
+    return text.replace("\0", "\ufffd")
 
 
 def _snapshot(path: Path) -> Connection:
