@@ -157,7 +157,9 @@ CLAIMS: dict[str, Call] = {
 READING: dict[str, Call] = {
     "find": lambda one: one.find("name-waits-1"),
     "get": lambda one: one.get("waits-1"),
+    "get_many": lambda one: one.get_many(["waits-1", "settled-1", "nobody"]),
     "rollback": lambda one: one.rollback(),
+    "engine_version": lambda one: one.engine_version(),
     "store_bytes": lambda one: one.store_bytes(),
     "free_bytes": lambda one: one.free_bytes(),
     "present": lambda one: one.present("default"),
@@ -273,6 +275,7 @@ BOUNDED = {
     "others": "a part of a query: two rows",
     "before": "a part of a query: one row",
     "after": "a part of a query: one row",
+    "due": "a part of a query: what is due, up to the limit",
 }
 
 
@@ -349,7 +352,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, tu
 def test_every_method_of_the_store_is_tested() -> None:
     for kind, calls in CLASSES.items():
         methods = {name for name, _ in inspect.getmembers(kind, inspect.isroutine) if not name.startswith("_")}
-        others = {"close", "aclose", "query", "execute", "run", "stream"}
+        others = {"close", "aclose", "begin_end", "watch", "refuse_away", "query", "execute", "run", "stream"}
         assert methods - others | (calls.keys() & {"close"}) == calls.keys(), kind
     known = {base for kind in CLASSES for base in kind.__mro__}
     for name in (

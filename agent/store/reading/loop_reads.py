@@ -19,6 +19,7 @@ _STARTED_ONLY = {False: "", True: "AND opened_at IS NOT NULL"}
 
 _OBSERVED = {False: "", True: "AND phase IN ('result', 'deletion')"}  # what continues while paused
 
+_PRIORITIES = (2, 1, 0)  # new work, then retries and deletions, then polls
 _HEALING = tuple(sorted(reason for reason in HoldReason if reason.self_healing))
 
 # INDEXED BY is set where SQLite, which has no statistics here, would choose an index that grows.
@@ -34,6 +35,14 @@ _WAITING = """
 SELECT (SELECT coalesce(sum(requests), 0) FROM request_counts WHERE phase = 'result'),
     (SELECT min(opened_at) FROM requests INDEXED BY requests_waiting_since WHERE phase = 'result')
 """
+
+
+def _of_each_priority(columns: str, condition: str) -> str:
+    """The rows of each priority that meet a condition. It has a limit, which holds for each priority."""
+    return " UNION ALL ".join(
+        f"SELECT * FROM (SELECT {columns} FROM requests WHERE priority = {one} AND {condition}) AS due"  # noqa: S608
+        for one in _PRIORITIES
+    )
 
 
 def unsettled(started_only: bool = False) -> Read[bool]:
@@ -53,14 +62,20 @@ def claim(now: float, limit: int, busy: set[str], started_only: bool = False) ->
 
     A quarter of the places is left to each later kind, however many records an earlier kind has.
     """
-    sql = f"""
-        SELECT uid, record FROM requests WHERE priority = ? AND due_at <= ? {_STARTED_ONLY[started_only]}
-        ORDER BY due_at, admitted_at LIMIT ?
-    """  # noqa: S608 - constant
+    # one query for all kinds, because each costs a round trip to a server
+    rows = yield Query(
+        _of_each_priority(
+            "priority, due_at, admitted_at, uid, record",
+            f"due_at <= ?1 {_STARTED_ONLY[started_only]} ORDER BY due_at, admitted_at LIMIT ?2",
+        ),
+        (now, limit + len(busy)),
+    )
+    due: dict[int, list[str]] = {priority: [] for priority in _PRIORITIES}
+    for priority, _, _, uid, text in sorted(rows, key=lambda row: row[1:3]):
+        if uid not in busy:
+            due[priority].append(text)
     claimed: list[str] = []
-    for priority in (2, 1, 0):
-        rows = yield Query(sql, (priority, now, limit + len(busy)))
-        free = [text for uid, text in rows if uid not in busy]
+    for free in due.values():
         first = free[: max(limit - len(claimed), limit - limit // 4)]
         claimed = first + claimed[: limit - len(first)]
     return [load(text) for text in claimed]
@@ -88,15 +103,9 @@ def creating() -> Read[list[Record]]:
 
 def next_due(busy: set[str], started_only: bool = False) -> Read[float | None]:
     """When the next record that is not busy is due."""
-    sql = f"""
-        SELECT uid, due_at FROM requests WHERE priority = ? AND due_at IS NOT NULL {_STARTED_ONLY[started_only]}
-        ORDER BY due_at LIMIT ?
-    """  # noqa: S608 - constant
-    times: list[float] = []
-    for priority in (0, 1, 2):
-        rows = yield Query(sql, (priority, len(busy) + 1))
-        times += [due_at for uid, due_at in rows if uid not in busy][:1]
-    return min(times, default=None)
+    sql = _of_each_priority("uid, due_at", f"due_at IS NOT NULL {_STARTED_ONLY[started_only]} ORDER BY due_at LIMIT ?1")
+    rows = yield Query(sql, (len(busy) + 1,))
+    return min((due_at for uid, due_at in rows if uid not in busy), default=None)
 
 
 def waiting() -> Read[WaitingSummary]:

@@ -14,6 +14,8 @@ from agent.core.observations import (
 )
 from agent.core.record import Outcome, Phase, Record
 from agent.core.step import Step
+from agent.store.reading.loop_reads import claim, next_due
+from agent.store.reading.reads import Query, Rows, answer_later
 from tests.store.engines import Engine
 from tests.store.support import committed
 from verification.builders.lives import DEFAULT_POLICY, Life
@@ -186,4 +188,21 @@ async def test_a_scan_replaces_the_refusals_of_its_source(engine: Engine) -> Non
     assert await engine.rows("SELECT file, line, col FROM refusals") == [("a.yaml", 1, 2)]
     await store.record_scan("default", NOW, 3, True, 0, [])
     assert await engine.rows("SELECT * FROM refusals") == []
+    await store.aclose()
+
+
+async def test_a_turn_of_the_loop_asks_one_query_for_all_priorities(engine: Engine) -> None:
+    """Each query costs a round trip to a server."""
+    store = await engine.open()
+    for number, phase in enumerate((Phase.DOSSIER, Phase.RESULT, Phase.DELETION)):
+        await committed(store, Life(f"u{number}").until(phase))
+    for read in (claim(1e12, 9, {"u9"}), next_due({"u9"})):
+        asked: list[Query] = []
+
+        async def ask(query: Query, asked: list[Query] = asked) -> Rows:
+            asked.append(query)
+            return await store.query(query)
+
+        assert await answer_later(read, ask)
+        assert len(asked) == 1
     await store.aclose()
