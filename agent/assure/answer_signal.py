@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import TypeVar
 
-from agent.core.answer import NEW_TOKENS_REFUSED, Answer, Busy, Done, Refused, Trouble, Unknown
+from agent.core.answer import NEW_TOKENS_REFUSED, NOT_SENT, Answer, Busy, Done, Refused, Trouble, Unknown
 from agent.core.classify import NOT_ACTED, REFUSAL
 from agent.core.retry import is_unexpected
 
@@ -27,8 +27,8 @@ def signal_of(answer: Answer[T], target: str | None, expect_missing: bool = Fals
     if isinstance(answer, Done):
         return AnswerSignal.HEALTHY if target is None else AnswerSignal.TARGET_FOUND
     evidence = answer.evidence
-    if evidence.trouble is Trouble.NO_TOKEN:
-        return AnswerSignal.NEUTRAL  # the token endpoint has a circuit of its own
+    if evidence.trouble is Trouble.NO_TOKEN or evidence.cause == NOT_SENT:
+        return AnswerSignal.NEUTRAL  # Assure was not asked, and the token endpoint has a circuit of its own
     if evidence.status == 403 and evidence.cause != "foreign-body":
         return AnswerSignal.FORBIDDEN
     if evidence.cause == NEW_TOKENS_REFUSED:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from agent.assure import request_bodies, response_parsers
-from agent.assure.connection import Acquire, Call, Config, Connection, DateObserver, Observer, Send
+from agent.assure.connection import Acquire, Call, Config, Connection, DateObserver, MayChange, Observer, Send
 from agent.assure.http.messages import Transport
 from agent.assure.process_details import ProcessDetails, process_details
 from agent.assure.token import TokenAnswer
@@ -53,9 +53,12 @@ class AssureClient:
         on_token_answer: Callable[[TokenAnswer], None] = lambda answer: None,
         on_answer: Callable[[Answer[Any]], None] = lambda answer: None,
         on_date: DateObserver = lambda date, seconds: None,
+        may_change: MayChange | None = None,
     ) -> None:
         """The arguments are those of `Connection`."""
-        self._connection = Connection(config, clock, observe, transport, acquire, on_token_answer, on_answer, on_date)
+        self._connection = Connection(
+            config, clock, observe, transport, acquire, on_token_answer, on_answer, on_date, may_change
+        )
         self._send: Send = self._connection.send
         self.aclose = self._connection.aclose
         self.authenticate = self._connection.authenticate

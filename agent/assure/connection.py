@@ -29,7 +29,18 @@ from agent.assure.http.messages import (
 )
 from agent.assure.http.pool import Pool
 from agent.assure.token import BODY, Token, TokenAnswer, TokenSource, basic, read_token
-from agent.core.answer import NEW_TOKENS_REFUSED, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
+from agent.core.answer import (
+    NEW_TOKENS_REFUSED,
+    NOT_SENT,
+    Answer,
+    Busy,
+    Done,
+    Evidence,
+    Operation,
+    Refused,
+    Trouble,
+    Unknown,
+)
 from agent.core.assure_types import is_id
 from agent.core.classify import HttpReply, NoReply, Reader, classify, http_date
 from agent.platform.callbacks import isolated
@@ -44,6 +55,9 @@ Observer = Callable[[Operation, str, float], None]
 
 Acquire = Callable[[], Awaitable[object]]
 """Awaited before each request beyond the call itself: a token request, or the second attempt after a 401."""
+
+MayChange = Callable[[], Awaitable[bool]]
+"""Awaited directly before each request that changes data at Assure. False: the request is not sent."""
 
 DateObserver = Callable[[float | None, float], None]
 """Receives the `Date` of each answer of Assure (seconds since the epoch, None: no date), and the seconds it took."""
@@ -117,10 +131,12 @@ class Connection:
         on_token_answer: Callable[[TokenAnswer], None] = lambda answer: None,
         on_answer: Callable[[Answer[Any]], None] = lambda answer: None,
         on_date: DateObserver = lambda date, seconds: None,
+        may_change: MayChange | None = None,
     ) -> None:
         """`on_token_answer` receives each answer of the token endpoint, `on_answer` each final answer of Assure."""
         self._config = config
         self._acquire = acquire or _unlimited
+        self._may_change = may_change or _always
         self._clock = clock
         self._observe = isolated(observe)
         self._on_answer = isolated(on_answer)
@@ -174,6 +190,8 @@ class Connection:
                 return Busy(evidence=evidence, retry_after=token.retry_after if isinstance(token, Busy) else None)
             if answer is not None:
                 await self._acquire()
+            if call.method != "GET" and not await self._may_change():
+                return Busy(evidence=Evidence(cause=NOT_SENT))
             answer = await self._exchange(call.operation, self._request(call, target, token.value.value), read)
             if answer.evidence.status != 401:
                 if isinstance(answer, _OF_ASSURE):
@@ -257,3 +275,7 @@ def _path(segments: tuple[str, ...]) -> str | None:
 
 async def _unlimited() -> None:
     """No limit."""
+
+
+async def _always() -> bool:
+    return True

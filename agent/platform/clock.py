@@ -84,7 +84,7 @@ class SystemClock:
         boot: str | None = None,
     ) -> None:
         self._wall = wall
-        self._elapsed = elapsed = elapsed or _boot_time()
+        self._elapsed = elapsed = elapsed or boot_clock()
         self._boot = boot_id() if boot is None else boot
         self._lock = threading.Lock()  # the source loop reads the clock in another thread
         self._read_at = elapsed()
@@ -242,7 +242,8 @@ class SystemClock:
         return self._read_at + seen.offset - self._now
 
 
-def _boot_time() -> Callable[[], float]:
+def boot_clock() -> Callable[[], float]:
+    """Seconds of boot time, which a suspend does not stop."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     return time.monotonic

@@ -118,6 +118,12 @@ class Store(
         and with None when it answers again.
         """
 
+    async def confirm_ownership(self) -> bool:
+        """True if no other agent can own the store now. Waits for the server.
+
+        Ask before each call that changes Assure: the process may have been stopped since it committed the intent.
+        """
+
     def begin_end(self) -> None:
         """Wait for the server at most some seconds from now on, because the agent ends."""
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from agent import __version__
+from agent.assure.answer_signal import AnswerSignal, signal_of
 from agent.assure.client import AssureClient
 from agent.assure.connection import Config
-from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
+from agent.core.answer import NOT_SENT, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
 from agent.core.assure_types import CaptureOptions, Depiction, DocumentType, ProcessType, Status
 from agent.core.classify import SUCCESS, WITHOUT_DOSSIER
 from agent.ports import Image, Remote
@@ -294,6 +295,30 @@ async def test_one_call_has_one_final_answer(config: Config, clock: JumpingClock
     async with AssureClient(config, clock, on_answer=received.append) as client:
         answers = [await client.list_dossiers(), await client.list_dossiers()]
     assert received == answers
+
+
+async def test_an_agent_without_its_store_changes_nothing_at_assure(
+    config: Config, clock: JumpingClock, server: ScriptedServer
+) -> None:
+    """It still reads. The second try after a 401 is asked for as well."""
+    server.will(answer(200, []), answer(401))
+    owns = iter([False, False, True, False])
+    received: list[Answer[Any]] = []
+
+    async def may_change() -> bool:
+        return next(owns)
+
+    async with AssureClient(config, clock, on_answer=received.append, may_change=may_change) as client:
+        answers: list[Answer[Any]] = [
+            await client.start_verification("d1", "p1"),
+            await client.delete_dossier("d1"),
+            await client.list_dossiers(),
+            await client.create_dossier("reference"),
+        ]
+    unsent = Busy(evidence=Evidence(cause=NOT_SENT))
+    assert answers == [unsent, unsent, received[0], unsent]
+    assert len(server.deliveries) == 2
+    assert signal_of(unsent, "d1") is AnswerSignal.NEUTRAL
 
 
 async def test_sixty_four_401s_renew_the_token_once(

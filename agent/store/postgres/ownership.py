@@ -3,6 +3,9 @@
 An agent begins a life with a random epoch, and a row that says until when it lives, by the clock of the server. It
 renews the row three times in that time. Each commit locks the row and fails without it. Another agent removes the row
 only after its time, so nothing of an ended life can be committed later.
+
+A call to Assure has no such check at its end. Before it, `confirm` asks whether the time is over, by the clock of this
+machine: the process may have been stopped since its last commit.
 """
 
 import asyncio
@@ -13,6 +16,7 @@ import uuid
 from collections.abc import Callable
 
 from agent.core.errors import StoreError, StoreLocked
+from agent.platform.clock import boot_clock
 from agent.platform.log import logger
 from agent.store.read_results import RunningAgent
 
@@ -25,15 +29,19 @@ SELECT name, extract(epoch FROM since)::float8 FROM agents WHERE until > clock_t
 """
 LEASE = 15.0  # seconds
 _WAIT = 0.5  # seconds between two tries to join
+_SURE = 0.8  # of the lease, from the request for it on: the clocks of two machines run at different rates
 
 
 class Ownership:
     """The life of this agent."""
 
-    def __init__(self, server: Persistence, lease: float = LEASE) -> None:
+    def __init__(self, server: Persistence, lease: float = LEASE, elapsed: Callable[[], float] | None = None) -> None:
+        """`elapsed` is a clock in seconds that a suspend of the machine does not stop."""
         self.epoch = uuid.uuid4()
         self._server = server
         self._lease = lease
+        self._elapsed = elapsed or boot_clock()
+        self._sure_until = -math.inf
 
     async def join(self, patient: bool = False) -> None:
         """Begin the life. Raises StoreLocked if another agent lives, and StoreError.
@@ -43,11 +51,13 @@ class Ownership:
         """
         name, before = f"{socket.gethostname()}:{os.getpid()}", math.inf
         while True:
+            asked = self._elapsed()
             with translated(self._server.where):
                 owner, left = await self._server.pool.fetchrow(
                     "SELECT * FROM join_agent($1, $2, $3)", self.epoch, name, self._lease
                 )
             if owner is None:
+                self._sure_until = asked + _SURE * self._lease
                 return
             if left > before or not patient:
                 raise self._locked(owner, left, alive=left > before)
@@ -58,7 +68,21 @@ class Ownership:
 
     async def renew(self, connection: Connection) -> bool:
         """Extend the life. False: another agent owns the store."""
-        return bool(await connection.fetchval("SELECT renew_agent($1, $2)", self.epoch, self._lease))
+        asked = self._elapsed()
+        renewed = bool(await connection.fetchval("SELECT renew_agent($1, $2)", self.epoch, self._lease))
+        if renewed:
+            self._sure_until = max(self._sure_until, asked + _SURE * self._lease)
+        return renewed
+
+    async def confirm(self) -> bool:
+        """True if no other agent can own the store now. Renews a lease that may have ended, or waits for it."""
+        while self._elapsed() >= self._sure_until:
+            try:
+                if not await self._server.ask(self.renew):
+                    return False
+            except StoreError:  # the next commit fails as well, and reports it
+                return False
+        return True
 
     async def keep(self, lost: Callable[[StoreLocked], object]) -> None:
         """Renew until this is cancelled. Calls `lost` and returns when another agent owns the store."""

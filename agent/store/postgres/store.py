@@ -152,6 +152,10 @@ class PostgresStore(StoreWrites):
         self._persistence.limit(None)
         self._lost.add_done_callback(lambda lost: failed(lost.result()))
 
+    async def confirm_ownership(self) -> bool:
+        """True if no other agent can own the store now. Waits while the server is away."""
+        return await self._owner.confirm()
+
     def begin_end(self) -> None:
         """Wait at most some seconds for the server from now on, because the agent ends."""
         self._persistence.limit(_CLOSING)

@@ -139,6 +139,10 @@ class SqliteStore(StoreWrites):
     def watch(self, failed: Callable[[Exception], None], changed: Callable[[str | None], None]) -> None:
         """Nothing: each commit checks that this agent still has the lock."""
 
+    async def confirm_ownership(self) -> bool:
+        """True: this process has the lock of the file as long as it lives."""
+        return True
+
     def begin_end(self) -> None:
         """Nothing: a state file never lets a caller wait."""
 

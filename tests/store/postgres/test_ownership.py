@@ -6,7 +6,7 @@ import pytest
 
 from agent.core.errors import StoreLocked
 from agent.store.postgres.connect import Server, open_pool
-from agent.store.postgres.ownership import Ownership
+from agent.store.postgres.ownership import LEASE, Ownership
 from agent.store.postgres.persistence import Persistence
 from tests.support.timeouts import PATIENT
 
@@ -91,3 +91,51 @@ async def test_a_kept_life_lasts_longer_than_its_lease(database: str) -> None:
         while await ours.rows("SELECT until FROM agents") == begun:
             await asyncio.sleep(0.05)
         keeping.cancel()
+
+
+async def test_a_life_is_confirmed_without_the_server_while_no_other_agent_can_join(database: str) -> None:
+    async with opened(database) as ours:
+        now = 0.0
+        owner = Ownership(ours.persistence, elapsed=lambda: now)
+        owner.epoch = ours.owner.epoch
+        await owner.join()
+        await ours.pool.execute("DELETE FROM agents")
+        now = 0.8 * LEASE - 0.01
+        assert await owner.confirm()
+        now = 0.8 * LEASE
+        assert not await owner.confirm()
+
+
+async def test_a_life_that_may_have_ended_is_renewed_before_it_is_confirmed(database: str) -> None:
+    async with opened(database) as ours:
+        now = 0.0
+        owner = Ownership(ours.persistence, elapsed=lambda: now)
+        owner.epoch = ours.owner.epoch
+        await owner.join()
+        await ours.pool.execute("UPDATE agents SET until = now() - interval '1 hour'")
+        now = LEASE
+        assert await owner.confirm()
+        with pytest.raises(StoreLocked):
+            await Ownership(ours.persistence).join()
+
+
+async def test_a_renewal_counts_from_its_request(database: str) -> None:
+    """The process may be stopped before it reads the answer."""
+    async with opened(database) as ours:
+        times = iter([0.0, LEASE, LEASE, 3 * LEASE, 3 * LEASE, 3 * LEASE])
+        owner = Ownership(ours.persistence, elapsed=lambda: next(times))
+        owner.epoch = ours.owner.epoch
+        await owner.join()
+        assert await owner.confirm()
+        assert next(times, None) is None
+
+
+async def test_a_server_that_stays_away_confirms_nothing(database: str) -> None:
+    async with opened(database) as ours:
+        now = 0.0
+        owner = Ownership(ours.persistence, elapsed=lambda: now)
+        owner.epoch = ours.owner.epoch
+        await owner.join()
+        now = LEASE
+        ours.persistence.limit(0.0)
+        assert not await owner.confirm()
