@@ -167,10 +167,19 @@ class Commits:
                 for ticket in group:
                     await self._write([ticket])
                 return
-            answer(group, store_error(self._server.where, error))
+            answer(group, store_error(self._server.where, await self._cause(error)))
         else:
             answer(group, None)
         self._observe(perf_counter() - started, len(group))
+
+    async def _cause(self, error: Exception) -> Exception:
+        """The cause of a failed commit: after the end of this life, another agent has changed the rows."""
+        if not isinstance(error, Moved):
+            return error
+        try:
+            return error if await self._server.ask(self._owner.renew) else self._owner.fenced()
+        except StoreError as away:
+            return away
 
     async def _commit(self, group: Sequence[Ticket]) -> None:
         """Send these tickets together. A row that another statement changed is read again, once."""

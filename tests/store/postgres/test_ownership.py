@@ -9,6 +9,7 @@ from agent.store.postgres.connect import Server, open_pool
 from agent.store.postgres.ownership import LEASE, Ownership
 from agent.store.postgres.persistence import Persistence
 from tests.support.timeouts import PATIENT
+from verification.builders.lives import Life
 
 from .support import opened
 
@@ -128,6 +129,20 @@ async def test_a_renewal_counts_from_its_request(database: str) -> None:
         await owner.join()
         assert await owner.confirm()
         assert next(times, None) is None
+
+
+async def test_after_its_end_a_life_has_moved_no_record(database: str) -> None:
+    """Its rows have other versions because another agent works on them. That is no bug to report."""
+    async with opened(database) as ours:
+        life = Life()
+        await ours.commits.commit([life.steps[0]])
+        await ours.owner.leave()
+        async with opened(database) as other:
+            life.goes_on()
+            await other.commits.commit([life.steps[1]])
+            ours.commits.forget()
+            with pytest.raises(StoreLocked):
+                await ours.commits.commit([life.steps[1]])
 
 
 async def test_a_server_that_stays_away_confirms_nothing(database: str) -> None:
