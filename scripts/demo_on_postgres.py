@@ -47,7 +47,8 @@ def run() -> None:
     asyncio.run(create_database(server))
     known = {"ASSURE_AGENT_STATE_URL": server.url(DATABASE), "ASSURE_AGENT_STATE_DIR": str(FOLDER)}
     print("For commands in another terminal:")
-    print("  export", *(f"{name}={shlex.quote(value)}" for name, value in known.items()), flush=True)
+    print("  export", *(f"{name}={shlex.quote(value)}" for name, value in known.items()))
+    print("To repeat this demo: press Ctrl-C, then make reset STORE=postgres", flush=True)
     agent = Path(sys.executable).with_name("assure-agent")
     os.execve(agent, [str(agent), "run", "--sandbox"], os.environ | known)
 

@@ -62,7 +62,7 @@ class Progress:
             if self._sandbox:
                 again = "run assure-agent sandbox reset"
                 if self._settings.uses_database:
-                    again = "drop the database and create it again"
+                    again = "use an empty database and another STATE_DIR"
                 self._print(f"To repeat the demo: stop the agent, and {again}")
 
     @isolated
