@@ -10,6 +10,9 @@ from agent.core.errors import StoreAway, StoreError
 from .driver import asyncpg
 
 MOVED = "AA001"  # the SQLSTATE of a group commit that found another row than it expected
+_ISOLATION = "AA003"  # of a group commit in a transaction that is not READ COMMITTED
+
+
 _LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -20,8 +23,9 @@ _LOST = (
 _DRIVER = (asyncpg.PostgresError, *_LOST)
 # A value that the driver cannot send is a ValueError. A missing certificate does not appear by waiting.
 _NEVER = (ValueError, ssl.SSLCertVerificationError, asyncpg.TargetServerAttributeNotMatched)
-# The server ends, crashed, starts, has too many connections, or became a standby.
-_LATER = ("57P01", "57P02", "57P03", "53300", "25006")
+# The server ends, crashed, starts, has too many connections, became a standby, cancelled the statement, or did not get a
+# lock in time.
+_LATER = ("57P01", "57P02", "57P03", "53300", "25006", "57014", "55P03")
 
 
 def is_away(error: BaseException) -> bool:
@@ -55,7 +59,13 @@ def store_error(where: str, error: Exception) -> Exception:
         return error
     for kinds, message, hint in _SENTENCES:
         if isinstance(error, kinds):
-            return StoreError(f"{message.format(where=where)}: {_text(error)}.", hint)
+            kind = StoreAway if is_away(error) else StoreError
+            return kind(f"{message.format(where=where)}: {_text(error)}.", hint)
+    if sqlstate(error) == _ISOLATION:
+        return StoreError(
+            f"The role of the database {where} has another isolation than the agent needs: {_text(error)}.",
+            "run `ALTER ROLE ... SET default_transaction_isolation = 'read committed'`",
+        )
     if is_away(error):
         return StoreAway(
             f"The database {where} cannot be reached: {_text(error)}.",
@@ -96,6 +106,16 @@ _SENTENCES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], s
         asyncpg.UndefinedTableError,
         "The tables of {where} are missing",
         "start this version of the agent once: it creates them",
+    ),
+    (
+        (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError),
+        "The database {where} cancelled a statement",
+        "remove statement_timeout and lock_timeout from the role of the agent, or see who cancels its statements",
+    ),
+    (
+        asyncpg.TooManyConnectionsError,
+        "The server of {where} has no free connection",
+        "end other sessions, or raise max_connections",
     ),
     (
         asyncpg.TargetServerAttributeNotMatched,

@@ -25,6 +25,7 @@ class Persistence:
         self.pool = pool
         self.where = where
         self.away = False  # the server does not answer
+        self._cause = ""  # of the last failed try; empty after an answer
         self._patience: float | None = _OPENING
         self._limits: set[asyncio.Timeout] = set()  # of the statements that wait
         self._changed: Callable[[str | None], None] = lambda cause: None
@@ -57,7 +58,8 @@ class Persistence:
                 return await self._repeat(statement, broke)
         except TimeoutError:
             self._patience = 0.0  # the server had its time, so what follows fails at once
-            raise StoreAway(f"The database {self.where} does not answer.", "start the agent again") from None
+            cause = self._cause or f"The database {self.where} does not answer."
+            raise StoreAway(cause, "start the agent again when the database answers") from None
         except Exception as error:
             raise store_error(self.where, error) from None
         finally:
@@ -72,10 +74,12 @@ class Persistence:
             except Exception as error:
                 if not (is_away(error) or is_repeatable(error)):
                     raise
+                self._cause = str(store_error(self.where, error))
                 # a broken connection alone says nothing about the server
                 if pause > _PAUSES[0] and not is_repeatable(error):
-                    self._report(str(store_error(self.where, error)))
+                    self._report(self._cause)
             else:
+                self._cause = ""
                 self._report(None)
                 return answer
             finally:

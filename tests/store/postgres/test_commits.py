@@ -228,7 +228,7 @@ async def test_another_isolation_is_refused(database: str) -> None:
         name = await ours.pool.fetchval("SELECT current_database()")
         await ours.pool.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
         await ours.pool.expire_connections()
-        with pytest.raises(StoreError, match="READ COMMITTED"):
+        with pytest.raises(StoreError, match="the isolation is repeatable read"):
             await ours.commits.commit([Life().steps[0]])
 
 

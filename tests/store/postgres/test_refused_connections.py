@@ -9,12 +9,14 @@ import pytest
 from agent.core.errors import StoreError
 from agent.platform.settings import Settings
 from agent.store.postgres.store import PostgresStore
+from agent.store.reading.reads import Query
 from tests.support.restartable_server import RestartableServer, restartable_server
 from tests.support.timeouts import PATIENT
 from verification.builders.lives import Life
 
 ACCOUNT = "client at https://assure.example"
 HBA = "local all postgres trust\nlocal all all scram-sha-256\n"
+CANCEL = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
 END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'agent'"
 
 
@@ -58,6 +60,11 @@ REFUSALS = {
         "accepts writes",
         "ALTER ROLE agent RESET default_transaction_read_only",
     ),
+    "the server cancels each statement": (
+        "ALTER ROLE agent SET statement_timeout = 1",
+        "cancelled a statement",
+        "ALTER ROLE agent RESET statement_timeout",
+    ),
     "the user may not connect": (
         "ALTER ROLE agent NOLOGIN",
         "refused the credentials",
@@ -99,3 +106,13 @@ async def test_a_new_password_is_read_from_the_file(server: RestartableServer, f
     assert await asyncio.wait_for(reading, PATIENT) is not None
     await ours.aclose()
     await asyncio.to_thread(server.rows, "ALTER ROLE agent PASSWORD 'first'")
+
+
+async def test_a_cancelled_statement_is_repeated(server: RestartableServer, folder: Path) -> None:
+    ours = await PostgresStore.open(settings(server, folder, "first"), ACCOUNT)
+    answers = [asyncio.ensure_future(ours.query(Query("SELECT pg_sleep(0.3)"))) for _ in range(2)]
+    cancelled = []
+    while not any(cancelled):
+        cancelled = await asyncio.to_thread(server.rows, CANCEL)
+    assert [len(await asyncio.wait_for(answer, PATIENT)) for answer in answers] == [1, 1]
+    await ours.aclose()

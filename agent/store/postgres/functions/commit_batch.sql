@@ -31,7 +31,8 @@ DECLARE
     matching bigint;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'commit_batch needs READ COMMITTED';  -- another snapshot would not show what the locks waited for
+        -- another snapshot would not show what the locks waited for
+        RAISE EXCEPTION 'the isolation is %', current_setting('transaction_isolation') USING ERRCODE = 'AA003';
     END IF;
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);  -- what is answered is durable [I4]
