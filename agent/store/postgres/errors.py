@@ -23,8 +23,8 @@ _LOST = (
 _DRIVER = (asyncpg.PostgresError, *_LOST)
 # A value that the driver cannot send is a ValueError. A missing certificate does not appear by waiting.
 _NEVER = (ValueError, ssl.SSLCertVerificationError, asyncpg.TargetServerAttributeNotMatched)
-# The server ends, crashed, starts, has too many connections, became a standby, cancelled the statement, or did not get a
-# lock in time.
+# The server ends, crashed, starts, has too many connections, became a standby, cancelled the statement, or did not get
+# a lock in time.
 _LATER = ("57P01", "57P02", "57P03", "53300", "25006", "57014", "55P03")
 
 

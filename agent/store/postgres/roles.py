@@ -32,8 +32,9 @@ async def migrate_as_owner(url: str, password_file: Path | None) -> list[str]:
     server = Server.parse(url, password_file)
     pool = await open_pool(server, 1)
     try:
-        async with pool.acquire() as connection:
-            before = await applied(connection) or set()
+        with translated(str(server)):
+            async with pool.acquire() as connection:
+                before = await applied(connection) or set()
         await migrate(pool, str(server))
         return [name for name in NAMES if name not in before]
     finally:

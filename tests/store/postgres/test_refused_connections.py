@@ -86,6 +86,7 @@ async def test_a_running_agent_waits_and_a_new_one_ends(
     while not ours.away:
         await asyncio.sleep(0.01)
     assert sentence in str(causes[0])
+    assert "<" not in str(causes[0])
     assert not commit.done()
     with pytest.raises(StoreError, match=sentence):
         await PostgresStore.open(given, None)

@@ -182,3 +182,10 @@ def test_a_state_file_needs_no_such_command(tmp_path: Path) -> None:
 async def test_an_unknown_role_is_named(roles: tuple[str, str]) -> None:
     done = store_command("migrate", "--grant", "nobody-knows", STATE_URL=roles[0])
     done.is_one_clear_error("has no role 'nobody-knows'")
+
+
+async def test_a_role_that_may_not_read_the_tables_learns_it_in_one_line(roles: tuple[str, str]) -> None:
+    owner, agent = roles
+    assert store_command("migrate", STATE_URL=owner).code == 0
+    for options in ((), ("--grant", Server.parse(agent).user)):
+        store_command("migrate", *options, STATE_URL=agent).is_one_clear_error("may not do this", "migrations")
