@@ -3,6 +3,8 @@
 A start is taken before the dossier is created.
 """
 
+import asyncio
+
 from agent.ports import Clock, Starts
 
 DAY = 86400.0
@@ -21,6 +23,7 @@ class StartBudget:
         self._clock = clock
         self._day = -1.0
         self._reserved = 0
+        self._counting = asyncio.Lock()
 
     async def take(self) -> float | None:
         """Take one start. Returns None on success, otherwise the time when the next day's budget begins."""
@@ -38,13 +41,11 @@ class StartBudget:
         return max(0, self._limit - self._reserved) if self._today() == self._day else self._limit
 
     async def count(self) -> None:
-        """Count the starts of today, once a day."""
-        day, counted = self._today(), self._day
-        if day == counted:
-            return
-        reserved = await self._store.starts_since(day)
-        if self._day == counted:  # no other task counted meanwhile
-            self._day, self._reserved = day, reserved
+        """Count the starts of today, once a day. Callers continue in the order of their calls."""
+        async with self._counting:
+            day = self._today()
+            if day != self._day:
+                self._reserved, self._day = await self._store.starts_since(day), day
 
     def _today(self) -> float:
         now = self._clock.now()

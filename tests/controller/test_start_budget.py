@@ -37,6 +37,7 @@ def queued(world: World) -> dict[str, Record]:
     return {name: record for name, record in world.records().items() if record.queued}
 
 
+@pytest.mark.both_engines
 async def test_a_day_has_its_starts_and_other_requests_wait_for_the_next(world: World) -> None:
     """[I1] Requests start in the order of their admission, as early as possible, and none expires meanwhile."""
     async with world.running(max_starts_per_day=3, poll_interval=RARE) as agent:
