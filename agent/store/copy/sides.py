@@ -34,6 +34,10 @@ TABLES = {
     "deliveries": "id",
     "meta": "key",
 }
+# The schema begins with this note of the last command, so an empty target has it.
+DROP_EMPTY_NOTE = """
+DELETE FROM meta WHERE key = 'commands' AND value = '' AND NOT EXISTS (SELECT 1 FROM meta WHERE key = 'copy/of')
+"""
 Row = tuple[Any, ...]
 
 

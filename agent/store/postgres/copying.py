@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.core.errors import StoreDamaged, StoreError, StoreLocked
 from agent.ports import MetaKey
-from agent.store.copy.sides import ROWS, TABLES, Row, select
+from agent.store.copy.sides import DROP_EMPTY_NOTE, ROWS, TABLES, Row, select
 from agent.store.identity_key import Keys
 
 from .connect import Server, open_pool
@@ -25,9 +25,6 @@ SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AN
 ORDER BY attname COLLATE "C"
 """
 _OWNED = "SELECT 1 FROM agents WHERE epoch = $1 AND until > clock_timestamp() FOR KEY SHARE"
-_DROP_EMPTY_NOTE = """
-DELETE FROM meta WHERE key = 'commands' AND value = '' AND NOT EXISTS (SELECT 1 FROM meta WHERE key = 'copy/of')
-"""  # the schema begins with it
 _MARK = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 _NEXT_DELIVERY = "SELECT setval(pg_get_serial_sequence('deliveries', 'id'), max(id)) FROM deliveries"
 
@@ -163,7 +160,7 @@ async def target(url: str, password_file: Path | None) -> AsyncIterator[Postgres
             with translated(str(server)):
                 transaction = connection.transaction()
                 await transaction.start()
-                await connection.execute(_DROP_EMPTY_NOTE)
+                await connection.execute(DROP_EMPTY_NOTE)
             yield PostgresTarget(server, connection, owner, transaction)
 
 

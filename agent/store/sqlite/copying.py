@@ -10,7 +10,7 @@ from agent.core.errors import StoreError
 from agent.platform.files import fsync_file, fsync_folder
 from agent.ports import MetaKey
 from agent.store.copy.local_files import give_to_owner
-from agent.store.copy.sides import ROWS, Row, select
+from agent.store.copy.sides import DROP_EMPTY_NOTE, ROWS, Row, select
 from agent.store.identity_key import Keys
 from agent.store.sqlite.connection import (
     Connection,
@@ -25,9 +25,6 @@ from agent.store.sqlite.migrations import migrate, refuse_newer
 from agent.store.writing.statements import REMEMBER
 
 _FORM = "moved-%Y%m%dT%H%M%S.%fZ.db"  # the name of a source after its copy, by the time in UTC
-_DROP_EMPTY_NOTE = """
-DELETE FROM meta WHERE key = 'commands' AND value = '' AND NOT EXISTS (SELECT 1 FROM meta WHERE key = 'copy/of')
-"""  # the schema begins with it
 
 
 class SqliteSide:
@@ -165,7 +162,7 @@ def target(path: Path) -> Iterator[SqliteTarget]:
         try:
             migrate(side._connection)
             side._connection.execute("BEGIN IMMEDIATE")
-            side._connection.execute(_DROP_EMPTY_NOTE)
+            side._connection.execute(DROP_EMPTY_NOTE)
             yield side
         finally:
             side.close()
