@@ -54,19 +54,19 @@ class Facade:
     def __str__(self) -> str:
         return str(self._server)
 
-    def begin(self, longest: float = _LONGEST) -> Snapshot:
-        """Begin a snapshot, for `query` and `stream`. `longest`: seconds until a query of it fails."""
-        return self._run(self._begin(longest))
+    def begin(self) -> Snapshot:
+        """Begin a snapshot, for `query` and `stream`."""
+        return self._run(self._begin())
 
     def end(self, snapshot: Snapshot) -> None:
         """End a snapshot, without waiting for it."""
         asyncio.run_coroutine_threadsafe(snapshot.end(), self._loop)
 
-    def query(self, sql: str, *values: Any, longest: float = _LONGEST, snapshot: Snapshot | None = None) -> list[Any]:
+    def query(self, sql: str, *values: Any, snapshot: Snapshot | None = None) -> list[Any]:
         """The rows of a query; each can be read as a tuple. Without a snapshot, it has one of its own."""
         if snapshot is not None:
             return self._run(snapshot.fetch(sql, *values))
-        return self._run(self._fetch(sql, values, longest))
+        return self._run(self._fetch(sql, values))
 
     def stream(self, sql: str, snapshot: Snapshot) -> Iterator[Any]:
         """The rows of a query without values, read page by page."""
@@ -102,11 +102,11 @@ class Facade:
         with translated(str(self._server)):
             return self.run(work)
 
-    async def _begin(self, longest: float) -> Snapshot:
-        return await Snapshot.begin(await self.pool(), _CONNECTIONS, longest)
+    async def _begin(self) -> Snapshot:
+        return await Snapshot.begin(await self.pool(), _CONNECTIONS, _LONGEST)
 
-    async def _fetch(self, sql: str, values: tuple[Any, ...], longest: float) -> list[Any]:
-        snapshot = await self._begin(longest)
+    async def _fetch(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+        snapshot = await self._begin()
         try:
             return await snapshot.fetch(sql, *values)
         finally:

@@ -91,8 +91,9 @@ async def test_a_reading_cannot_write(database: str) -> None:
 
 async def test_the_server_ends_a_query_that_takes_too_long(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "_GRACE", 600.0)  # only the server has a limit
+    monkeypatch.setattr(facade, "_LONGEST", 0.1)
     with pytest.raises(StoreAway, match="no answer in time"):
-        facade_of(at(database)).query("SELECT pg_sleep(600)", longest=0.1)
+        facade_of(at(database)).query("SELECT pg_sleep(600)")
 
 
 async def test_the_server_ends_a_snapshot_that_nobody_reads(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +202,7 @@ async def test_a_read_after_the_server_ended_the_connections_works(
         patch.setattr(type(pool), "acquire", _already(pool.acquire, connection))
         reader._loop.call_soon_threadsafe(gate.wait)
         await postgres_server.execute(f"SELECT pg_terminate_backend({pid}, 10000)")
-        found = asyncio.run_coroutine_threadsafe(reader._fetch("SELECT pg_backend_pid()", (), 4.0), reader._loop)
+        found = asyncio.run_coroutine_threadsafe(reader._fetch("SELECT pg_backend_pid()", ()), reader._loop)
         gate.set()
         assert (await asyncio.wrap_future(found))[0][0] != pid
 
