@@ -352,7 +352,18 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, tu
 def test_every_method_of_the_store_is_tested() -> None:
     for kind, calls in CLASSES.items():
         methods = {name for name, _ in inspect.getmembers(kind, inspect.isroutine) if not name.startswith("_")}
-        others = {"close", "aclose", "begin_end", "watch", "refuse_away", "query", "execute", "run", "stream"}
+        others = {
+            "close",
+            "aclose",
+            "begin_end",
+            "watch",
+            "refuse_away",
+            "confirm_ownership",
+            "query",
+            "execute",
+            "run",
+            "stream",
+        }
         assert methods - others | (calls.keys() & {"close"}) == calls.keys(), kind
     known = {base for kind in CLASSES for base in kind.__mro__}
     for name in (
