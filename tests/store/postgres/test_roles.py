@@ -1,5 +1,6 @@
 """Two roles: the owner of the tables migrates, and the agent may do what it does, and no more."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,30 @@ async def test_the_agent_does_everything_that_it_does(roles: tuple[str, str], tm
     with open_reading(settings) as reading:
         assert {record.uid for record in reading.all()} == {"u2"}  # the other one has no name any more
         assert reading.store_bytes() > 0
+
+
+async def test_the_agent_role_reads_the_audit_log(roles: tuple[str, str], tmp_path: Path) -> None:
+    """All commands of `audit`, and those that read as much, with the privileges of the agent alone."""
+    settings = (await prepared(roles)).model_copy(update={"state_dir": tmp_path / "state"})
+    store = await open_store(settings, ACCOUNT)
+    await committed(store, Life("u1", upload(back=False)).until(Phase.DONE))
+    await committed(store, Life("u2", capture()).until(Phase.RESULT))
+    await store.checkpoint(NOW)
+    await store.aclose()
+    given = {"STATE_URL": roles[1], "STATE_DIR": str(settings.state_dir)}
+    for words in (
+        ("audit", "verify"),
+        ("audit", "log", "name-u1"),
+        ("audit", "certificate", "name-u1"),
+        ("audit", "export"),
+        ("audit", "query", "starts-per-day"),
+        ("events",),
+        ("logs", "name-u2"),
+        ("get",),
+        ("explain", "name-u2"),
+    ):
+        done = await asyncio.to_thread(lambda words=words: finish(spawn(tmp_path, *words, **given)))
+        assert done.code == 0, (words, done)
 
 
 async def test_a_role_that_may_not_vacuum_tells_what_forget_left(
