@@ -87,7 +87,7 @@ class PostgresReading(Reading):
 
     def engine_version(self) -> str:
         """The version of the server, such as 18.4, without the name of its package."""
-        return str(self._value("SHOW server_version")).split()[0]
+        return str(self._value("SELECT current_setting('server_version')")).split()[0]
 
     def rollback(self) -> str | None:
         """The cause of the recovery that `run` would begin, because the store is an older copy. None: it is not."""
