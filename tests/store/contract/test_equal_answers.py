@@ -21,7 +21,9 @@ from verification.builders import lives
 from verification.builders.lives import Life
 from verification.builders.records import BACK, FRONT, NOW, ORIGIN, capture, sealed, upload
 
-_OF_THE_PLACE = {"store_bytes", "free_bytes", "data_version", "migrations", "freeze", "stream", "check_integrity"}
+_OF_THE_PLACE = {
+    "store_bytes", "free_bytes", "data_version", "migrations", "freeze", "stream", "check_integrity", "engine_version",
+}  # fmt: skip
 _WRITES = {
     "commit", "record_scan", "record_refresh", "remember", "close_orphan", "found_orphan", "checkpoint",
     "record_restore", "make_claims_unreadable", "apply_command", "forget", "forget_in_replaced", "tidy",
