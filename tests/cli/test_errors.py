@@ -58,7 +58,7 @@ def test_a_plain_http_base_url(here: Here) -> None:
         ("POLL_INTERVAL", "often", "duration"),
         ("CONCURRENCY", "0", "from 1 to 1000"),
         ("MAX_IMAGE_BYTES", "10 apples", "size"),
-        ("STATE_URL", "postgres://x", "sqlite:///"),
+        ("STATE_URL", "postgres://x", "postgresql://USER@HOST/DATABASE"),
         ("LISTEN", "nowhere", "HOST:PORT"),
         ("LOG_LEVEL", "loud", "debug"),
         ("AGENT_ID", "Not An Id", "small letters"),

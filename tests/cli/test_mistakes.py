@@ -95,7 +95,7 @@ SETTINGS = [
     ("LISTEN", "9464", "expected HOST:PORT, such as 127.0.0.1:9464; found '9464'", ""),
     ("LISTEN", "127.0.0.1:99999", "expected HOST:PORT, such as 127.0.0.1:9464; found '127.0.0.1:99999'", ""),
     ("STATE_URL", "state/agent.db", "expected sqlite:/// and the path of a file", ""),
-    ("STATE_URL", "postgres://x/y", "expected sqlite:/// and the path of a file", ""),
+    ("STATE_URL", "postgres://x/y", "expected postgresql://USER@HOST/DATABASE; its user is missing; found", ""),
     ("BASE_URL", "http://api.signicat.com", "expected https; plain http is allowed on loopback only; found", ""),
     ("BASE_URL", "api.signicat.com", "expected a URL such as https://api.signicat.com; found", ""),
     ("TOKEN_URL", "ftp://x", "expected a URL such as https://api.signicat.com; found 'ftp://x'", ""),

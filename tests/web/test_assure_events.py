@@ -174,7 +174,7 @@ async def test_an_accepted_event_costs_one_commit_with_its_step_and_its_receipt(
 
 
 @pytest.mark.parametrize(
-    "failing", ["agent.store.sqlite.store.record_receipt", "agent.store.sqlite.step_writer.StepWriter.write"]
+    "failing", ["agent.store.sqlite.store.receipt_statements", "agent.store.sqlite.step_writer.StepWriter.write"]
 )
 async def test_a_failure_between_step_and_receipt_loses_no_event_and_repeats_none(
     world: World, monkeypatch: pytest.MonkeyPatch, failing: str

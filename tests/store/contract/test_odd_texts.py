@@ -11,12 +11,10 @@ from agent.store import open_audit, open_reading
 from agent.store.audit.event_reader import subjects
 from agent.store.read_results import Filter
 from agent.store.reading.reading import Reading
-from tests.store.engines import Engine as Auditable
+from tests.store.engines import Engine
 from tests.store.support import committed
 from verification.builders.lives import Life
 from verification.builders.records import upload
-
-from .engines import Engine
 
 WORDS = [
     "",
@@ -87,25 +85,23 @@ def answers(reading: Reading, text: str, other: str) -> list[Any]:
 
 
 @pytest.fixture
-async def both_filled(both: tuple[Auditable, Auditable]) -> tuple[Auditable, Auditable]:
+async def both_filled(both: tuple[Engine, Engine]) -> tuple[Engine, Engine]:
     """Requests with odd names and labels."""
     for one in both:
+        one.settings.key_path.parent.mkdir(exist_ok=True)
         one.settings.key_path.write_text("5b" * 32)
-        names = [word for word in WORDS if word and "\0" not in word]
-        await one.written(
-            *[
-                Life(f"u{n}", upload(labels=(("team", name), (name, "x"))), name=name).until(
-                    Phase.RESULT if n % 2 else Phase.DONE
+        async with one.opened() as store:
+            for number, name in enumerate(word for word in WORDS if word and "\0" not in word):
+                request = upload(labels=(("team", name), (name, "x")))
+                await committed(
+                    store, Life(f"u{number}", request, name=name).until((Phase.DONE, Phase.RESULT)[number % 2])
                 )
-                for n, name in enumerate(names)
-            ]
-        )
     return both
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=texts, other=texts)
-def test_both_engines_find_the_same(both_filled: tuple[Auditable, Auditable], text: str, other: str) -> None:
+def test_both_engines_find_the_same(both_filled: tuple[Engine, Engine], text: str, other: str) -> None:
     found = []
     for one in both_filled:
         with open_reading(one.settings) as reading, open_audit(one.settings) as audit:
