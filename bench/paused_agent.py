@@ -56,7 +56,8 @@ async def paused_agent(files: int, url: str, progress: Progress, **others: Any) 
             write(folder / "specs" / f"{number}.yaml", request(f"person-{number}"))
         await asyncio.sleep(0.3)  # files settle before they are read
         configure("json", "error")
-        known = Settings(**settings(folder, url, concurrency=CONCURRENCY, state_dir=folder / "state", **others))
+        place = {"state_dir": folder / "state"} if "state_url" in others else {}
+        known = Settings(**settings(folder, url, concurrency=CONCURRENCY, **place, **others))
         store = await open_store(known, None)
         await store.remember(MetaKey.PAUSED, time.time())
         await store.aclose()
