@@ -70,7 +70,7 @@ class PostgresServer:
         await self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
 
     async def copy(self, name: str) -> str:
-        """The name of a copy of this database, which nobody may use meanwhile. Ends connections of readers."""
+        """Copy this database, and return the name of the copy. It ends the sessions of readers first."""
         copy = database_name()
         await self.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
         await self.create(copy, name)
