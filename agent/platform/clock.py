@@ -33,6 +33,7 @@ MIN_READING_SPAN: Final = 1.0  # seconds between the answers that correct an unc
 CONFIRMED_READING_SPAN: Final = 10.0  # seconds between the answers that correct a confirmed time
 STEADY_SECONDS: Final = 86400.0  # seconds until a steady wall clock is trusted without Assure
 _SPREAD = 5.0  # seconds by which consistent answers may differ, in addition to their round trips
+_ROUNDING = 1.0  # seconds: two answers at one time differ by up to so much, because `Date` has whole seconds
 _LONGEST_TRIP = 30.0  # seconds: the `Date` of a slower answer is ignored
 
 
@@ -163,7 +164,7 @@ class SystemClock:
                 return
             seen = _Reading(self._read_at, date + 0.5 + trip / 2 - self._read_at, trip)  # `Date` has whole seconds
             self._last = seen
-            if abs(self._error(seen)) <= DRIFT:
+            if abs(self._error(seen)) <= DRIFT + _ROUNDING:
                 self._record_agreement()
             elif self._pending is None:
                 self._record_contradiction(seen)

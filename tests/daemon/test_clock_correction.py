@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from apscheduler.schedulers import base
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.daemon import scheduler
@@ -167,6 +167,7 @@ def test_answers_that_contradict_each_other_correct_nothing(hands: Hands) -> Non
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 100.0), st.floats(-1e6, 1e6)), max_size=30))
+@example([(1.5, 0.0), (1.25, 0.0), (1.25, 0.0), (1.25, 0.0), (60.5, 60.0), (0.0, 121.0)])
 def test_a_confirmed_time_follows_boot_time_for_any_host_clock(moves: list[tuple[float, float]]) -> None:
     """Assure's answers are right, so the time is right within DRIFT."""
     hands = Hands()
