@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +38,9 @@ class Demo:
                 stderr=output,
                 start_new_session=True,
             )
-        eventually(lambda: "All requests are settled" in self._output.read_text(), self._output.read_text)
+        settled = "All requests are settled"
+        eventually(lambda: settled in self._output.read_text() or self.make.poll() is not None, self._output.read_text)
+        assert settled in self._output.read_text(), self._output.read_text()
         self.agent = int((self._folder / "pid").read_text())
         self.server = int((self._folder / SERVER / "data" / "postmaster.pid").read_text().split()[0])
         assert alive(self.agent)
@@ -61,22 +64,29 @@ class Demo:
 
 
 @pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Demo]:
+def short() -> Iterator[Path]:
+    """A folder with a short path, because the path of a Unix socket is limited."""
+    with tempfile.TemporaryDirectory(prefix="aa-demo-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def demo(short: Path) -> Iterator[Demo]:
     """A demo with the example requests."""
     try:
         binaries()
     except PostgresUnavailable as reason:
         pytest.skip(str(reason))
     for name in ("specs", "images"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    one = Demo(tmp_path)
+        shutil.copytree(ROOT / name, short / name)
+    one = Demo(short)
     yield one
     one.end()
 
 
-def test_the_server_ends_with_the_demo_and_the_next_one_continues(demo: Demo, tmp_path: Path) -> None:
+def test_the_server_ends_with_the_demo_and_the_next_one_continues(demo: Demo, short: Path) -> None:
     demo.start()
-    key = (tmp_path / "state" / "postgres" / "agent.key").read_text()
+    key = (short / "state" / "postgres" / "agent.key").read_text()
     refused = demo.reset()
     assert f"is running: process {demo.agent}. Try:" in refused.stderr
     os.killpg(demo.make.pid, signal.SIGINT)  # Ctrl-C
@@ -93,7 +103,7 @@ def test_the_server_ends_with_the_demo_and_the_next_one_continues(demo: Demo, tm
     demo.start()
     os.kill(demo.agent, signal.SIGTERM)
     demo.ended()
-    assert (tmp_path / "state" / "postgres" / "agent.key").read_text() == key
+    assert (short / "state" / "postgres" / "agent.key").read_text() == key
     assert demo.reset().returncode == 0
-    assert not (tmp_path / "state" / "postgres").exists()
+    assert not (short / "state" / "postgres").exists()
     assert "There is no demo database" in demo.reset().stderr
