@@ -5,15 +5,16 @@ import pytest
 from agent.core.errors import StoreDamaged
 from agent.core.record import Phase
 from tests.store.engines import Engine
+from tests.store.support import committed
 from verification.builders.lives import Life
 
 
 @pytest.fixture
 async def filled(engine: Engine) -> Engine:
     """Two open requests and one that is done."""
-    await engine.written(
-        Life("waits").until(Phase.RESULT), Life("begun").until(Phase.IMAGES), Life("settled").until(Phase.DONE)
-    )
+    async with engine.opened() as store:
+        for uid, phase in {"waits": Phase.RESULT, "begun": Phase.IMAGES, "settled": Phase.DONE}.items():
+            await committed(store, Life(uid).until(phase))
     return engine
 
 
@@ -30,7 +31,7 @@ async def filled(engine: Engine) -> Engine:
     ],
 )
 async def test_a_changed_open_request_is_refused_before_anything_is_done(filled: Engine, tampered: str) -> None:
-    await filled.tampered(tampered)
+    await filled.change(tampered)
     before = await filled.rows("SELECT key, value FROM meta ORDER BY key")
     with pytest.raises(StoreDamaged, match=r"is damaged: of request (begun|waits), ") as refused:
         async with filled.opened():
@@ -41,7 +42,7 @@ async def test_a_changed_open_request_is_refused_before_anything_is_done(filled:
 
 async def test_a_changed_done_request_is_left_to_the_audit(filled: Engine) -> None:
     """A start reads no done request, because there may be a million."""
-    await filled.tampered("UPDATE events SET at = at + 1 WHERE uid = 'settled' AND seq = 2")
+    await filled.change("UPDATE events SET at = at + 1 WHERE uid = 'settled' AND seq = 2")
     async with filled.opened():
         pass
     assert filled.verified().findings

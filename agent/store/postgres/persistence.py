@@ -55,7 +55,7 @@ class Persistence:
         try:
             async with limit:
                 self._limits.add(limit)
-                return await self._repeat(statement, broke)
+                return await self._repeat(statement, broke, limit)
         except TimeoutError:
             self._patience = 0.0  # the server had its time, so what follows fails at once
             cause = self._cause or f"The database {self.where} does not answer."
@@ -65,7 +65,9 @@ class Persistence:
         finally:
             self._limits.discard(limit)
 
-    async def _repeat(self, statement: Callable[[Connection], Awaitable[T]], broke: Callable[[], None]) -> T:
+    async def _repeat(
+        self, statement: Callable[[Connection], Awaitable[T]], broke: Callable[[], None], limit: asyncio.Timeout
+    ) -> T:
         loop, pause = asyncio.get_running_loop(), _PAUSES[0]
         while True:
             silence = loop.call_later(_SILENCE, self._report, "no answer in time")
@@ -75,6 +77,8 @@ class Persistence:
                 if not (is_away(error) or is_repeatable(error)):
                     raise
                 self._cause = str(store_error(self.where, error))
+                if limit.expired():  # a connection that broke at this moment hides the cancellation
+                    raise TimeoutError from None
                 # a broken connection alone says nothing about the server
                 if pause > _PAUSES[0] and not is_repeatable(error):
                     self._report(self._cause)

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent.core.errors import SettingsError, StoreLocked
+from agent.core.errors import SettingsError, StoreAway, StoreLocked
 from agent.core.step import Step
 from agent.platform.settings import Settings
 from agent.ports import Command, MetaKey, Receipt
@@ -31,7 +31,6 @@ from .commits import Commits
 from .connect import Server, open_pool
 from .dialect import numbered, sent
 from .driver import Pool
-from .errors import is_away, store_error
 from .migrations import migrate
 from .ownership import Ownership
 from .persistence import Persistence
@@ -239,12 +238,12 @@ class PostgresStore(StoreWrites):
 
         False: they are still there (`leftover`).
         """
-        self.leftover = _FORBIDDEN
+        self.leftover = _AWAY if self.away else _FORBIDDEN
+        if self.away:
+            return False
         try:
-            return await vacuum(self._pool)
-        except Exception as error:
-            if not is_away(error):
-                raise store_error(str(self.server), error) from None
+            return await self._persistence.ask(vacuum)
+        except StoreAway:
             self.leftover = _AWAY
             return False
 

@@ -1,6 +1,6 @@
 """The removal of the old rows of erased data from the tables."""
 
-from .driver import Pool
+from .driver import Connection
 
 _TABLES = ("requests", "labels", "provenance", "commands", "claims", "links", "superseded_images")
 # Without the privilege, the server would skip the table with a warning. The owner of the database has it as well.
@@ -14,10 +14,10 @@ WHERE relnamespace = current_schema()::regnamespace AND relname = ANY ($1) AND d
 """
 
 
-async def vacuum(pool: Pool) -> bool:
+async def vacuum(connection: Connection) -> bool:
     """Remove the old rows. False: the role of the agent may not. Raises errors of the driver."""
-    if await pool.fetch(_FORBIDDEN, list(_TABLES)):
+    if await connection.fetch(_FORBIDDEN, list(_TABLES)):
         return False
     for table in _TABLES:
-        await pool.execute(f"VACUUM {table}")
+        await connection.execute(f"VACUUM {table}")
     return True
