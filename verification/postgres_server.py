@@ -40,9 +40,9 @@ class PostgresServer:
     watch: int  # the process that ends the server
     pid: int  # the process whose children are the sessions
 
-    def url(self, database: str) -> str:
+    def url(self, database: str, user: str = SUPERUSER) -> str:
         """The URL of a database, by the Unix socket."""
-        return f"postgresql://{SUPERUSER}@:{self.port}/{database}?host={self.folder}"
+        return f"postgresql://{user}@:{self.port}/{database}?host={self.folder}"
 
     def socket(self) -> str:
         """The path of the Unix socket."""
@@ -135,17 +135,19 @@ def start(
     *,
     port: int = 5432,
     hba: str = "",
+    programs: Path | None = None,
     kept: bool = False,
     parent: int | None = None,
 ) -> PostgresServer:
     """Start a server in this folder that ends when the process `run` is gone. Makes the folder and its cluster.
 
-    `settings` are those of postgresql.conf. `hba` replaces the rules of who may connect. `kept`: the folder stays, for
-    another start. When the process `parent` is gone, `run` receives SIGTERM.
+    `settings` are those of postgresql.conf. `hba` replaces the rules of who may connect. `programs`: a folder other
+    than that of `binaries`. `kept`: the folder stays, for another start. When the process `parent` is gone, `run`
+    receives SIGTERM.
 
     Raises PostgresUnavailable.
     """
-    programs, folder = binaries(), folder.absolute()
+    programs, folder = programs or binaries(), folder.absolute()
     if len(os.fsencode(folder / f".s.PGSQL.{port}")) > _LONGEST_SOCKET:
         raise PostgresUnavailable(f"the path {folder} is too long for a Unix socket: use a folder with a shorter path")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -171,6 +173,11 @@ def start(
     _await_start(log, int(watch.stdout))
     pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])
     return PostgresServer(str(folder), port, int(watch.stdout), pid)
+
+
+def as_other_user() -> tuple[str, ...]:
+    """The beginning of a command that the server accepts: root runs it as the user of the server."""
+    return _OTHER_USER if os.geteuid() == 0 else ()
 
 
 def alive(pid: int) -> bool:

@@ -4,13 +4,10 @@ import asyncio
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from agent.core.errors import AgentError
@@ -19,12 +16,8 @@ from agent.platform.settings import Settings
 from agent.store import open_reading
 from agent.store.reading.reading import Reading
 from tests.acceptance.installed_command import Office
-from tests.support.fixtures import SHM
-from tests.support.postgres_server import PostgresServer
 from tests.support.timeouts import PATIENT, eventually
-
-_OTHER_USER = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")  # PostgreSQL refuses root
-_PORT = 5432  # only part of the name of the socket
+from verification.postgres_server import PostgresServer, as_other_user
 
 
 def use(office: Office, url: str) -> None:
@@ -59,16 +52,9 @@ def recoveries(office: Office) -> list[tuple[Any, ...]]:
 
 
 def ask(server: PostgresServer, sql: str) -> Any:
-    """The first value of a query of the superuser."""
-
-    async def asked() -> Any:
-        connection = await asyncpg.connect(host=server.folder, port=server.port, user="postgres", database="postgres")
-        try:
-            return await connection.fetchval(sql)
-        finally:
-            await connection.close()
-
-    return asyncio.run(asked())
+    """The first value of a statement of the superuser; None without rows."""
+    rows = asyncio.run(server.execute(sql))
+    return rows[0][0] if rows else None
 
 
 def program(server: PostgresServer, name: str) -> Path:
@@ -84,9 +70,14 @@ def program(server: PostgresServer, name: str) -> Path:
 def execute(*command: str | Path, stdin: bytes = b"") -> bytes:
     """Run a program of the server, as a user that it accepts. Returns its output."""
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
-    user = _OTHER_USER if os.geteuid() == 0 else ()
     done = subprocess.run(
-        [*user, *command], input=stdin, capture_output=True, cwd="/", env=environment, timeout=PATIENT, check=False
+        [*as_other_user(), *command],
+        input=stdin,
+        capture_output=True,
+        cwd="/",
+        env=environment,
+        timeout=PATIENT,
+        check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
@@ -95,27 +86,3 @@ def execute(*command: str | Path, stdin: bytes = b"") -> bytes:
 def at(server: PostgresServer) -> tuple[str, ...]:
     """The options with which a program finds the server."""
     return ("-h", server.folder, "-p", str(server.port), "-U", "postgres")
-
-
-@contextmanager
-def serving(pg_ctl: Path, folder: Path, *settings: str) -> Iterator[str]:
-    """Run a server on the files in `folder/data`, with its socket in `folder`. Yields the URL of `agent`."""
-    options = " ".join(f"-c '{setting}'" for setting in (*settings, f"unix_socket_directories={folder}"))
-    data = ("-D", folder / "data", "-w", "-t", str(int(PATIENT)))
-    execute(pg_ctl, "start", *data, "-l", folder / "log", "-o", f"-p {_PORT} {options}")
-    try:
-        yield f"postgresql://postgres@:{_PORT}/agent?host={folder}"
-    finally:
-        execute(pg_ctl, "stop", *data, "-m", "immediate")
-
-
-@contextmanager
-def folder_of_server() -> Iterator[Path]:
-    """A folder that belongs to the user of the server."""
-    folder = Path(tempfile.mkdtemp(prefix="aa-pg-", dir=SHM if os.access(SHM, os.W_OK) else None))
-    if os.geteuid() == 0:
-        shutil.chown(folder, "nobody", "nogroup")
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -14,19 +14,18 @@ from tests.acceptance.databases import (
     ask,
     at,
     execute,
-    folder_of_server,
     program,
     reading,
     records,
     recoveries,
-    serving,
     until,
     use,
 )
 from tests.acceptance.installed_command import NEVER, Office
 from tests.acceptance.test_disaster_recovery import starts
-from tests.support.postgres_server import PostgresServer, postgres_server, start
+from tests.support.postgres_server import PostgresServer, folder_of_server, postgres_server, start
 from tests.support.timeouts import eventually
+from verification import postgres_server as servers
 
 __all__ = ["postgres_server"]
 
@@ -107,7 +106,7 @@ def test_a_server_that_is_restored_to_an_earlier_time(office: Office) -> None:
     with folder_of_server() as archive, folder_of_server() as restored:
         archiving = (f"archive_command=cp %p {archive}/%f", "archive_mode=on", "listen_addresses=")
         server = start(os.getpid(), "wal_level=replica", *archiving)
-        pg_ctl, pg_basebackup = program(server, "pg_ctl"), program(server, "pg_basebackup")
+        pg_basebackup = program(server, "pg_basebackup")
         try:
             ask(server, "CREATE DATABASE agent")
             use(office, server.url("agent"))
@@ -121,9 +120,15 @@ def test_a_server_that_is_restored_to_an_earlier_time(office: Office) -> None:
         finally:
             server.stop()
         execute("touch", restored / "data" / "recovery.signal")
-        recovery = (f"restore_command=cp {archive}/%f %p", f"recovery_target_lsn={target}")
-        with serving(pg_ctl, restored, *recovery, "recovery_target_action=promote", "listen_addresses=") as url:
-            use(office, url)
+        recovery = (
+            f"restore_command=cp {archive}/%f %p",
+            f"recovery_target_lsn={target}",
+            "recovery_target_action=promote",
+            "listen_addresses=",
+        )
+        again = servers.start(restored, os.getpid(), recovery, programs=pg_basebackup.parent, kept=True)
+        try:
+            use(office, again.url("agent"))
             the_agent_finds_the_older_store(office)
             office.upload("new")
             with office.running():
@@ -134,3 +139,5 @@ def test_a_server_that_is_restored_to_an_earlier_time(office: Office) -> None:
                 until(office, lambda items: items["new"].state == "done")
             assert {str(record.outcome) for record in records(office).values()} == {"accepted"}
             all_is_well(office, starts_of_requests=4)
+        finally:
+            again.stop()

@@ -69,7 +69,7 @@ def test_settings_of_the_server_that_lose_or_keep_data(place: Place) -> None:
 
 def test_a_standby_that_is_not_synchronous_is_a_warning_for_a_plain_role(place: Place, folder: Path) -> None:
     programs = binaries()
-    if programs is None or not (programs / "pg_receivewal").exists():
+    if not (programs / "pg_receivewal").exists():
         pytest.skip("this package of PostgreSQL has no pg_receivewal")
     command = [programs / "pg_receivewal", "-h", place.server.folder, "-U", "postgres", "-D", folder, "--no-loop"]
     receiver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,6 +1,7 @@
 """One PostgreSQL for a run of the tests, with a database for each test. Without PostgreSQL the tests are skipped."""
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -27,12 +28,39 @@ def start(run: int, *settings: str, hba: str = "") -> PostgresServer:
 
     Skips the test if no server can run here.
     """
-    folder = Path(tempfile.mkdtemp(prefix="aa-pg-", dir=SHM if os.access(SHM, os.W_OK) else None))
+    folder = _new_folder()
     try:
-        return servers.start(folder, run, settings, hba=hba)
-    except PostgresUnavailable as reason:
+        with skipped_without_server():
+            return servers.start(folder, run, settings, hba=hba)
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def skipped_without_server() -> Iterator[None]:
+    """Skip the test, and name the reason, if no server can run here."""
+    try:
+        yield
+    except PostgresUnavailable as reason:
         pytest.skip(str(reason))
+
+
+@contextlib.contextmanager
+def folder_of_server() -> Iterator[Path]:
+    """A folder that belongs to the user of the server."""
+    folder = _new_folder()
+    if os.geteuid() == 0:
+        shutil.chown(folder, "nobody", "nogroup")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder() -> Path:
+    """A folder in memory if possible, with a path that is short enough for a Unix socket."""
+    return Path(tempfile.mkdtemp(prefix="aa-pg-", dir=SHM if os.access(SHM, os.W_OK) else None))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from agent.store.postgres.connect import Server
 from tests.support.postgres_server import PostgresServer
 from tests.support.timeouts import eventually
 from verification.builders.lives import Life
+from verification.postgres_server import as_other_user
 
 from .support import Opened, opened
 
@@ -30,7 +31,6 @@ auth_file = {folder}/users.txt
 default_pool_size = {sessions}
 """
 READ = "SELECT uid FROM requests WHERE uid = ANY($1::text[])"
-_OTHER_USER = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 
 
 @pytest.fixture(params=[1, 3], ids=["one session", "three sessions"])
@@ -45,8 +45,7 @@ def pooler(postgres_server: PostgresServer, database: str, request: pytest.Fixtu
     (folder / "users.txt").write_text('"postgres" ""\n')
     settings = SETTINGS.format(server=postgres_server.folder, folder=folder, sessions=request.param)
     (folder / "pgbouncer.ini").write_text(settings)
-    user = _OTHER_USER if os.geteuid() == 0 else ()
-    command = [*user, program, "-q", str(folder / "pgbouncer.ini")]
+    command = [*as_other_user(), program, "-q", str(folder / "pgbouncer.ini")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             eventually(lambda: (folder / ".s.PGSQL.6432").exists() or process.poll() is not None)
