@@ -10,9 +10,11 @@ import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Coroutine, Iterator
-from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any, TypeVar
+
+from agent.platform.settings import Settings
 
 from .connect import Server, open_pool
 from .driver import Pool
@@ -25,16 +27,16 @@ _LONGEST = 4.0  # seconds of a query: the page and the commands need millisecond
 _CLOSING = 1.0  # seconds that the end may take
 _ROWS = 500  # rows in one page of a stream
 
-_facades: "dict[tuple[Server, bool], Facade]" = {}
+_facades: "dict[tuple[str, Path | None], Facade]" = {}
 _shared = threading.Lock()
 
 
-def shared(server: Server) -> "Facade":
-    """The facade of this process for a database. It stays open until the process ends."""
+def facade_of(settings: Settings) -> "Facade":
+    """The facade of this process for the database of STATE_URL. It stays open until the process ends."""
+    key = settings.state_url, settings.state_password_file
     with _shared:
-        key = replace(server, tls=None), server.tls is not None  # each parse makes another TLS context
         if key not in _facades:
-            _facades[key] = facade = Facade(server)
+            _facades[key] = facade = Facade(Server.parse(*key))
             atexit.register(facade.close)
         return _facades[key]
 

@@ -2,8 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,9 +15,8 @@ from agent.store.reading.reading import Reading
 from agent.store.reading.reads import answer
 from agent.store.rollback_detection import Witnesses, rollback_cause
 
-from .connect import Server
 from .dialect import numbered, sent
-from .facade import Facade, shared
+from .facade import Facade, facade_of
 from .ownership import OWNER, agent_named
 from .sealed_links import LinkSeal
 from .snapshot import Snapshot
@@ -140,19 +138,9 @@ class SyncConnection:
 
 
 @contextlib.contextmanager
-def connected(server: Server) -> Iterator[SyncConnection]:
+def connected(settings: Settings) -> Iterator[SyncConnection]:
     """A connection for the block."""
-    yield SyncConnection(shared(server))
-
-
-def facade_of(settings: Settings) -> Facade:
-    """The facade of this process for the database of STATE_URL."""
-    return _facade_of(settings.state_url, settings.state_password_file)
-
-
-@cache
-def _facade_of(url: str, password_file: Path | None) -> Facade:
-    return shared(Server.parse(url, password_file))  # reads files of TLS, so not for each read
+    yield SyncConnection(facade_of(settings))
 
 
 def identity(settings: Settings) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""The store on PostgreSQL: opening, commits, checkpoints and erasure. `agent/store/writing` has the other writes."""
+"""The store on PostgreSQL: opening, commits and erasure. `agent/store/writing` has the other writes."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,6 @@ from agent.core.step import Step
 from agent.platform.settings import Settings
 from agent.ports import Command, MetaKey, Receipt
 from agent.store.audit.checkpoint_file import Checkpoints
-from agent.store.audit.checkpoints import Checkpoint
 from agent.store.audit.open_requests import refuse_unverified
 from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.opening import open_checked
@@ -18,11 +17,6 @@ from agent.store.reading.common_reads import OPEN, recall
 from agent.store.reading.loop_reads import grouped
 from agent.store.reading.reads import Query, Rows, answer_later
 from agent.store.rollback_detection import Witnesses
-from agent.store.writing.claims import Claims
-from agent.store.writing.image_deletions import ImageDeletions
-from agent.store.writing.inbox import ReceiptTable
-from agent.store.writing.outbox import NotificationTable
-from agent.store.writing.recoveries import RecoveryTable
 from agent.store.writing.statements import Statement
 from agent.store.writing.store_writes import StoreWrites
 
@@ -132,13 +126,8 @@ class PostgresStore(StoreWrites):
         )
         self._ending.push_async_callback(self._commits.close, _CLOSING)
         await self.execute(*checked.statements)
-        self._checkpoints = Checkpoints(self._files, lambda: connected(self.server))
-        self.recoveries = RecoveryTable(self, fresh)
-        self.inbox = ReceiptTable(self)
-        self.outbox = NotificationTable(self)
-        self.image_deletions = ImageDeletions(self)
         keyring = ClaimsKeyring(settings.claims_keys_dir, settings.claims_key.get_secret_value())
-        self.claims = Claims(keyring, self, self.tidy)
+        self._begin_writes(fresh, Checkpoints(self._files, lambda: connected(settings)), keyring)
 
     @property
     def away(self) -> bool:
@@ -202,23 +191,6 @@ class PostgresStore(StoreWrites):
         """Write a command, its answer and its steps in one transaction, so that the command is executed once."""
         await self._commits.apply_command(command, answer, at, steps)
 
-    async def checkpoint(self, at: float) -> tuple[Checkpoint, ...]:
-        """Add a checkpoint if the journal grew since the last one [I5]. Raises MalformedCheckpoint."""
-        self.refuse_away()
-        taken = await asyncio.to_thread(self._checkpoints.take, at)
-        if taken:
-            await self._note(taken[-1])
-        return taken
-
-    async def record_restore(self, at: float) -> Checkpoint:
-        """Add a checkpoint for a restore by the operator: the journal continues at an earlier event."""
-        line = await asyncio.to_thread(self._checkpoints.record_restore, at)
-        await self._note(line)
-        return line
-
-    async def _note(self, line: Checkpoint) -> None:
-        await self.remember(MetaKey.CHECKPOINT, f"{line.number} {line.hash}")
-
     # -- erasure ----------------------------------------------------------------------------------------
 
     async def forget(self, uid: str, at: float) -> bool:
@@ -238,10 +210,9 @@ class PostgresStore(StoreWrites):
 
         False: they are still there (`leftover`).
         """
-        self.leftover = _AWAY if self.away else _FORBIDDEN
-        if self.away:
-            return False
+        self.leftover = _FORBIDDEN
         try:
+            self.refuse_away()
             return await self._persistence.ask(vacuum)
         except StoreAway:
             self.leftover = _AWAY

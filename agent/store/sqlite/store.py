@@ -1,4 +1,4 @@
-"""The store on SQLite: opening, commits, checkpoints and erasure. `agent/store/writing` has the other writes."""
+"""The store on SQLite: opening, commits and erasure. `agent/store/writing` has the other writes."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.step import Step
-from agent.ports import Command, MetaKey, Receipt
+from agent.ports import Command, Receipt
 from agent.store.audit.checkpoint_file import Checkpoints
-from agent.store.audit.checkpoints import Checkpoint
 from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.opening import open_checked
 from agent.store.reading.common_reads import OPEN
@@ -34,11 +33,7 @@ from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.store.sqlite.replaced_files import forget_in
 from agent.store.sqlite.secure_delete import forget_request, truncate
 from agent.store.sqlite.step_writer import StepWriter
-from agent.store.writing.claims import Claims
-from agent.store.writing.image_deletions import ImageDeletions
-from agent.store.writing.inbox import ReceiptTable, receipt_statements
-from agent.store.writing.outbox import NotificationTable
-from agent.store.writing.recoveries import RecoveryTable
+from agent.store.writing.inbox import receipt_statements
 from agent.store.writing.statements import Statement
 from agent.store.writing.store_writes import StoreWrites
 
@@ -86,8 +81,9 @@ class SqliteStore(StoreWrites):
         except OSError as error:
             raise folder_error(path.parent, error) from None
         try:
-            self._open(path, account, observe, rebind, sinks)
-            self.claims = Claims(ClaimsKeyring.for_store(path, claims_key), self, self.tidy)
+            fresh = self._open(path, account, observe, rebind, sinks)
+            keyring = ClaimsKeyring.for_store(path, claims_key)
+            self._begin_writes(fresh, Checkpoints(path, lambda: reader(path)), keyring)
         except BaseException:
             self._lock.release()
             raise
@@ -99,7 +95,8 @@ class SqliteStore(StoreWrites):
         observe: Callable[[float, int], None] | None,
         rebind: bool,
         sinks: Sequence[str],
-    ) -> None:
+    ) -> bool:
+        """Open the file. True: this process created it."""
         self.path = path
         refuse_moved(path)
         fresh = create_if_missing(path)
@@ -127,11 +124,7 @@ class SqliteStore(StoreWrites):
         self._connection = connection
         self._steps = StepWriter(self.keys, sinks)
         self._writer = Writer(connection, self._steps, observe, self._lock.confirm, self._advance_mark)
-        self.recoveries = RecoveryTable(self, fresh)
-        self._checkpoints = Checkpoints(path, lambda: reader(path))
-        self.inbox = ReceiptTable(self)
-        self.outbox = NotificationTable(self)
-        self.image_deletions = ImageDeletions(self)
+        return fresh
 
     def _advance_mark(self, connection: Connection) -> None:
         self._mark.advance(connection.execute(LAST_EVENT).fetchone()[0])
@@ -193,25 +186,6 @@ class SqliteStore(StoreWrites):
         for step in steps:
             if step.encrypted_claims is not None:
                 self.claims.keyring.committed(step.encrypted_claims)
-
-    async def checkpoint(self, at: float) -> tuple[Checkpoint, ...]:
-        """Add a checkpoint if the journal grew since the last one [I5]. Raises MalformedCheckpoint."""
-        try:
-            taken = await asyncio.to_thread(self._checkpoints.take, at)
-        except sqlite3.Error as error:
-            raise store_error(self.path, error) from None
-        if taken:
-            await self._note(taken[-1])
-        return taken
-
-    async def record_restore(self, at: float) -> Checkpoint:
-        """Add a checkpoint for a restore by the operator: the journal continues at an earlier event."""
-        line = await asyncio.to_thread(self._checkpoints.record_restore, at)
-        await self._note(line)
-        return line
-
-    async def _note(self, line: Checkpoint) -> None:
-        await self.remember(MetaKey.CHECKPOINT, f"{line.number} {line.hash}")
 
     # -- commands ----------------------------------------------------------------------------------------------
 

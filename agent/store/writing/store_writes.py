@@ -1,5 +1,6 @@
 """The writes of a store that are not steps, by statements that both engines execute."""
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Iterable
 
@@ -7,6 +8,9 @@ from agent.core.admission import ScanNote
 from agent.core.errors import StoreAway
 from agent.core.source_revision import FetchFailure, RefusedRevision, Revision, RevisionState
 from agent.ports import MetaKey
+from agent.store.audit.checkpoint_file import Checkpoints
+from agent.store.audit.checkpoints import Checkpoint
+from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.reading.loop_reads import LoopReads
 from agent.store.revisions import COLUMNS, after_refresh, after_scan, revision_values
 from agent.store.writing.claims import Claims
@@ -30,12 +34,6 @@ ON CONFLICT (source) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for na
 class StoreWrites(LoopReads):
     """Reads and writes that only need the queries and statements of an engine."""
 
-    claims: Claims
-    recoveries: RecoveryTable
-    inbox: ReceiptTable
-    outbox: NotificationTable
-    image_deletions: ImageDeletions
-
     @property
     def away(self) -> bool:
         """True while the server of the database does not answer. A state file has no server."""
@@ -51,6 +49,36 @@ class StoreWrites(LoopReads):
     @abstractmethod
     async def execute(self, *statements: Statement) -> list[int]:
         """Execute these in their order in one transaction, durably. Returns how many rows each one changed."""
+
+    @abstractmethod
+    async def tidy(self) -> bool:
+        """Remove the old rows of erased data. False: they are still there."""
+
+    def _begin_writes(self, fresh: bool, checkpoints: Checkpoints, keyring: ClaimsKeyring) -> None:
+        """Begin to write, at the end of opening. `fresh`: this process created the store."""
+        self._checkpoints = checkpoints
+        self.claims = Claims(keyring, self, self.tidy)
+        self.recoveries = RecoveryTable(self, fresh)
+        self.inbox = ReceiptTable(self)
+        self.outbox = NotificationTable(self)
+        self.image_deletions = ImageDeletions(self)
+
+    async def checkpoint(self, at: float) -> tuple[Checkpoint, ...]:
+        """Add a checkpoint if the journal grew since the last one [I5]. Raises MalformedCheckpoint."""
+        self.refuse_away()
+        taken = await asyncio.to_thread(self._checkpoints.take, at)
+        if taken:
+            await self._note(taken[-1])
+        return taken
+
+    async def record_restore(self, at: float) -> Checkpoint:
+        """Add a checkpoint for a restore by the operator: the journal continues at an earlier event."""
+        line = await asyncio.to_thread(self._checkpoints.record_restore, at)
+        await self._note(line)
+        return line
+
+    async def _note(self, line: Checkpoint) -> None:
+        await self.remember(MetaKey.CHECKPOINT, f"{line.number} {line.hash}")
 
     async def record_scan(
         self,
