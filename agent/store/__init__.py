@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from agent.core.errors import AgentError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from agent.platform.settings import Settings
     from agent.store.audit.connection import AuditConnection
     from agent.store.audit.query_library import AuditQueries, Query
     from agent.store.contract import Store
     from agent.store.copy.copying import Place
-    from agent.store.copy.sides import Side, Source, Target
+    from agent.store.copy.sides import Copying, Side, Source, Target
     from agent.store.read_results import RunningAgent
     from agent.store.reading.reading import Reading
 
@@ -143,49 +142,29 @@ def store_identity(settings: Settings) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-@contextlib.asynccontextmanager
-async def copy_source(settings: Settings) -> AsyncIterator[Source]:
+def copy_source(settings: Settings) -> AbstractAsyncContextManager[Source]:
     """The store as the source of a copy. Raises StoreLocked while an agent owns it."""
-    if settings.uses_database:
-        from agent.store.postgres import copying as database
-
-        async with database.source(settings.state_url, settings.state_password_file) as side:
-            yield side
-        return
-    from agent.store.sqlite import copying as state_file
-
-    with state_file.source(settings.state_path) as side:
-        yield side
+    return _copying(settings).source(settings)
 
 
-@contextlib.asynccontextmanager
-async def copy_target(settings: Settings) -> AsyncIterator[Target]:
+def copy_target(settings: Settings) -> AbstractAsyncContextManager[Target]:
     """The store as the target of a copy. Raises StoreLocked while an agent owns it."""
-    if settings.uses_database:
-        from agent.store.postgres import copying as database
-
-        async with database.target(settings.state_url, settings.state_password_file) as side:
-            yield side
-        return
-    from agent.store.sqlite import copying as state_file
-
-    with state_file.target(settings.state_path) as side:
-        yield side
+    return _copying(settings).target(settings)
 
 
-@contextlib.asynccontextmanager
-async def copy_reading(settings: Settings) -> AsyncIterator[Side]:
+def copy_reading(settings: Settings) -> AbstractAsyncContextManager[Side]:
     """The store for a comparison, also while an agent runs on it."""
+    return _copying(settings).reading(settings)
+
+
+def _copying(settings: Settings) -> Copying:
     if settings.uses_database:
         from agent.store.postgres import copying as database
 
-        async with database.reading(settings.state_url, settings.state_password_file) as side:
-            yield side
-        return
+        return database
     from agent.store.sqlite import copying as state_file
 
-    with state_file.reading(settings.state_path) as side:
-        yield side
+    return state_file
 
 
 def copy_place(settings: Settings) -> Place:

@@ -27,7 +27,7 @@ def read(settings: Settings) -> "ServerFacts | Check":
         from agent.store.postgres.connect import Server
         from agent.store.postgres.server_facts import read_facts
 
-        return asyncio.run(read_facts(Server.parse(settings.state_url, settings.state_password_file)))
+        return asyncio.run(read_facts(Server.of(settings)))
     except AgentError as error:
         return problem("database", str(error).rstrip("."), error.hint)
 

@@ -34,11 +34,11 @@ def migrate(
         )
     from agent.store.postgres.roles import grant_to_agent, migrate_as_owner
 
-    applied = asyncio.run(migrate_as_owner(settings.state_url, settings.state_password_file))
+    applied = asyncio.run(migrate_as_owner(settings))
     for name in applied:
         typer.echo(f"applied the migration {name}")
     if not applied:
         typer.echo("the schema is current: nothing to migrate")
     if grant is not None:
-        asyncio.run(grant_to_agent(settings.state_url, settings.state_password_file, grant))
+        asyncio.run(grant_to_agent(settings, grant))
         typer.echo(f"the role {grant} may do what the agent does")

@@ -1,8 +1,10 @@
 """The two stores of a copy, as each engine gives them, and the tables that are copied."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from agent.platform.settings import Settings
 from agent.store.identity_key import Keys
 
 ROWS = 1000  # rows of a page: a few MB
@@ -85,6 +87,19 @@ class Target(Side, Protocol):
 
     async def finish(self) -> None:
         """Remove the mark of an unfinished copy: an agent may start on it."""
+
+
+class Copying(Protocol):
+    """What an engine offers for a copy: its store as each side."""
+
+    def source(self, settings: Settings) -> AbstractAsyncContextManager[Source]:
+        """The store that is copied. Raises StoreLocked while an agent owns it."""
+
+    def target(self, settings: Settings) -> AbstractAsyncContextManager[Target]:
+        """The store that becomes the copy, empty or unfinished. Raises StoreLocked while an agent owns it."""
+
+    def reading(self, settings: Settings) -> AbstractAsyncContextManager[Side]:
+        """The store for a comparison."""
 
 
 def select(table: str, columns: Sequence[str]) -> str:

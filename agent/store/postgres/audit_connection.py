@@ -106,7 +106,7 @@ class PostgresAudit(AuditConnection):
     @contextlib.contextmanager
     def open(cls, settings: Settings) -> "Iterator[PostgresAudit]":
         """Connect for the block. Raises StoreError if the server cannot be used."""
-        server = Server.parse(settings.state_url, settings.state_password_file)
+        server = Server.of(settings)
         with session(server) as opened:
             yield cls(settings, server, opened)
 

@@ -56,7 +56,7 @@ class PostgresQueries(AuditQueries):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.local_path)
-        self._server = Server.parse(settings.state_url, settings.state_password_file)
+        self._server = Server.of(settings)
 
     @property
     def shipped(self) -> Sequence[Path]:

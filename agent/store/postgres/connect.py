@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.errors import StoreError
+from agent.platform.settings import Settings
 from agent.platform.store_url import DatabaseUrl
 from agent.platform.trusted_files import read_trusted
 
@@ -47,6 +48,11 @@ class Server:
             password_file=password_file,
             statement_cache_size=named.statement_cache_size,
         )
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Server":
+        """The database of STATE_URL. Raises StoreError if a file of TLS cannot be read."""
+        return cls.parse(settings.state_url, settings.state_password_file)
 
     def __str__(self) -> str:
         places = ",".join(f"{host}:{port}" for host, port in zip(self.hosts, self.ports, strict=True))

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from agent.core.errors import StoreDamaged, StoreError, StoreLocked
+from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.store.copy.sides import DROP_EMPTY_NOTE, ROWS, TABLES, Row, select
 from agent.store.identity_key import Keys
@@ -131,9 +131,9 @@ async def refuse_lost(name: str, connection: Connection, owner: Ownership) -> No
 
 
 @contextlib.asynccontextmanager
-async def reading(url: str, password_file: Path | None) -> AsyncIterator[PostgresSide]:
+async def reading(settings: Settings) -> AsyncIterator[PostgresSide]:
     """A database for a comparison. Raises StoreError if it has no tables."""
-    server = Server.parse(url, password_file)
+    server = Server.of(settings)
     async with _connected(server) as (_, connection):
         await _refuse_missing(server, connection)
         async with _snapshot(server, connection):
@@ -141,9 +141,9 @@ async def reading(url: str, password_file: Path | None) -> AsyncIterator[Postgre
 
 
 @contextlib.asynccontextmanager
-async def source(url: str, password_file: Path | None) -> AsyncIterator[PostgresSource]:
+async def source(settings: Settings) -> AsyncIterator[PostgresSource]:
     """A database that is copied. Raises StoreLocked while an agent owns it."""
-    server = Server.parse(url, password_file)
+    server = Server.of(settings)
     async with _connected(server) as (pool, connection):
         await _refuse_missing(server, connection)
         async with _owned(server, pool) as owner, _snapshot(server, connection) as snapshot:
@@ -151,9 +151,9 @@ async def source(url: str, password_file: Path | None) -> AsyncIterator[Postgres
 
 
 @contextlib.asynccontextmanager
-async def target(url: str, password_file: Path | None) -> AsyncIterator[PostgresTarget]:
+async def target(settings: Settings) -> AsyncIterator[PostgresTarget]:
     """An empty database, or an unfinished copy. Creates the tables. Raises StoreLocked while an agent owns it."""
-    server = Server.parse(url, password_file)
+    server = Server.of(settings)
     async with _connected(server) as (pool, connection):
         await migrate(pool, str(server))
         async with _owned(server, pool) as owner:

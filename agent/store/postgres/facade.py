@@ -36,7 +36,7 @@ def facade_of(settings: Settings) -> "Facade":
     key = settings.state_url, settings.state_password_file
     with _shared:
         if key not in _facades:
-            _facades[key] = facade = Facade(Server.parse(*key))
+            _facades[key] = facade = Facade(Server.of(settings))
             atexit.register(facade.close)
         return _facades[key]
 

@@ -1,8 +1,7 @@
 """The two roles of a database: the owner of the tables, and the agent, which has the privileges that it uses."""
 
-from pathlib import Path
-
 from agent.core.errors import StoreError
+from agent.platform.settings import Settings
 
 from .connect import Server, open_pool
 from .errors import translated
@@ -27,9 +26,9 @@ WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v', 'S
 _MAINTAIN = 170000  # the version that lets a role VACUUM a table of another
 
 
-async def migrate_as_owner(url: str, password_file: Path | None) -> list[str]:
+async def migrate_as_owner(settings: Settings) -> list[str]:
     """Migrate the database. Returns the names of the migrations that were applied now."""
-    server = Server.parse(url, password_file)
+    server = Server.of(settings)
     pool = await open_pool(server, 1)
     try:
         with translated(str(server)):
@@ -41,9 +40,9 @@ async def migrate_as_owner(url: str, password_file: Path | None) -> list[str]:
         pool.terminate()
 
 
-async def grant_to_agent(url: str, password_file: Path | None, role: str) -> None:
+async def grant_to_agent(settings: Settings, role: str) -> None:
     """Grant a role what the agent needs, and take from it what it does not. Raises StoreError for an unknown role."""
-    server = Server.parse(url, password_file)
+    server = Server.of(settings)
     pool = await open_pool(server, 1)
     try:
         with translated(str(server)):

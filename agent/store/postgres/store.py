@@ -83,7 +83,7 @@ class PostgresStore(StoreWrites):
                 "CLAIMS_KEY is set, and STATE_URL names a database: its backups would keep the keys of claims.",
                 "set KEYS_DIR to a folder that no backup of the database contains, or remove CLAIMS_KEY",
             )
-        server = Server.parse(settings.state_url, settings.state_password_file)
+        server = Server.of(settings)
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         pool = await open_pool(server)
         store = cls(server, pool, settings.local_path)

@@ -1,13 +1,14 @@
 """The state file as a side of `store copy`."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from agent.core.errors import StoreError
 from agent.platform.files import fsync_file, fsync_folder
+from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.store.copy.local_files import give_to_owner
 from agent.store.copy.sides import DROP_EMPTY_NOTE, ROWS, Row, select
@@ -123,16 +124,18 @@ class SqliteTarget(SqliteSide):
         self._connection.close()
 
 
-@contextlib.contextmanager
-def reading(path: Path) -> Iterator[SqliteSide]:
+@contextlib.asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[SqliteSide]:
     """A state file for a comparison. Raises StoreError if there is none, or it is of another version."""
+    path = settings.state_path
     with contextlib.closing(_snapshot(path)) as connection:
         yield SqliteSide(path, connection)
 
 
-@contextlib.contextmanager
-def source(path: Path) -> Iterator[SqliteSource]:
+@contextlib.asynccontextmanager
+async def source(settings: Settings) -> AsyncIterator[SqliteSource]:
     """A state file that is copied. Raises StoreLocked while an agent runs on it."""
+    path = settings.state_path
     _refuse_missing(path)
     lock = StoreLock(path)
     try:
@@ -144,9 +147,10 @@ def source(path: Path) -> Iterator[SqliteSource]:
         lock.release()
 
 
-@contextlib.contextmanager
-def target(path: Path) -> Iterator[SqliteTarget]:
+@contextlib.asynccontextmanager
+async def target(settings: Settings) -> AsyncIterator[SqliteTarget]:
     """A state file that does not exist, or an unfinished copy. Raises StoreLocked while an agent runs on it."""
+    path = settings.state_path
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = StoreLock(path)
