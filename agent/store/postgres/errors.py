@@ -147,8 +147,10 @@ def _text(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if (sqlstate(error) or "").startswith("22"):  # the message quotes the value
+    if isinstance(error, ValueError) or (sqlstate(error) or "").startswith("22"):  # the message quotes the value
         return type(error).__name__
+    if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):  # its message is for programmers
+        return "the connection has ended"
     if "rejected SSL upgrade" in str(error):
         return "it has no TLS (`ssl = on` in postgresql.conf)"
     lines = str(error).strip().splitlines()

@@ -59,10 +59,6 @@ class Snapshot:
                 rows: list[Any] = await self._connection.fetch(sql, *values, timeout=self._longest + _GRACE)
             except asyncpg.QueryCanceledError:
                 raise TimeoutError from None
-            except asyncpg.InterfaceError as error:
-                if not is_away(error):
-                    raise
-                raise ConnectionError("the connection of the snapshot has ended") from None
             return rows
 
     async def end(self) -> None:

@@ -103,7 +103,7 @@ async def test_the_server_ends_a_snapshot_that_nobody_reads(database: str, monke
         async with opened(database) as ours:
             while await _snapshots(ours):
                 pass
-        with pytest.raises(StoreAway, match="the connection of the snapshot has ended"):
+        with pytest.raises(StoreAway, match="the connection has ended"):
             uids(reading)
     with open_reading(at(database)) as reading:
         assert uids(reading) == []

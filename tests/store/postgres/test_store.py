@@ -205,3 +205,21 @@ async def test_a_recovery_whose_statements_are_repeated_begins_once(database: st
         async with store(database, tmp_path) as ours:
             found = await ours.query(Query("SELECT cause, kept, closed_at FROM recoveries"))
     assert [tuple(row) for row in found] == [("older", 1, None)]
+
+
+async def test_the_end_waits_for_no_removal_of_old_rows(
+    postgres_server: PostgresServer, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that answers no VACUUM would keep the agent from ending."""
+    monkeypatch.setattr(module, "_CLOSING", 0.2)
+    other = await postgres_server.connect(Server.parse(database).database)
+    async with store(database, tmp_path) as ours:
+        async with other.transaction():
+            await other.execute("LOCK TABLE requests IN ACCESS EXCLUSIVE MODE")
+            tidying = asyncio.create_task(ours.tidy())
+            while not await other.fetch("SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'requests'::regclass"):
+                pass
+            ours.begin_end()
+            assert await asyncio.wait_for(tidying, PATIENT) is False
+        assert "does not answer" in ours.leftover
+    await other.close()
