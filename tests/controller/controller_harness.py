@@ -31,7 +31,7 @@ from agent.store.contract import Store
 from agent.store.sqlite.store import SqliteStore
 from tests.support.clock import VirtualClock
 from tests.support.environment import World
-from tests.support.held_time import asking, watching
+from tests.support.held_time import asking, holding
 from tests.support.stores import at_once
 from verification.builders import records
 from verification.builders.request_files import capture, upload, write, write_pictures
@@ -139,7 +139,7 @@ async def driving(
     try:
         with (
             world.clock.watch(lambda: len(reconciler._driven) + len(reconciler._committing)),
-            watching(world.clock, observer, loop=True),
+            holding(world.clock, observer, "poll"),
             asking(world.clock),
         ):
             polling = asyncio.create_task(observing())

@@ -1,4 +1,4 @@
-"""The stores of these tests are in memory: what they prove is what an engine was told to do, not what a disk does."""
+"""The stores of these tests are in memory: the tests prove what an engine is asked to do, not what a disk does."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path

@@ -63,7 +63,7 @@ class Engine(ABC):
         self.settings = Settings(**self._given)
 
     def keep_claims(self) -> None:
-        """Set CLAIMS_KEY, and whatever else the engine needs with it."""
+        """Set CLAIMS_KEY, and the other settings that the engine needs with it."""
         self.configure(claims_key="a claims key of the tests, long enough for it")
 
     def given(self) -> str:

@@ -29,10 +29,10 @@ ALICE = {"labels": (("team", "red"), ("tier", "1")), "file": "alice.yaml", "orig
 BOB = {"labels": (("team", "blue"),), "file": "bob.yaml", "origin": BOBS}
 
 
-async def obeyed(store: Store, verb: str, uid: str | None = None, sender: str = "root (uid 0)") -> None:
+async def applied(store: Store, verb: str, uid: str | None = None, sender: str = "root (uid 0)") -> None:
     ((number,),) = await store.query(Query("SELECT count(*) FROM commands"))
     command = Command(id=f"command-{number}", verb=verb, uid=uid, sender=sender)
-    answer = "forgotten" if verb == "forget" else f"name-{uid} is told"
+    answer = "forgotten" if verb == "forget" else f"name-{uid} answered"
     await store.apply_command(command, answer, NOW + number)
 
 
@@ -41,8 +41,8 @@ async def peopled(store: Store) -> None:
     await committed(store, Life("u1", upload(**ALICE)).until(Phase.DONE))
     await committed(store, Life("u2", upload(**BOB)).until(Phase.RESULT))
     for verb, uid in (("pause", None), ("resume", None), ("show-personal", "u1"), ("page", None), ("resolve", "u2")):
-        await obeyed(store, verb, uid)
-    await obeyed(store, "approve", None, "deploy (uid 1001)")
+        await applied(store, verb, uid)
+    await applied(store, "approve", None, "deploy (uid 1001)")
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ async def test_commands_that_a_checkpoint_saw_are_missed_without_the_key_as_well
     async with engine.opened() as store:
         await peopled(store)
         await store.checkpoint(NOW)
-        await obeyed(store, "pause")
+        await applied(store, "pause")
         (line,) = await store.checkpoint(NOW + 1)
     assert line.commands == 7
     engine.settings.key_path.unlink()
@@ -264,13 +264,13 @@ async def test_a_restored_backup_of_before_some_commands_is_no_fault(tmp_path: P
     await peopled(store)
     await store.checkpoint(NOW)
     back_up(tmp_path / "agent.db", tmp_path / "kept.db")
-    await obeyed(store, "pause")
+    await applied(store, "pause")
     await store.checkpoint(NOW + 1)
     store.close()
     restore(tmp_path / "kept.db", tmp_path / "agent.db")
     store = opened(tmp_path)
     await store.record_restore(NOW + 2)
-    await obeyed(store, "resume")
+    await applied(store, "resume")
     await store.checkpoint(NOW + 3)
     store.close()
     assert verified(tmp_path / "agent.db").findings == ()
@@ -301,7 +301,7 @@ async def test_a_forgotten_name_leaves_no_salt_and_no_fault(tmp_path: Path) -> N
     await peopled(store)
     ((salt,),) = rows(tmp_path, "SELECT salt FROM requests WHERE uid = 'u1'")
     assert await store.forget("u1", NOW + 10)
-    await obeyed(store, "forget", "u1")
+    await applied(store, "forget", "u1")
     assert await store.tidy()
     for part in (salt, "name-u1", "alice", "Alice", "a1a1a1", "tier"):
         assert [path.name for path in tmp_path.iterdir() if part.encode() in path.read_bytes()] == []
@@ -316,7 +316,7 @@ async def test_forgotten_requests_leave_no_fault(engine: Engine) -> None:
         await committed(store, Life("u3", upload(**BOB)).until(Phase.DONE))
         for uid in ("u1", "u3"):
             assert await store.forget(uid, NOW + 10)
-            await obeyed(store, "forget", uid)
+            await applied(store, "forget", uid)
         await store.checkpoint(NOW + 11)
     assert await engine.rows("SELECT uid FROM requests WHERE name IS NULL AND salt IS NULL ORDER BY uid") == [
         ("u1",), ("u3",),

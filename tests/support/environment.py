@@ -29,7 +29,7 @@ from agent.store import open_audit, open_reading
 from agent.store.audit.verify import verify
 from agent.store.reading.reading import Reading
 from agent.web import service
-from tests.support.held_time import asking, delivering, fetching, timekeeping, watching
+from tests.support.held_time import asking, holding
 from tests.support.revisions import FakeGitSource
 from tests.support.timeouts import PATIENT
 from tests.support.world_store import WorldStore
@@ -114,15 +114,15 @@ class World(WorldStore):
                 with (
                     self.clock.watch(lambda: throttle.probing - turns.waiting, loop=False),
                     self.clock.watch(lambda: len(reconciler._driven) + len(reconciler._committing)),
-                    watching(self.clock, agent._result_poller),
+                    holding(self.clock, agent._result_poller, "poll", loop=False),
                     contextlib.ExitStack() as loops,
                 ):
                     if agent._clock_corrector is not None:
-                        loops.enter_context(timekeeping(self.clock, agent._clock_corrector))
+                        loops.enter_context(holding(self.clock, agent._clock_corrector, "_run_once", "_request_date"))
                     if agent._revisions is not None:
-                        loops.enter_context(fetching(self.clock, agent._revisions))
+                        loops.enter_context(holding(self.clock, agent._revisions, "sync"))
                     for deliverer in agent._http_service._dispatchers:
-                        loops.enter_context(delivering(self.clock, deliverer))
+                        loops.enter_context(holding(self.clock, deliverer, "dispatch_once"))
                     yield agent
 
     async def settle(self, patience: float = 86_400.0, **more: Any) -> OnceResult:

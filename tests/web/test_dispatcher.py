@@ -13,7 +13,7 @@ from agent.store.sqlite.store import SqliteStore
 from agent.web.dispatcher import Dispatcher
 from tests.store.support import committed, opened, rows
 from tests.support.clock import VirtualClock
-from tests.support.held_time import delivering
+from tests.support.held_time import holding
 from verification.builders.lives import Life
 from verification.builders.records import NOW, capture, upload
 
@@ -75,7 +75,7 @@ class Desk:
 def at_work(folder: Path, listener: Listener, backlog: int = 100) -> Iterator[Desk]:
     """A desk whose store is closed at the end. The clock stops while the dispatcher sends."""
     desk = Desk(folder, listener, backlog)
-    with contextlib.closing(desk.store), delivering(desk.clock, desk.deliverer):
+    with contextlib.closing(desk.store), holding(desk.clock, desk.deliverer, "dispatch_once"):
         yield desk
 
 

@@ -53,7 +53,7 @@ async def test_an_older_copy_is_reported_by_the_mark(engine: Engine) -> None:
 
 @pytest.mark.parametrize("content", [None, b"", b"\x00" * 38, b"0123456789abcdef 00000000000000000001\n"])
 async def test_a_store_without_its_mark_is_not_trusted(engine: Engine, content: bytes | None) -> None:
-    """It was carried here alone, so nobody knows how old it is."""
+    """A store without its local files has an unknown age."""
     await used(engine)
     (engine.folder / "agent.mark").unlink()
     if content is not None:
