@@ -90,7 +90,7 @@ class Target(Side, Protocol):
 
 
 class Copying(Protocol):
-    """What an engine offers for a copy: its store as each side."""
+    """How an engine copies: its store as each of the two sides."""
 
     def source(self, settings: Settings) -> AbstractAsyncContextManager[Source]:
         """The store that is copied. Raises StoreLocked while an agent owns it."""
