@@ -10,7 +10,17 @@ from agent.store.sqlite.migrations import create_if_missing
 from verification.postgres_server import PostgresServer
 
 _TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
-_ONLY_DATABASE = ("agents", "migrations")
+_ONLY_DATABASE = (
+    "replicas",
+    "fleet",
+    "driving",
+    "duties",
+    "missing_images",
+    "budgets",
+    "brakes",
+    "missing",
+    "migrations",
+)
 
 
 async def copy_to_file(server: PostgresServer, database: str, local: Path, state: Path) -> None:

@@ -16,12 +16,14 @@ from pydantic import SecretStr
 from agent.cli import refused
 from agent.cli.options import ImagesOption, SpecsOption, StateUrlOption, duration_option, is_quiet
 from agent.cli.output import print_error
-from agent.core.errors import AgentError, WrongUse
+from agent.core.errors import AgentError, Fenced, WrongUse
 from agent.platform.file_descriptors import raise_limit
 from agent.platform.settings import Settings, load_settings, named_log_format, secrets_of
 from agent.views.phrases import count_withdrawals
 
 if TYPE_CHECKING:
+    from agent.cli.progress import Progress
+    from agent.daemon.agent import Agent
     from agent.daemon.once_result import OnceResult
     from agent.sandbox import SandboxConfig, SandboxServer
 
@@ -221,10 +223,9 @@ def _subscribe(server: "SandboxServer", settings: Settings, secret: str, url: st
 
 
 async def _run(remote: _Remote, options: _Options) -> int:
-    from agent.cli.progress import Progress, status_page
-    from agent.cli.state_file import state_option
+    from agent.cli.progress import Progress
     from agent.daemon.agent import Agent
-    from agent.platform.log import configure
+    from agent.platform.log import configure, logger
 
     settings = remote.settings
     warnings_only = options.for_people and "log_level" not in settings.model_fields_set
@@ -236,7 +237,29 @@ async def _run(remote: _Remote, options: _Options) -> int:
         )
     on_step = progress.stepped if progress is not None else lambda step: None
     interrupted = _SignalHandler()
-    async with Agent.opened(settings, on_step, account=remote.account, rebind=options.rebind) as agent:
+    while True:
+        opening = Agent.opened(settings, on_step, account=remote.account, rebind=options.rebind)
+        with contextlib.suppress(Fenced):
+            finished = await _live(opening, remote, options, progress, interrupted)
+            break
+        logger().warning("the lease ended, and another replica continues its work; this one begins anew")
+    if progress is not None:
+        progress.print_outcomes()
+    return _exit_code(settings, finished) if finished is not None else 0
+
+
+async def _live(
+    opening: "contextlib.AbstractAsyncContextManager[Agent]",
+    remote: _Remote,
+    options: _Options,
+    progress: "Progress | None",
+    interrupted: _SignalHandler,
+) -> "OnceResult | None":
+    """Run an agent until its end. Raises Fenced if its lease ended: then the process may begin another life."""
+    from agent.cli.progress import status_page
+    from agent.cli.state_file import state_option
+
+    async with opening as agent:
 
         def listening(url: str) -> None:
             if agent.events_url is not None:
@@ -246,17 +269,14 @@ async def _run(remote: _Remote, options: _Options) -> int:
             if progress is not None:
                 progress.listening(url, link, agent.events_url)
             elif link is not None and not options.quiet:
-                typer.echo(status_page(link, state_option(settings)))
+                typer.echo(status_page(link, state_option(remote.settings)))
 
         interrupted.on_interrupt(agent.stop)
         with progress or contextlib.nullcontext():
             if options.once:
-                finished = await agent.run_once(options.timeout, listening)
-            else:
-                await agent.run(listening)
-    if progress is not None:
-        progress.print_outcomes()
-    return _exit_code(settings, finished) if options.once else 0
+                return await agent.run_once(options.timeout, listening)
+            await agent.run(listening)
+            return None
 
 
 def _exit_code(settings: Settings, finished: "OnceResult") -> int:

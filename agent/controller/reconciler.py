@@ -51,7 +51,7 @@ class Reconciler:
         self._store = store
         self._interpreter = interpreter
         self._clock = clock
-        self._policy = replace(policy, started_at=clock.now())
+        self._policy = replace(policy, started_at=min(clock.now(), store.running_since))
         self._chance = chance
         self._on_step = isolated(on_step)
         self._on_bug = isolated(on_bug)
@@ -106,6 +106,8 @@ class Reconciler:
             steps = []
             for uid, observation in list(observations.items()):
                 record = records.get(uid)
+                if record is not None and record.intent is not None and self._store.shared:
+                    raise Moved(uid)  # another replica waits for the answer to its call
                 if record is None or record.intent is not None:
                     self._queue.enqueue(uid, observations.pop(uid))
                 else:
@@ -203,6 +205,7 @@ class Reconciler:
     async def wait_until_idle(self) -> None:
         """Release claimed records, and return once the calls in progress are answered and saved."""
         self._queue.clear()
+        await self._queue.release(self._working())
         while self._driven:
             await asyncio.wait(self._driven.values())
 

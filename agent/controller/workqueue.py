@@ -16,6 +16,7 @@ from agent.ports import Clock, DueRecords, Gate
 
 _DEADLINE_INTERVAL = 60.0  # seconds between two checks of deadlines while no call is possible
 _MIN_WAIT = 0.05  # seconds: the shortest wait for room
+_SHARED_WAIT = 1.0  # seconds: the longest wait for work that another replica admits or releases
 _MAX_OVERDUE = 1000  # overdue records for each check
 
 
@@ -52,6 +53,7 @@ class WorkQueue:
         self._received: dict[str, list[Observation]] = {}  # by uid: those whose steps are not committed yet
         self._hinted: dict[str, Observation] = {}  # by uid, in order; lost at a crash
         self._parked_until_cleared: dict[str, float] = {}  # uid -> end of the park; ends early only with `clear`
+        self._claimed: set[str] = set()  # on a shared store: the records that this replica may still have claimed
         self._parked: dict[str, float] = {}  # uid -> end of the park; ends early when the gate or the barrier opens
         self._deadlines_checked_at = -math.inf  # last check of deadlines while the gate was closed
         self._has_new_work = False  # a request was admitted since the last claim
@@ -138,7 +140,7 @@ class WorkQueue:
 
     def clear(self) -> None:
         """Release claimed records and end all parks, because the rules changed."""
-        self._ready.clear()
+        self._ready = {}
         self._parked_until_cleared.clear()
 
     # -- what comes of it -------------------------------------------------------------------------------------
@@ -152,13 +154,21 @@ class WorkQueue:
         self._parked = {uid: until for uid, until in self._parked.items() if until > now}
         if self._gate.is_closed(now):
             await self._check_deadlines(now, working)
+            await self.release(working)
         elif (self._has_new_work or not self._ready) and len(working) < self._concurrency and self._gate.capacity(now):
             self._has_new_work = False
             busy, most = self._busy(working), 2 * self._concurrency
             begun = begun or self._barrier.active(now)
-            claimed = await self._store.claim(now, most, busy | self._kept().keys(), begun)
-            self._ready = {record.uid: record for record in claimed} | self._kept()
-            await self._add_hinted(now, busy, most)
+            kept, hinted = self._kept(), [*self._hinted][:most]
+            mine = {*working, *kept}
+            self._ready = kept  # while the store answers, no observation may wait for a record that is released
+            for record in await self._store.claim(now, most, busy | kept.keys(), begun, mine, hinted):
+                self._add(record, now)
+            for uid in hinted:
+                self._hinted.pop(uid, None)  # the replica that processes it reads it
+            self._claimed = {*mine, *self._ready}
+        else:
+            await self.release(working)
         self.at_capacity = self._capacity(now) < math.inf
 
     def take(self, working: int, asking: int) -> Record | None:
@@ -181,6 +191,8 @@ class WorkQueue:
             due = await self._store.next_due(self._busy(working), begun or falls_at is not None)
             known = (due, falls_at, *self._parked_until_cleared.values(), *self._parked.values())
             times = [time for time in known if time is not None]
+            if self._store.shared:
+                times.append(now + _SHARED_WAIT)
         wait = min(times, default=math.inf) - now
         return max(0.0, wait) if wait < math.inf else None
 
@@ -194,22 +206,29 @@ class WorkQueue:
         """The ready records with a kept observation: no new claim replaces them."""
         return {uid: record for uid, record in self._ready.items() if uid in self._inbox}
 
-    async def _add_hinted(self, now: float, busy: Collection[str], most: int) -> None:
-        """Add records with a hint, after all other work."""
-        while self._hinted and len(self._ready) < most:
-            uid = next(iter(self._hinted))
-            hinted = self._hinted.pop(uid)
-            record = None if uid in busy or uid in self._ready else await self._store.get(uid)
-            if record is not None and record.intent is None:
-                self._ready[uid] = record
-                self.enqueue(uid, replace(hinted, at=now))
+    def _add(self, record: Record, now: float) -> None:
+        """Add a claimed record, with its hint. A hint says nothing about a record that has a call to resume."""
+        hinted = self._hinted.pop(record.uid, None)
+        self._ready[record.uid] = record
+        if hinted is not None and record.intent is None:
+            self.enqueue(record.uid, replace(hinted, at=now))
+
+    async def release(self, working: Collection[str]) -> None:
+        """Release the records that this replica has finished, so that others may claim them before its next claim."""
+        mine = {*working, *self._ready}
+        if self._store.shared and self._claimed - mine:
+            await self._store.release(mine)
+            self._claimed &= mine
 
     async def _check_deadlines(self, now: float, working: Collection[str]) -> None:
         """Claim overdue records while no call is possible, so that deadlines and kept observations still apply."""
         left = self._kept()
         self._ready = {}
         if not self._deadlines_checked_at <= now < self._deadlines_checked_at + _DEADLINE_INTERVAL:
-            found = await self._store.overdue(now, _MAX_OVERDUE, self._busy(working))
+            mine = {*working, *left}
+            self._ready = left
+            found = await self._store.overdue(now, _MAX_OVERDUE, self._busy(working) | left.keys(), mine)
             self._ready = {record.uid: record for record in found}
+            self._claimed = {*mine, *self._ready}
             self._deadlines_checked_at = now if len(found) < _MAX_OVERDUE else -math.inf
         self._ready.update(left)

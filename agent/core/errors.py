@@ -68,6 +68,10 @@ class StoreLocked(StoreError):
     """Another agent holds the lock of the store [I7]."""
 
 
+class Fenced(StoreLocked):
+    """The lease of this replica has ended, and another process has removed it."""
+
+
 class StoreNewer(StoreError):
     """A newer version wrote the store."""
 

@@ -10,7 +10,8 @@ from agent.platform.settings_types import GivenPath, Seconds, optional
 from agent.platform.source_settings import SourceSettings
 from agent.platform.store_url import POSTGRES, store_url
 
-OF_DATABASE = ("state_password_file", "state_dir", "key_file", "keys_dir")  # a state file has all of them in its folder
+# A state file has the files in its folder, and one agent.
+OF_DATABASE = ("state_password_file", "state_dir", "key_file", "keys_dir", "replica_lease")
 OF_FILE = ("backup_dir",)
 
 
@@ -37,6 +38,13 @@ class StoreSettings(SourceSettings):
     )
     keys_dir: GivenPath | None = Field(
         None, description="Folder of the day keys of claims, outside of all backups. A database needs it for claims."
+    )
+    replica_lease: Seconds = Field(
+        15.0,
+        ge=1.0,
+        le=120.0,
+        description="Time until other replicas on the same database continue the work of one that was killed or cut "
+        "off. A replica renews its lease three times in that time.",
     )
     backup_dir: Annotated[Path | None, BeforeValidator(optional)] = Field(
         None, description="Existing folder for periodic backups of a state file. Empty: no backups."

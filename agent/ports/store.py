@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from agent.ports.key_value import KeyValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from agent.core.admission import ScanNote
     from agent.core.record import Record
@@ -94,17 +94,44 @@ class Records(Protocol):
 class DueRecords(Records, Protocol):
     """The records that the reconciler drives."""
 
-    async def claim(self, now: float, limit: int, busy: set[str], started_only: bool = False) -> list[Record]:
+    @property
+    def shared(self) -> bool:
+        """True if other replicas may process records of the store, so that new work appears without an event here."""
+
+    @property
+    def running_since(self) -> float:
+        """Since when agents have processed the records without a gap, in seconds since the epoch.
+
+        Infinity: this process is the first one.
+        """
+
+    async def claim(
+        self,
+        now: float,
+        limit: int,
+        busy: set[str],
+        started_only: bool = False,
+        working: Collection[str] = (),
+        wanted: Collection[str] = (),
+    ) -> list[Record]:
         """At most `limit` due records that are not busy: first new work, then retries and deletions, then polls.
 
-        With `started_only` only those that wait for their result or their deletion.
+        With `started_only` only those that wait for their result or their deletion. `working` are the busy records that
+        this replica processes: it keeps their claims, and releases all others. `wanted` records are claimed although
+        they are not due.
         """
+
+    async def release(self, working: Collection[str]) -> None:
+        """Release all claims of this replica but these."""
 
     async def next_due(self, busy: set[str], started_only: bool = False) -> float | None:
         """When the next record that is not busy is due."""
 
-    async def overdue(self, now: float, limit: int, busy: set[str]) -> list[Record]:
-        """At most `limit` records that are not busy, and whose deadline or hold has expired before their outcome."""
+    async def overdue(self, now: float, limit: int, busy: set[str], working: Collection[str] = ()) -> list[Record]:
+        """Claim at most `limit` records that are not busy, and whose deadline or hold has expired before their outcome.
+
+        `working` as in `claim`.
+        """
 
     async def creating(self) -> list[Record]:
         """The records without a dossier whose creation was intended at least once."""

@@ -81,7 +81,7 @@ class PendingNotifications(Outbox, Protocol):
 class Store(
     DueRecords, WaitingRecords, Starts, Orphans, AdmissionStore, CommandStore, RevisionStore, KeyValue, Protocol
 ):
-    """The store of a running agent, or of a command while no agent runs. One process has it [I7]."""
+    """The store of a running agent, or of a command. A process that may no longer write has no effect [I7]."""
 
     @property
     def simulated(self) -> bool:
@@ -114,12 +114,12 @@ class Store(
     def watch(self, failed: Callable[[Exception], None], changed: Callable[[str | None], None]) -> None:
         """Wait for the server from now on, however long it is away. Opening fails instead.
 
-        Call `failed` when another agent has taken the store. Call `changed` with the cause when the server goes away,
-        and with None when it answers again.
+        Call `failed` when another process has taken the store or removed the lease. Call `changed` with the cause when
+        the server goes away, and with None when it answers again.
         """
 
     async def confirm_ownership(self) -> bool:
-        """True if no other agent can own the store now. Waits for the server.
+        """True if no other process can have taken the store or removed the lease now. Waits for the server.
 
         Ask before each call that changes Assure: the process may have been stopped since it committed the intent.
         """

@@ -48,7 +48,7 @@ def store(tmp_path: Path, database_server: PostgresServer | None) -> Iterator[di
         yield {}
         return
     name = database_name()
-    end = "UPDATE agents SET until = clock_timestamp()"
+    end = "UPDATE replicas SET until = clock_timestamp()"
     asyncio.run(database_server.create(name, "template0"))
     yield {
         "store": {

@@ -163,7 +163,7 @@ def test_a_killed_agent_is_followed_by_the_next_one(office: Office, server: Rest
 def test_an_agent_whose_database_was_taken_ends(office: Office, server: RestartableServer) -> None:
     with office.running() as agent:
         eventually(lambda: ready(office))
-        server.rows("DELETE FROM agents")
+        server.rows("DELETE FROM replicas")
         agent.wait(PATIENT)
     assert agent.returncode == 1
     assert "Another agent has taken the database" in office.output

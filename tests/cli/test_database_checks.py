@@ -30,7 +30,7 @@ def test_the_privileges_of_each_role(place: Place) -> None:
         assert [table.name for table in place.facts("reader").tables if not table.usable] == refused
     place.execute("REVOKE UPDATE ON ALL TABLES IN SCHEMA public FROM reader")
     found = database_role.privileges(place.facts("reader"))
-    assert (found.state, found.message) == (State.PROBLEM, "reader may not read and write agents, meta, requests")
+    assert (found.state, found.message) == (State.PROBLEM, "reader may not read and write meta, replicas, requests")
     place.execute("GRANT UPDATE ON ALL TABLES IN SCHEMA public TO reader")
     facts = place.facts("reader")
     found = database_role.privileges(facts)

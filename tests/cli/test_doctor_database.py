@@ -140,7 +140,7 @@ def test_the_owner_of_the_database_is_named(place: Place, here: Here, host: str,
     said = here("version", STATE_URL=place.url())
     assert "does not answer on this machine" in said.out
     assert "77" in here("version", "-o", "json", STATE_URL=place.url()).json["agent"]["process"]
-    place.execute("UPDATE agents SET until = clock_timestamp()")
+    place.execute("UPDATE replicas SET until = clock_timestamp()")
     _, found = doctor(here, place.url())
     assert found["agent"]["message"] == "no agent is running on the store"
 

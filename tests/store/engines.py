@@ -231,10 +231,10 @@ class PostgresEngine(Engine):
         super().keep_claims()
 
     async def let_lease_end(self) -> None:
-        await self.change("UPDATE agents SET until = clock_timestamp()")
+        await self.change("UPDATE replicas SET until = clock_timestamp()")
 
     async def take_away(self) -> None:
-        await self.change("DELETE FROM agents")
+        await self.change("DELETE FROM replicas")
 
     async def keep(self) -> str:
         await self._leave()

@@ -63,7 +63,7 @@ class WorldStore:
 
         async def crash() -> None:
             if self.server is not None:  # without its row, nothing that it sends is committed
-                await self.server.execute("DELETE FROM agents", database=self.database)
+                await self.server.execute("DELETE FROM replicas", database=self.database)
                 return
             shutil.copytree(self.state.parent, copy, ignore=shutil.ignore_patterns("*.lock", "*.sock"))
 

@@ -19,7 +19,7 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO assure_agent_auditor', current_schema());
 END $$;
 
--- Every table except links, claims, deliveries, meta, agents and migrations, and every view.
+-- Every table except links, claims, deliveries, meta, runtime tables and migrations, and every view.
 GRANT SELECT ON
     requests, events, attempts, starts, reservations, withdrawals, orphans, image_deletions, superseded_images,
     provenance, source_revisions, sources, refusals, counters, request_counts, commands, labels, receipts, recoveries,

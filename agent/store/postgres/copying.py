@@ -24,7 +24,8 @@ _COLUMNS = """
 SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped
 ORDER BY attname COLLATE "C"
 """
-_OWNED = "SELECT 1 FROM agents WHERE epoch = $1 AND until > clock_timestamp() FOR KEY SHARE"
+_LEASE = 15.0  # seconds
+_OWNED = "SELECT 1 FROM replicas WHERE epoch = $1 AND until > clock_timestamp() FOR KEY SHARE"
 _MARK = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 _NEXT_DELIVERY = "SELECT setval(pg_get_serial_sequence('deliveries', 'id'), max(id)) FROM deliveries"
 
@@ -177,7 +178,7 @@ async def _connected(server: Server) -> AsyncIterator[tuple[Pool, Connection]]:
 @contextlib.asynccontextmanager
 async def _owned(server: Server, pool: Pool) -> AsyncIterator[Ownership]:
     """Own the database for the block, so that no agent starts on it."""
-    owner = Ownership(Persistence(pool, str(server)))
+    owner = Ownership(Persistence(pool, str(server)), _LEASE, "copy")
     await owner.join()
     keeping = asyncio.create_task(owner.keep(lambda _: None))
     try:

@@ -1,8 +1,8 @@
-"""Ownership of the store: one agent at a time writes [I7].
+"""The life of a process on a shared database: its epoch, and the lease that fences its writes [I7].
 
-An agent begins a life with a random epoch, and a row that says until when it lives, by the clock of the server. It
-renews the row three times in that time. Each commit locks the row and fails without it. Another agent removes the row
-only after its time, so nothing of an ended life can be committed later.
+A process begins a life with a random epoch. Its row in `replicas` is the lease: it says until when the process lives,
+by the clock of the server. The process renews the row three times in that time. Each write locks the row and fails
+without it. Another process removes the row only after its time, so nothing of an ended life can be committed later.
 
 A call to Assure has no such check at its end. Before it, `confirm` asks whether the time is over, by the clock of this
 machine: the process may have been stopped since its last commit.
@@ -14,8 +14,10 @@ import os
 import socket
 import uuid
 from collections.abc import Callable
+from typing import Literal
 
-from agent.core.errors import StoreError, StoreLocked
+from agent import __version__
+from agent.core.errors import Fenced, StoreError, StoreLocked
 from agent.platform.clock import boot_clock
 from agent.platform.log import logger
 from agent.store.read_results import RunningAgent
@@ -24,58 +26,66 @@ from .driver import Connection
 from .errors import translated
 from .persistence import Persistence
 
+Kind = Literal["replica", "command", "copy"]
 OWNER = """
-SELECT name, extract(epoch FROM since)::float8 FROM agents WHERE until > clock_timestamp() ORDER BY until DESC LIMIT 1
+SELECT name, extract(epoch FROM since)::float8 FROM replicas
+WHERE until > clock_timestamp() AND kind = 'replica' ORDER BY since LIMIT 1
 """
-LEASE = 15.0  # seconds
+_JOIN = "SELECT * FROM join_replica($1, $2, $3, $4, $5)"
 _WAIT = 0.5  # seconds between two tries to join
 _SURE = 0.8  # of the lease, from the request for it on: the clocks of two machines run at different rates
+_KINDS = {"replica": "agent", "command": "command", "copy": "copy"}
 
 
 class Ownership:
-    """The life of this agent."""
+    """The life of this process."""
 
-    def __init__(self, server: Persistence, lease: float = LEASE, elapsed: Callable[[], float] | None = None) -> None:
-        """`elapsed` is a clock in seconds that a suspend of the machine does not stop."""
+    def __init__(
+        self, server: Persistence, lease: float, kind: Kind = "replica", elapsed: Callable[[], float] | None = None
+    ) -> None:
+        """`lease` is in seconds. `elapsed` is a clock in seconds that a suspend of the machine does not stop."""
         self.epoch = uuid.uuid4()
+        self.running_since = math.inf  # since when replicas have run without a gap, in seconds since the epoch
         self._server = server
         self._lease = lease
+        self._kind = kind
         self._elapsed = elapsed or boot_clock()
         self._sure_until = -math.inf
 
     async def join(self, patient: bool = False) -> None:
-        """Begin the life. Raises StoreLocked if another agent lives, and StoreError.
+        """Begin the life. Raises StoreError, and StoreLocked if a copy is made or this copy is not alone.
 
-        The row of a killed agent remains for up to its lease. With `patient`, wait for its end. An agent that renews
+        The row of a killed process remains for up to its lease. With `patient`, wait for its end. A process that renews
         its row meanwhile is alive.
         """
         name, before = f"{socket.gethostname()}:{os.getpid()}", math.inf
         while True:
             asked = self._elapsed()
             with translated(self._server.where):
-                owner, left = await self._server.pool.fetchrow(
-                    "SELECT * FROM join_agent($1, $2, $3)", self.epoch, name, self._lease
+                since, other, kind, left = await self._server.pool.fetchrow(
+                    _JOIN, self.epoch, name, self._kind, __version__, self._lease
                 )
-            if owner is None:
+            if other is None:
+                self.running_since = since
                 self._sure_until = asked + _SURE * self._lease
                 return
             if left > before or not patient:
-                raise self._locked(owner, left, alive=left > before)
+                raise self._locked(other, kind, left, alive=left > before)
             if before is math.inf:
-                logger().warning("waiting until the lease of the previous agent ends", seconds=math.ceil(left))
+                logger().warning("waiting until the lease of another process ends", seconds=math.ceil(left))
             before = left
             await asyncio.sleep(min(_WAIT, left))
 
     async def renew(self, connection: Connection) -> bool:
-        """Extend the life. False: another agent owns the store."""
+        """Extend the life. False: another process has removed it."""
         asked = self._elapsed()
-        renewed = bool(await connection.fetchval("SELECT renew_agent($1, $2)", self.epoch, self._lease))
+        renewed = bool(await connection.fetchval("SELECT renew_replica($1, $2)", self.epoch, self._lease))
         if renewed:
             self._sure_until = max(self._sure_until, asked + _SURE * self._lease)
         return renewed
 
     async def confirm(self) -> bool:
-        """True if no other agent can own the store now. Renews a lease that may have ended, or waits for it."""
+        """True if no other process can have removed the lease now. Renews one that may have ended, or waits for it."""
         while self._elapsed() >= self._sure_until:
             try:
                 if not await self._server.ask(self.renew):
@@ -84,8 +94,8 @@ class Ownership:
                 return False
         return True
 
-    async def keep(self, lost: Callable[[StoreLocked], object]) -> None:
-        """Renew until this is cancelled. Calls `lost` and returns when another agent owns the store."""
+    async def keep(self, lost: Callable[[Fenced], object]) -> None:
+        """Renew until this is cancelled. Calls `lost` and returns when another process has removed the lease."""
         while True:
             await asyncio.sleep(self._lease / 3)
             try:
@@ -96,28 +106,29 @@ class Ownership:
                 continue
 
     async def leave(self) -> None:
-        """End the life, so that another agent may join at once."""
-        await self._server.ask(lambda one: one.execute("DELETE FROM agents WHERE epoch = $1", self.epoch))
+        """End the life, so that other replicas continue its work at once."""
+        await self._server.ask(lambda one: one.execute("SELECT leave_replica($1)", self.epoch))
 
-    def fenced(self) -> StoreLocked:
-        """The error of an agent whose life has ended."""
-        return StoreLocked(
-            f"Another agent has taken the database {self._server.where}, so this one (pid {os.getpid()}) stops.",
-            "let only one agent use a database; start this one again if the other one has ended",
+    def fenced(self) -> Fenced:
+        """The error of a process whose life has ended."""
+        return Fenced(
+            f"The lease of this agent (pid {os.getpid()}) on the database {self._server.where} has ended, "
+            "and another one removed it.",
+            "start the agent again",
         )
 
-    def _locked(self, owner: str, left: float, alive: bool) -> StoreLocked:
-        agent = agent_named(owner)
-        stop = f"stop it with `kill {agent.pid}`" if agent.host is None else f"stop it on {agent.host}"
+    def _locked(self, name: str, kind: str, left: float, alive: bool) -> StoreLocked:
+        process = agent_named(name)
+        stop = f"stop it with `kill {process.pid}`" if process.host is None else f"stop it on {process.host}"
         if not alive:
             stop += f"; if it was killed, try again in {math.ceil(left)} s"
         return StoreLocked(
-            f"Another agent ({agent}) uses the database {self._server.where}.",
+            f"Another {_KINDS[kind]} ({process}) uses the database {self._server.where}.",
             f"{stop}, or set STATE_URL to another database",
         )
 
 
 def agent_named(name: str, since: float | None = None) -> RunningAgent:
-    """The agent of a row of `agents`: its name is `host:pid`."""
+    """The process of a row of `replicas`: its name is `host:pid`."""
     host, _, pid = name.rpartition(":")
     return RunningAgent(pid=int(pid), host=None if host == socket.gethostname() else host, since=since)

@@ -45,7 +45,7 @@ SELECT relname AS name,
     ) AS unvacuumed,
     has_table_privilege(oid, 'SELECT')
     AND (relname = 'migrations' OR has_table_privilege(oid, 'INSERT'))
-    AND (relname NOT IN ('agents', 'meta', 'requests') OR has_table_privilege(oid, 'UPDATE')) AS usable
+    AND (relname NOT IN ('replicas', 'meta', 'requests') OR has_table_privilege(oid, 'UPDATE')) AS usable
 FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace ORDER BY relname
 """
 _DEAD_ROWS = """
@@ -155,7 +155,7 @@ async def _read(connection: Connection) -> ServerFacts:
         standbys=(await rows(_STANDBYS))[0][0],
         connections=(await rows(_CONNECTIONS))[0][0],
         folders=tuple(one for one in (settings.get("data_directory"), *spaces) if one),
-        owner=next((agent_named(*row) for row in await rows(OWNER)), None) if usable.get("agents") else None,
+        owner=next((agent_named(*row) for row in await rows(OWNER)), None) if usable.get("replicas") else None,
     )
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from agent.core.errors import SettingsError, StoreAway, StoreLocked
+from agent.core.errors import Fenced, SettingsError, StoreAway
+from agent.core.record import Record
 from agent.core.step import Step
 from agent.platform.settings import Settings
 from agent.ports import Command, MetaKey, Receipt
@@ -25,8 +26,9 @@ from .commits import Commits
 from .connect import Server, open_pool
 from .dialect import numbered, sent
 from .driver import Pool
+from .driving import Driving
 from .migrations import migrate
-from .ownership import Ownership
+from .ownership import Kind, Ownership
 from .persistence import Persistence
 from .reading import connected
 from .vacuum import vacuum
@@ -54,17 +56,20 @@ _FORBIDDEN = (
 
 
 class PostgresStore(StoreWrites):
-    """The store of a running agent, or of a command while no agent runs. One process has it [I7]."""
+    """The store of a replica, or of a command. Several processes may have it. A lease fences their writes [I7]."""
 
-    def __init__(self, server: Server, pool: Pool, files: Path) -> None:
+    shared = True
+
+    def __init__(self, server: Server, pool: Pool, files: Path, lease: float, kind: Kind) -> None:
         """Use `open`."""
         self.server = server
         self._pool = pool
         self._persistence = Persistence(pool, str(server))
         self._files = files
         self.leftover = ""
-        self._owner = Ownership(self._persistence)
-        self._lost: asyncio.Future[StoreLocked] = asyncio.get_running_loop().create_future()
+        self._owner = Ownership(self._persistence, lease, kind)
+        self._driving = Driving(self._persistence, self._owner)
+        self._lost: asyncio.Future[Fenced] = asyncio.get_running_loop().create_future()
         self._ending = contextlib.AsyncExitStack()  # ends what `open` begins
         self._ending.push_async_callback(self._disconnect)
 
@@ -86,7 +91,8 @@ class PostgresStore(StoreWrites):
         server = Server.of(settings)
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         pool = await open_pool(server)
-        store = cls(server, pool, settings.local_path)
+        kind: Kind = "command" if account is None else "replica"
+        store = cls(server, pool, settings.local_path, settings.replica_lease, kind)
         try:
             await store._open(settings, account, rebind, observe, sinks)
         except BaseException:
@@ -141,7 +147,7 @@ class PostgresStore(StoreWrites):
         self._lost.add_done_callback(lambda lost: failed(lost.result()))
 
     async def confirm_ownership(self) -> bool:
-        """True if no other agent can own the store now. Waits while the server is away."""
+        """True if no other replica can have removed the lease now. Waits while the server is away."""
         return await self._owner.confirm()
 
     def begin_end(self) -> None:
@@ -161,6 +167,37 @@ class PostgresStore(StoreWrites):
 
     async def check_integrity(self) -> None:
         """The server checks its pages itself, with checksums."""
+
+    # -- claims --------------------------------------------------------------------------------------------------
+
+    @property
+    def running_since(self) -> float:
+        """Since when replicas have run without a gap, in seconds since the epoch."""
+        return self._owner.running_since
+
+    async def claim(
+        self,
+        now: float,
+        limit: int,
+        busy: set[str],
+        started_only: bool = False,
+        working: Collection[str] = (),
+        wanted: Collection[str] = (),
+    ) -> list[Record]:
+        """Claim at most `limit` due records that are not busy, and release the claims that are not `working`."""
+        return await self._driving.claim(now, limit, busy, started_only, working, wanted)
+
+    async def overdue(self, now: float, limit: int, busy: set[str], working: Collection[str] = ()) -> list[Record]:
+        """Claim at most `limit` records that are not busy, and whose deadline has expired before their outcome."""
+        return await self._driving.claim(now, limit, busy, working=working, decided=True)
+
+    async def next_due(self, busy: set[str], started_only: bool = False) -> float | None:
+        """When the next record that is free and not busy is due."""
+        return await self._driving.next_due(busy, started_only)
+
+    async def release(self, working: Collection[str]) -> None:
+        """Release all claims of this replica but these."""
+        await self._driving.release(working)
 
     # -- queries and statements ----------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Reads of the loops: the records that are due, and those that wait for a result."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from agent.core.record import HoldReason, Record
@@ -57,10 +57,18 @@ def count_progressing() -> Read[int]:
     return int((yield from value(sql)))
 
 
-def claim(now: float, limit: int, busy: set[str], started_only: bool = False) -> Read[list[Record]]:
+def claim(
+    now: float,
+    limit: int,
+    busy: set[str],
+    started_only: bool = False,
+    working: Collection[str] = (),
+    wanted: Collection[str] = (),
+) -> Read[list[Record]]:
     """At most `limit` due records that are not busy: first new work, then retries and deletions, then polls.
 
-    A quarter of the places is left to each later kind, however many records an earlier kind has.
+    A quarter of the places is left to each later kind, however many records an earlier kind has. The `wanted` records
+    follow. A state file has one agent, so no claim is written.
     """
     # one query for all kinds, because each costs a round trip to a server
     rows = yield Query(
@@ -78,10 +86,12 @@ def claim(now: float, limit: int, busy: set[str], started_only: bool = False) ->
     for free in due.values():
         first = free[: max(limit - len(claimed), limit - limit // 4)]
         claimed = first + claimed[: limit - len(first)]
-    return [load(text) for text in claimed]
+    due_now = [load(text) for text in claimed]
+    found = yield from common_reads.get_many([uid for uid in wanted if uid not in busy])
+    return due_now + [record for uid, record in found.items() if uid not in {one.uid for one in due_now}]
 
 
-def overdue(now: float, limit: int, busy: set[str]) -> Read[list[Record]]:
+def overdue(now: float, limit: int, busy: set[str], working: Collection[str] = ()) -> Read[list[Record]]:
     """Records whose deadline or hold has expired before their outcome. The agent ends them without a call."""
     sql = """
         SELECT uid, record FROM requests

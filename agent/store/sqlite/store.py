@@ -1,7 +1,8 @@
 """The store on SQLite: opening, commits and erasure. `agent/store/writing` has the other writes."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ _TRUNCATIONS = 10  # tries to truncate the log while another connection reads, 5
 class SqliteStore(StoreWrites):
     """The store of a running agent. Opening it takes the lock."""
 
+    shared = False
+    running_since = math.inf  # no other agent ran before this process
     leftover = (
         "Another process (sqlite3, Datasette) reads the state file, so its write-ahead log keeps the old rows. "
         "End that process: a running agent tries every minute to truncate the log"
@@ -135,6 +138,9 @@ class SqliteStore(StoreWrites):
     async def confirm_ownership(self) -> bool:
         """True: this process has the lock of the file as long as it lives."""
         return True
+
+    async def release(self, working: Collection[str]) -> None:
+        """Nothing: one agent has the file, so no other one waits for its records."""
 
     def begin_end(self) -> None:
         """Nothing: a state file never lets a caller wait."""

@@ -188,7 +188,7 @@ async def test_a_change_of_the_role_in_a_query_would_undo_set_role(store: Engine
         asked(store, f"SELECT set_config('role', 'none', true), (SELECT word FROM {STOLEN} LIMIT 1)")
 
 
-@pytest.mark.parametrize("table", sorted({*CLOSED, "agents", "migrations"}))
+@pytest.mark.parametrize("table", sorted({*CLOSED, "replicas", "migrations"}))
 async def test_a_closed_table_is_refused(store: Engine, table: str) -> None:
     with pytest.raises(AgentError, match=f"The query is refused: permission denied for table {table}"):
         asked(store, f"SELECT * FROM {table}")

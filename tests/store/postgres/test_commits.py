@@ -125,7 +125,7 @@ async def test_an_agent_that_lost_the_store_writes_nothing(database: str) -> Non
     async with opened(database) as old:
         life = await committed(old, Life().until(Phase.PROCESS))
         life.goes_on()
-        await old.pool.execute("UPDATE agents SET until = now()")
+        await old.pool.execute("UPDATE replicas SET until = now()")
         async with opened(database) as new:
             before = await content(new.pool)
             with pytest.raises(StoreLocked):
@@ -138,9 +138,9 @@ async def test_an_agent_that_lost_the_store_writes_nothing(database: str) -> Non
 
 async def test_an_agent_whose_time_is_over_goes_on_while_it_is_alone(database: str) -> None:
     async with opened(database) as ours:
-        await ours.pool.execute("UPDATE agents SET until = now()")
+        await ours.pool.execute("UPDATE replicas SET until = now()")
         await ours.commits.commit([Life().steps[0]])
-        assert await ours.rows("SELECT until > now() + interval '30 s' FROM agents") == [(True,)]
+        assert await ours.rows("SELECT until > now() + interval '30 s' FROM replicas") == [(True,)]
 
 
 async def test_two_writers_number_the_journal_without_a_gap(database: str) -> None:

@@ -59,8 +59,8 @@ async def command(folder: Path, source: str, target: str, point: str = "never no
 
 async def let_the_lease_end(url: str) -> None:
     """The row of a killed process lives on for 15 s."""
-    if await execute(url, "SELECT to_regclass('agents') IS NOT NULL AS found") != [(False,)]:
-        await execute(url, "DELETE FROM agents")
+    if await execute(url, "SELECT to_regclass('replicas') IS NOT NULL AS found") != [(False,)]:
+        await execute(url, "DELETE FROM replicas")
 
 
 @pytest.mark.parametrize("point", POINTS)

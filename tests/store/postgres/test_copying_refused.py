@@ -124,7 +124,7 @@ async def test_a_copy_whose_lease_is_over_is_undone(
     commit = PostgresTarget.commit
 
     async def late(self: PostgresTarget) -> None:
-        await execute(empty_database, "DELETE FROM agents")
+        await execute(empty_database, "DELETE FROM replicas")
         await commit(self)
 
     monkeypatch.setattr(PostgresTarget, "commit", late)

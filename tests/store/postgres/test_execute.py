@@ -102,7 +102,7 @@ async def test_a_lost_answer_is_repeated(postgres_server: PostgresServer, databa
 
 
 async def test_an_agent_that_lost_the_database_executes_nothing(ours: Opened) -> None:
-    await ours.pool.execute("DELETE FROM agents")
+    await ours.pool.execute("DELETE FROM replicas")
     with pytest.raises(StoreLocked, match="Another agent has taken the database"):
         await ours.commits.execute([Statement.once(INSERT, 1, "a", None, None, None, None)])
     assert await ours.rows("SELECT * FROM scratch") == []
@@ -110,5 +110,5 @@ async def test_an_agent_that_lost_the_database_executes_nothing(ours: Opened) ->
 
 async def test_a_lease_that_ended_is_renewed_if_nobody_joined(ours: Opened) -> None:
     """An outage may last longer than the lease."""
-    await ours.pool.execute("UPDATE agents SET until = now() - interval '1 hour'")
+    await ours.pool.execute("UPDATE replicas SET until = now() - interval '1 hour'")
     assert await ours.commits.execute([Statement.once(INSERT, 1, "a", None, None, None, None)]) == [1]

@@ -46,7 +46,7 @@ async def test_a_killed_agent_is_replaced_after_its_time(database: str) -> None:
 async def test_joining_again_after_a_lost_answer_is_the_same_life(database: str) -> None:
     async with opened(database) as ours:
         await ours.owner.join()
-        assert await ours.rows("SELECT count(*) FROM agents") == [(1,)]
+        assert await ours.rows("SELECT count(*) FROM replicas") == [(1,)]
 
 
 async def test_a_commit_in_progress_is_waited_for(database: str) -> None:
@@ -54,8 +54,8 @@ async def test_a_commit_in_progress_is_waited_for(database: str) -> None:
     async with opened(database) as ours:
         other = Ownership(ours.persistence)
         async with ours.pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT 1 FROM agents FOR KEY SHARE")
-            await ours.pool.execute("UPDATE agents SET until = now()")
+            await connection.execute("SELECT 1 FROM replicas FOR KEY SHARE")
+            await ours.pool.execute("UPDATE replicas SET until = now()")
             joining = asyncio.ensure_future(other.join())
             await asyncio.sleep(0.2)
             assert not joining.done()
@@ -66,7 +66,7 @@ async def test_the_agent_learns_that_it_lost_the_database(database: str) -> None
     async with opened(database, lease=0.3) as ours:
         lost: list[StoreLocked] = []
         keeping = asyncio.ensure_future(ours.owner.keep(lost.append))
-        await ours.pool.execute("DELETE FROM agents")
+        await ours.pool.execute("DELETE FROM replicas")
         await asyncio.wait_for(keeping, PATIENT)
         assert "Another agent has taken the database" in str(lost[0])
 
@@ -88,8 +88,8 @@ async def test_an_owner_that_renews_is_alive(database: str) -> None:
 async def test_a_kept_life_lasts_longer_than_its_lease(database: str) -> None:
     async with opened(database, lease=1.0) as ours:
         keeping = asyncio.ensure_future(ours.owner.keep(lambda error: None))
-        begun = await ours.rows("SELECT until FROM agents")
-        while await ours.rows("SELECT until FROM agents") == begun:
+        begun = await ours.rows("SELECT until FROM replicas")
+        while await ours.rows("SELECT until FROM replicas") == begun:
             await asyncio.sleep(0.05)
         keeping.cancel()
 
@@ -100,7 +100,7 @@ async def test_a_life_is_confirmed_without_the_server_while_no_other_agent_can_j
         owner = Ownership(ours.persistence, elapsed=lambda: now)
         owner.epoch = ours.owner.epoch
         await owner.join()
-        await ours.pool.execute("DELETE FROM agents")
+        await ours.pool.execute("DELETE FROM replicas")
         now = 0.8 * LEASE - 0.01
         assert await owner.confirm()
         now = 0.8 * LEASE
@@ -113,7 +113,7 @@ async def test_a_life_that_may_have_ended_is_renewed_before_it_is_confirmed(data
         owner = Ownership(ours.persistence, elapsed=lambda: now)
         owner.epoch = ours.owner.epoch
         await owner.join()
-        await ours.pool.execute("UPDATE agents SET until = now() - interval '1 hour'")
+        await ours.pool.execute("UPDATE replicas SET until = now() - interval '1 hour'")
         now = LEASE
         assert await owner.confirm()
         with pytest.raises(StoreLocked):

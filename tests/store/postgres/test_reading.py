@@ -131,9 +131,9 @@ async def test_a_store_is_known_by_its_tables_and_its_agent(database: str, empty
     assert running_agent(at(database)) is None
     async with opened(database) as ours:
         assert str(running_agent(at(database))) == f"pid {os.getpid()}"
-        await ours.pool.execute("UPDATE agents SET name = 'far-away.example:77'")
+        await ours.pool.execute("UPDATE replicas SET name = 'far-away.example:77'")
         assert str(running_agent(at(database))) == "pid 77 on far-away.example"
-        await ours.pool.execute("UPDATE agents SET until = clock_timestamp()")
+        await ours.pool.execute("UPDATE replicas SET until = clock_timestamp()")
         assert running_agent(at(database)) is None
 
 

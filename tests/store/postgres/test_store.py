@@ -43,11 +43,11 @@ async def store(url: str, folder: Path, account: str | None = ACCOUNT) -> AsyncI
 
 async def refused(url: str, folder: Path, server: PostgresServer, account: str | None = ACCOUNT) -> AgentError:
     """The error of an opening that fails. It leaves no task, no connection and no life behind."""
-    tasks, lives = asyncio.all_tasks(), await count(server, "SELECT count(*) FROM agents", url)
+    tasks, lives = asyncio.all_tasks(), await count(server, "SELECT count(*) FROM replicas", url)
     with pytest.raises(AgentError) as caught:
         await PostgresStore.open(Settings(state_url=url, state_dir=folder), account)
     assert asyncio.all_tasks() == tasks
-    assert await count(server, "SELECT count(*) FROM agents", url) == lives
+    assert await count(server, "SELECT count(*) FROM replicas", url) == lives
     return caught.value
 
 

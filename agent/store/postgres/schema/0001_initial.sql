@@ -519,12 +519,67 @@ SELECT iso(commands.at) AS time, commands.verb AS command,
     requests.name, commands.uid, commands.sender
 FROM commands LEFT JOIN requests ON requests.uid = commands.uid;
 
--- ---- The agent that owns the store ------------------------------------------------------------------------------------
+-- ---- Replicas ----------------------------------------------------------------------------------------------------------
+-- The state of the replicas while they run. Nothing here is evidence: a copy of the store begins without it.
 
--- agents: the life of an agent that may write. Every commit locks its row. Another agent may remove a row whose time is over.
-CREATE TABLE agents (
-    epoch uuid PRIMARY KEY,
-    name  text COLLATE "C" NOT NULL,
-    since timestamptz NOT NULL,
-    until timestamptz NOT NULL
+-- replicas: the lease of each process that writes. Every write locks the row of its own life, and fails without it.
+-- Another replica removes a row whose time is over.
+CREATE TABLE replicas (
+    epoch   uuid PRIMARY KEY,                                -- random, new for each life
+    name    text COLLATE "C" NOT NULL,                       -- host:pid
+    kind    text COLLATE "C" NOT NULL CHECK (kind IN ('replica', 'command', 'copy')),
+    version text COLLATE "C" NOT NULL,                       -- of the agent
+    since   timestamptz NOT NULL,
+    until   timestamptz NOT NULL
 ) WITH (fillfactor = 50);
+
+-- fleet: since when replicas have run without a gap. A replica that joins others does not begin the delays again.
+CREATE TABLE fleet (
+    one   boolean PRIMARY KEY DEFAULT true CHECK (one),
+    since double precision NOT NULL
+);
+
+-- driving: the replica that processes a request now. A claim counts only while its epoch has a row in `replicas`.
+CREATE TABLE driving (
+    uid   text COLLATE "C" PRIMARY KEY,
+    epoch uuid NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+CREATE INDEX driving_by_epoch ON driving (epoch);
+
+-- duties: work that one replica does at a time. A turn has the epoch of its holder. Periodic work has its next time.
+CREATE TABLE duties (
+    name    text COLLATE "C" PRIMARY KEY,
+    epoch   uuid,
+    next_at timestamptz NOT NULL
+);
+
+-- missing_images: the replicas that did not find the image files of a request.
+CREATE TABLE missing_images (
+    uid   text COLLATE "C" NOT NULL,
+    epoch uuid NOT NULL,
+    since timestamptz NOT NULL,
+    looks bigint NOT NULL,
+    PRIMARY KEY (uid, epoch)
+);
+
+-- budgets: the starts that all replicas took in a UTC day.
+CREATE TABLE budgets (
+    day   double precision PRIMARY KEY,
+    taken bigint NOT NULL
+);
+
+-- brakes: what slows or stops the calls of all replicas.
+CREATE TABLE brakes (
+    one          boolean PRIMARY KEY DEFAULT true CHECK (one),
+    cause        text COLLATE "C",                           -- why the circuit is open
+    since        timestamptz,                                -- since when it is open
+    probe_at     timestamptz,                                -- the next probe
+    paused_until timestamptz,                                -- Retry-After
+    next_call    timestamptz                                 -- of RATE_LIMIT
+);
+
+-- missing: dossiers that answered 404 unexpectedly.
+CREATE TABLE missing (
+    dossier text COLLATE "C" PRIMARY KEY,
+    times   bigint NOT NULL
+);

@@ -1,0 +1,62 @@
+"""The claims of a replica: which requests it processes, so that no other replica does."""
+
+from collections.abc import Collection
+
+from agent.core.record import Record
+from agent.store.repository import load
+
+from .driver import Connection
+from .ownership import Ownership
+from .persistence import Persistence
+
+_CLAIM = "SELECT * FROM claim_due($1, $2, $3, $4, $5, $6, $7, $8)"
+_RELEASE = "SELECT release($1, $2)"
+_NEXT_DUE = "SELECT next_due($1, $2)"
+
+
+class Driving:
+    """The claims of this replica. A repetition after a lost answer changes nothing."""
+
+    def __init__(self, server: Persistence, owner: Ownership) -> None:
+        self._server = server
+        self._owner = owner
+
+    async def claim(
+        self,
+        now: float,
+        limit: int,
+        busy: Collection[str],
+        started_only: bool = False,
+        working: Collection[str] = (),
+        wanted: Collection[str] = (),
+        decided: bool = False,
+    ) -> list[Record]:
+        """Claim due records, as `agent.ports.DueRecords` says. With `decided`, those whose deadline has expired.
+
+        Raises Fenced.
+        """
+        arguments = now, limit, [*working], [*busy], [*wanted], started_only, decided
+
+        async def ask(connection: Connection) -> list[tuple[str | None, str]]:
+            rows: list[tuple[str | None, str]] = await connection.fetch(_CLAIM, self._owner.epoch, *arguments)
+            return rows
+
+        rows = await self._server.ask(ask)
+        if _is_fenced(rows) and await self._server.ask(self._owner.renew):
+            rows = await self._server.ask(ask)
+        if _is_fenced(rows):
+            raise self._owner.fenced()
+        return [load(record) for _, record in rows]
+
+    async def release(self, working: Collection[str]) -> None:
+        """Release all claims but these. A fenced replica has none."""
+        await self._server.ask(lambda one: one.fetchval(_RELEASE, self._owner.epoch, [*working]))
+
+    async def next_due(self, busy: Collection[str], started_only: bool = False) -> float | None:
+        """When the next record is due that is free and not busy."""
+        due: float | None = await self._server.ask(lambda one: one.fetchval(_NEXT_DUE, [*busy], started_only))
+        return due
+
+
+def _is_fenced(rows: list[tuple[str | None, str]]) -> bool:
+    return len(rows) == 1 and rows[0][0] is None
