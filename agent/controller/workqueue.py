@@ -16,7 +16,6 @@ from agent.ports import Clock, DueRecords, Gate
 
 _DEADLINE_INTERVAL = 60.0  # seconds between two checks of deadlines while no call is possible
 _MIN_WAIT = 0.05  # seconds: the shortest wait for room
-_SHARED_WAIT = 1.0  # seconds: the longest wait for work that another replica admits or releases
 _MAX_OVERDUE = 1000  # overdue records for each check
 
 
@@ -191,8 +190,6 @@ class WorkQueue:
             due = await self._store.next_due(self._busy(working), begun or falls_at is not None)
             known = (due, falls_at, *self._parked_until_cleared.values(), *self._parked.values())
             times = [time for time in known if time is not None]
-            if self._store.shared:
-                times.append(now + _SHARED_WAIT)
         wait = min(times, default=math.inf) - now
         return max(0.0, wait) if wait < math.inf else None
 

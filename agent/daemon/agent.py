@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 
 from agent.admission.triggers import scan_after_events
 from agent.assure.account import need_credentials
@@ -30,6 +30,7 @@ from agent.daemon.integrity_check import IntegrityCheck
 from agent.daemon.once_result import OnceResult
 from agent.daemon.pause import WorkGate
 from agent.daemon.scheduler import Scheduler
+from agent.daemon.shared_watch import watch_shared
 from agent.daemon.startup import is_new, log_start, reach, report_first_store
 from agent.platform.clock import Anchor, SystemClock
 from agent.platform.endpoint_health import RECOVERY_SECONDS
@@ -242,9 +243,11 @@ class Agent:
     def _start_readers(self) -> list[asyncio.Task[None]]:
         """Start the loops that only read, which may be cancelled at any time."""
         poller = self._result_poller.run(self._settings.poll_interval, self._throttle.is_closed, self._shutdown)
-        loops = [poller, self._throttle.run_probes()]
+        loops: list[Coroutine[None, None, None]] = [poller, self._throttle.run_probes()]
         if self._clock_corrector is not None:
             loops.append(self._clock_corrector.run())
+        if self._store.shared:
+            loops.append(watch_shared(self.reconciler.wake))
         return [asyncio.create_task(loop) for loop in loops]
 
     async def _drive(self) -> None:

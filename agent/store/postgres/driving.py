@@ -11,7 +11,7 @@ from .persistence import Persistence
 
 _CLAIM = "SELECT * FROM claim_due($1, $2, $3, $4, $5, $6, $7, $8)"
 _RELEASE = "SELECT release($1, $2)"
-_NEXT_DUE = "SELECT next_due($1, $2)"
+_NEXT_DUE = "SELECT next_due($1, $2, $3)"
 
 
 class Driving:
@@ -54,7 +54,8 @@ class Driving:
 
     async def next_due(self, busy: Collection[str], started_only: bool = False) -> float | None:
         """When the next record is due that is free and not busy."""
-        due: float | None = await self._server.ask(lambda one: one.fetchval(_NEXT_DUE, [*busy], started_only))
+        arguments = self._owner.epoch, [*busy], started_only
+        due: float | None = await self._server.ask(lambda one: one.fetchval(_NEXT_DUE, *arguments))
         return due
 
 

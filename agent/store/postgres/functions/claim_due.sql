@@ -62,12 +62,14 @@ CREATE OR REPLACE FUNCTION is_free(request text) RETURNS boolean LANGUAGE sql ST
     SELECT NOT EXISTS (SELECT 1 FROM driving JOIN replicas USING (epoch) WHERE uid = request)
 $$;
 
--- next_due: when the next request that is free is due. Null: none.
-CREATE OR REPLACE FUNCTION next_due(skipped text[], started_only boolean) RETURNS double precision LANGUAGE sql STABLE AS $$
+-- next_due: when the next request is due that is free, or claimed by this replica and not skipped. Null: none.
+CREATE OR REPLACE FUNCTION next_due(my_epoch uuid, skipped text[], started_only boolean) RETURNS double precision
+LANGUAGE sql STABLE AS $$
     SELECT min(due.due_at) FROM unnest(ARRAY[2, 1, 0]) AS kind, LATERAL (
         SELECT r.due_at FROM requests AS r
         WHERE r.priority = kind AND r.due_at IS NOT NULL AND (NOT started_only OR r.opened_at IS NOT NULL)
-            AND r.uid <> ALL (skipped) AND is_free(r.uid)
+            AND r.uid <> ALL (skipped)
+            AND (is_free(r.uid) OR EXISTS (SELECT 1 FROM driving WHERE uid = r.uid AND epoch = my_epoch))
         ORDER BY r.due_at LIMIT 1
     ) AS due
 $$;
