@@ -17,8 +17,9 @@ from agent.store.sqlite.connection import Connection
 KEYS = Keys(b"k" * 32)
 SINKS = ("one-sink", "another-sink")
 TABLES = """
-SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-AND relname NOT IN ('replicas', 'fleet', 'driving', 'duties', 'missing_images', 'budgets', 'brakes', 'missing', 'migrations') ORDER BY relname
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname NOT IN
+    ('replicas', 'fleet', 'driving', 'duties', 'missing_images', 'budgets', 'brakes', 'missing', 'migrations')
+ORDER BY relname
 """
 
 

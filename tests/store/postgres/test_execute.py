@@ -103,7 +103,7 @@ async def test_a_lost_answer_is_repeated(postgres_server: PostgresServer, databa
 
 async def test_an_agent_that_lost_the_database_executes_nothing(ours: Opened) -> None:
     await ours.pool.execute("DELETE FROM replicas")
-    with pytest.raises(StoreLocked, match="Another agent has taken the database"):
+    with pytest.raises(StoreLocked, match="has ended, and another one removed it"):
         await ours.commits.execute([Statement.once(INSERT, 1, "a", None, None, None, None)])
     assert await ours.rows("SELECT * FROM scratch") == []
 

@@ -8,7 +8,17 @@ from agent.store.postgres.connect import Server, open_pool
 from agent.store.sqlite.connection import Connection, sqlite3
 from agent.store.sqlite.migrations import migrate
 
-ONLY_THERE = {"replicas", "fleet", "driving", "duties", "missing_images", "budgets", "brakes", "missing", "migrations"}  # on PostgreSQL alone
+ONLY_THERE = {  # on PostgreSQL alone
+    "replicas",
+    "fleet",
+    "driving",
+    "duties",
+    "missing_images",
+    "budgets",
+    "brakes",
+    "missing",
+    "migrations",
+}
 KINDS = {
     "TEXT": {"text"},
     "INTEGER": {"bigint", "smallint"},
@@ -81,7 +91,7 @@ async def test_views_have_the_same_columns(database: str, embedded: Connection) 
 
 async def test_indexes_are_the_same(database: str, embedded: Connection) -> None:
     pool = await open_pool(Server.parse(database))
-    found = [tuple(row) for row in await pool.fetch(INDEXES)]
+    found = [tuple(row) for row in await pool.fetch(INDEXES) if row[0] != "driving_by_epoch"]
     await pool.close()
     expected = [
         (name, bool(unique), bool(partial))
