@@ -7,6 +7,7 @@ from functools import partial
 
 from agent.admission import Admission, AdmissionRules
 from agent.admission.revision_sync import RevisionSync, state_of
+from agent.admission.source_turn import SourceTurn
 from agent.admission.triggers import SyncTriggers
 from agent.assure.account import account_of, addresses, client_config
 from agent.assure.client import AssureClient
@@ -76,6 +77,7 @@ class AdmissionParts:
     """The sync of the source with the store, and what triggers it."""
 
     admission: Admission
+    turn: SourceTurn
     triggers: SyncTriggers
     revisions: RevisionSync | None  # of a git source
 
@@ -206,7 +208,8 @@ def build_admission(common: CommonParts, assure: AssureParts, reconciler: Reconc
     settings, store, clock, telemetry = common.settings, common.store, common.clock, common.telemetry
     source, types = source_of(settings), assure.document_types
     admission = Admission(source, common.rules, store, reconciler, store.keys, types, clock, telemetry.sync_finished)
-    triggers = SyncTriggers(admission, common.shutdown, clock)
+    turn = SourceTurn(admission, source, settings.source_name, store, telemetry.stood_by)
+    triggers = SyncTriggers(turn, admission, common.shutdown, clock)
     revisions = None
     if not isinstance(source, FolderSource):
         revisions = RevisionSync(
@@ -214,6 +217,7 @@ def build_admission(common: CommonParts, assure: AssureParts, reconciler: Reconc
             settings.source_name,
             settings.source_interval,
             admission,
+            turn,
             triggers,
             store,
             clock,
@@ -221,7 +225,7 @@ def build_admission(common: CommonParts, assure: AssureParts, reconciler: Reconc
             common.shutdown,
             telemetry.refreshed,
         )
-    return AdmissionParts(admission=admission, triggers=triggers, revisions=revisions)
+    return AdmissionParts(admission=admission, turn=turn, triggers=triggers, revisions=revisions)
 
 
 def build_commands(

@@ -6,8 +6,9 @@ from collections.abc import Callable
 _INTERVAL = 1.0  # seconds of real time: a virtual clock that jumps a day must not stop at each second
 
 
-async def watch_shared(wake: Callable[[], None]) -> None:
-    """Once a second, let the reconciler check which records are due."""
+async def watch_shared(*wakes: Callable[[], None]) -> None:
+    """Once a second, let the loops check what is due."""
     while True:
         await asyncio.sleep(_INTERVAL)
-        wake()
+        for wake in wakes:
+            wake()

@@ -8,6 +8,7 @@ from agent.ports import (
     AdmissionStore,
     CommandStore,
     DueRecords,
+    Duties,
     Inbox,
     KeyValue,
     Orphans,
@@ -79,7 +80,7 @@ class PendingNotifications(Outbox, Protocol):
 
 
 class Store(
-    DueRecords, WaitingRecords, Starts, Orphans, AdmissionStore, CommandStore, RevisionStore, KeyValue, Protocol
+    DueRecords, WaitingRecords, Starts, Orphans, AdmissionStore, CommandStore, RevisionStore, Duties, KeyValue, Protocol
 ):
     """The store of a running agent, or of a command. A process that may no longer write has no effect [I7]."""
 

@@ -27,6 +27,7 @@ from .connect import Server, open_pool
 from .dialect import numbered, sent
 from .driver import Pool
 from .driving import Driving
+from .duties import PostgresDuties
 from .migrations import migrate
 from .ownership import Kind, Ownership
 from .persistence import Persistence
@@ -55,7 +56,7 @@ _FORBIDDEN = (
 )
 
 
-class PostgresStore(StoreWrites):
+class PostgresStore(PostgresDuties, StoreWrites):
     """The store of a replica, or of a command. Several processes may have it. A lease fences their writes [I7]."""
 
     shared = True
@@ -69,6 +70,7 @@ class PostgresStore(StoreWrites):
         self.leftover = ""
         self._owner = Ownership(self._persistence, lease, kind)
         self._driving = Driving(self._persistence, self._owner)
+        PostgresDuties.__init__(self, self._persistence, self._owner)
         self._lost: asyncio.Future[Fenced] = asyncio.get_running_loop().create_future()
         self._ending = contextlib.AsyncExitStack()  # ends what `open` begins
         self._ending.push_async_callback(self._disconnect)

@@ -1,0 +1,16 @@
+"""What replicas share, for the only agent of a state file."""
+
+
+class SoleDuties:
+    """Implements `agent.ports.Duties`: the only agent has every duty."""
+
+    async def take_duty(self, name: str, now: float, every: float) -> bool:
+        """True: the caller's timer alone decides."""
+        return True
+
+    async def hold_turn(self, name: str) -> bool:
+        """True."""
+        return True
+
+    async def release_turn(self, name: str) -> None:
+        """Nothing: no other agent can have it."""
