@@ -32,7 +32,14 @@ def _simulate(given: argparse.Namespace) -> Report:
 
 def _chaos(given: argparse.Namespace) -> Report:
     from verification.chaos import chaos
+    from verification.chaos_replicas import chaos_replicas
 
+    if given.replicas > 1:
+        misfortunes = given.count or (60 if given.long else 7)
+        requests = given.requests or (2000 if given.long else 60)
+        return chaos_replicas(
+            given.seed, replicas=given.replicas, misfortunes=misfortunes, requests=requests, mutation=given.mutate
+        )
     kills = given.count or (60 if given.long else 4)
     postgres = given.store == "postgres"
     return chaos(given.seed, kills=kills, requests=given.requests, mutation=given.mutate, postgres=postgres)
@@ -63,6 +70,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--requests", type=int, help="the number of requests in each life")
     parser.add_argument("--adversities", type=int, help="the number of adversities in each history")
     parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite", help="the engine for `chaos`")
+    parser.add_argument("--replicas", type=int, default=1, help="the number of replicas for `chaos` with postgres")
     parser.add_argument("--jobs", type=int, default=1, help="the number of parallel processes")
     parser.add_argument("--mutate", choices=list(MUTATIONS), help="break the agent first, which the proof must detect")
     return parser

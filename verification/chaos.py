@@ -13,10 +13,12 @@ import signal
 import subprocess
 import urllib.request
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from time import monotonic, sleep
+from types import MappingProxyType
 from typing import Any
 
 from verification.builders.request_files import (
@@ -38,7 +40,7 @@ from verification.unreliable_wire import FAULTS, UnreliableWire
 _AGENT = "chaos"
 _OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
 _TROUBLE = ("429", "500", "502", "503", "reset-before", "reset-after", "truncated", "foreign", "html", "revoke-token")
-_WIRE_FAULTS = 0.3  # the share of exchanges with a fault of the connection
+FAULT_SHARE = 0.3  # the share of exchanges with a fault of the connection
 _PATIENCE = 300.0  # seconds until the requests must be settled
 _START = 60.0  # seconds for a start and the first call, on a machine with other work
 _ORPHANS = 90.0  # seconds that the search for possible orphans may take
@@ -57,11 +59,12 @@ class Deployment:
     wire: UnreliableWire
     mutation: str | None
     database: ChaosDatabase | None
+    others: dict[str, str] = field(default_factory=dict)  # settings
 
     @property
     def environment(self) -> dict[str, str]:
         store = {} if self.database is None else self.database.settings
-        given = {**PROMPT, **store, "REQUEST_TIMEOUT": "2s", "AGENT_ID": _AGENT, "LOG_LEVEL": "error"}
+        given = {**PROMPT, **store, "REQUEST_TIMEOUT": "2s", "AGENT_ID": _AGENT, "LOG_LEVEL": "error", **self.others}
         return environment(self.folder, self.wire.url, **given)
 
     def violations(self, *, settled: bool) -> list[Violation]:
@@ -70,12 +73,16 @@ class Deployment:
             return self.database.violations(self.ledger(), _AGENT, settled=settled)
         return violations(self.folder / "state" / "agent.db", self.ledger(), _AGENT, settled=settled)
 
-    def started(self, *arguments: str) -> "subprocess.Popen[bytes]":
-        """Start the command. Its output goes to a file."""
+    def started(self, *arguments: str, more: Mapping[str, str] = MappingProxyType({})) -> "subprocess.Popen[bytes]":
+        """Start the command, with `more` in its environment. Its output goes to a file."""
         log = (self.folder / "output").open("ab")
         with log:
             return subprocess.Popen(
-                [*command(self.mutation), *arguments], env=self.environment, stdout=log, stderr=log, cwd=self.folder
+                [*command(self.mutation), *arguments],
+                env={**self.environment, **more},
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
             )
 
     def ledger(self) -> dict[str, Any]:
@@ -89,7 +96,8 @@ class Deployment:
             urllib.request.urlopen(call).close()
 
 
-def _dropped(site: Deployment, chance: Random, number: int) -> None:
+def drop_request(site: Deployment, chance: Random, number: int) -> None:
+    """Write one more request file."""
     name = f"r-{number}"
     outcome = chance.choice(_OUTCOMES)
     spec = (
@@ -100,7 +108,8 @@ def _dropped(site: Deployment, chance: Random, number: int) -> None:
     write_atomically(site.folder / "specs" / f"{name}.yaml", request_file(name, spec))
 
 
-def _rules(chance: Random) -> list[dict[str, Any]]:
+def fault_rules(chance: Random) -> list[dict[str, Any]]:
+    """Faults on a quarter of the calls."""
     kinds = chance.sample(_TROUBLE, 4)
     rules = [{"operation": "*", "kind": kind, "rate": 0.05} for kind in kinds]
     return [*rules, {"operation": "*", "kind": "latency", "rate": 0.1, "seconds": chance.choice((0.05, 0.4, 2.5))}]
@@ -134,18 +143,18 @@ def chaos(
 def _run(site: Deployment, report: Report, chance: Random, kills: int, requests: int) -> None:
     """Kill and start again, then settle. Fill the report."""
     began, dropped, wrong = monotonic(), 0, Counter[str]()
-    site.wire.rate = _WIRE_FAULTS
+    site.wire.rate = FAULT_SHARE
     for kill in range(kills):
         while dropped < requests * (kill + 1) // kills:
-            _dropped(site, chance, dropped)
+            drop_request(site, chance, dropped)
             dropped += 1
-        site.trouble(_rules(chance))
+        site.trouble(fault_rules(chance))
         wrong.update(_run_with_kills(site, chance, crash=kill % _KILLS_PER_CRASH == 1))
         wrong.update(str(one) for one in site.violations(settled=False))
         progress(f"{kill + 1} kills")
     site.trouble([])
     site.wire.rate = 0.0
-    end = _settled(site)
+    end = settled(site)
     wrong.update(str(one) for one in site.violations(settled=True))
     report.wrong = [f"{what} ({count} times)" for what, count in wrong.most_common(20)] + end
     output = (site.folder / "output").read_text()
@@ -153,7 +162,7 @@ def _run(site: Deployment, report: Report, chance: Random, kills: int, requests:
         report.wrong.append("a traceback in the output: " + output[output.index("Traceback") :][:5000])
     if not sum(site.wire.counts[name] for name in FAULTS):
         report.wrong.append("no exchange met a fault of its connection, so this run proves too little")
-    report.rows = [("what", "count"), *_figures(site, dropped, kills, monotonic() - began)]
+    report.rows = [("what", "count"), *figures(site, dropped, kills, monotonic() - began)]
 
 
 def _run_with_faults(report: Report, seed: int, requests: int, postgres: bool) -> list[tuple[str, str]]:
@@ -210,7 +219,7 @@ def _run_with_kills(site: Deployment, chance: Random, crash: bool) -> list[str]:
     return wrong
 
 
-def _settled(site: Deployment) -> list[str]:
+def settled(site: Deployment) -> list[str]:
     """Run `run --once` until all requests are settled and no possible orphan is open."""
     end, code = monotonic() + _PATIENCE, -1
     while monotonic() < end:
@@ -225,7 +234,8 @@ def _settled(site: Deployment) -> list[str]:
     return [f"I1 not settled in {_PATIENCE:.0f} s: exit code {code}"]
 
 
-def _figures(site: Deployment, dropped: int, kills: int, seconds: float) -> list[tuple[str, str]]:
+def figures(site: Deployment, dropped: int, kills: int, seconds: float) -> list[tuple[str, str]]:
+    """The rows of the report."""
     ledger = site.ledger()
     starts = sum(process["starts"] for dossier in ledger["dossiers"] for process in dossier["processes"])
     figures = {

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 from verification.database_copy import copy_to_file
 from verification.invariants import Json, Violation, violations
@@ -27,6 +28,12 @@ class ChaosDatabase:
 
     def _started(self) -> PostgresServer:
         return start(self._folder, os.getpid(), ["listen_addresses="], kept=True)
+
+    name = _DATABASE
+
+    async def execute(self, statement: str) -> list[Any]:
+        """The rows of a statement."""
+        return await self._server.execute(statement, database=_DATABASE)
 
     @property
     def settings(self) -> dict[str, str]:

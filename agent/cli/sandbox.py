@@ -55,6 +55,9 @@ Delay = Annotated[str, typer.Option("--delay", help="Duration of a verification:
 CaptureProcess = Annotated[
     str, typer.Option("--capture-process", help="When a capture flow creates its process: at-start or at-open.")
 ]
+RepeatedStarts = Annotated[
+    str, typer.Option("--repeated-starts", help="A second start of a verification: refuse it, or accept and bill it.")
+]
 Interactive = Annotated[
     bool, typer.Option("--interactive", help="Captures wait for an end user. Default: they complete automatically.")
 ]
@@ -82,6 +85,7 @@ def sandbox(
     outcomes: Outcomes = "accepted=1",
     delay: Delay = "1s-3s",
     capture_process: CaptureProcess = "at-start",
+    repeated_starts: RepeatedStarts = "refuse",
     interactive: Interactive = False,
     client_id: ClientId = "sandbox-client",
     client_secret: ClientSecret = "sandbox-secret",  # noqa: S107 - of a simulator
@@ -106,6 +110,8 @@ def sandbox(
 
     if capture_process not in ("at-start", "at-open"):
         raise typer.BadParameter("--capture-process is at-start or at-open.")
+    if repeated_starts not in ("refuse", "accept"):
+        raise typer.BadParameter("--repeated-starts is refuse or accept.")
     subscription = _subscription(
         url=events_url,
         secret=events_secret,
@@ -121,6 +127,7 @@ def sandbox(
         outcomes=_weights(outcomes),
         verification_delay=_range(delay),
         capture_process="at-open" if capture_process == "at-open" else "at-start",
+        repeated_starts="accept" if repeated_starts == "accept" else "refuse",
         interactive=interactive,
         client_id=client_id,
         client_secret=client_secret,

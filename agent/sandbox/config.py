@@ -108,6 +108,7 @@ class SandboxConfig:
     read_lag: float = 0.0  # reads and lists hide younger objects; choice
     start_without_images: Literal["refuse", "fail"] = "refuse"  # choice (contract §14.4)
     start_uses_files: bool = True  # a start without images uses the dossier's files; choice, after a legacy page
+    repeated_starts: Literal["refuse", "accept"] = "refuse"  # accept: Assure would bill a second start (contract §8)
     late_images_status: Literal[400, 409] = 400  # images after the start; choice (contract §7)
     malformed_auth_status: Literal[400, 401] = 400  # 400 is the vendor's example; a missing one is 401 (contract §2)
     unknown_profile: Literal["default", "refuse"] = "default"  # for an unknown uiProfile; choice (contract §10)

@@ -141,6 +141,8 @@ class World(Account):
         if process.verdict is not None:
             self.ledger.process(process_id).starts += 1
             self.violated("start-while-not-pending", Operation.START_VERIFICATION, dossier, process.status(now))
+            if self.config.repeated_starts == "accept":
+                return {"processId": process_id, "status": process.status(now)}
             raise bad_request("Verification already started.")
         images = process.images or (dossier.files if self.config.start_uses_files else {})
         missing = [name for name in process.needed if name not in images]
