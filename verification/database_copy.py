@@ -19,6 +19,7 @@ _ONLY_DATABASE = (
     "budgets",
     "brakes",
     "missing",
+    "checkpoints",
     "migrations",
 )
 

@@ -123,7 +123,9 @@ def lost_store(settings: Settings) -> str | None:
     """The cause of the recovery that a start without a store would begin, or None. Call it if no store exists."""
     from agent.store.rollback_detection import Witnesses, lost_cause
 
-    return lost_cause(Witnesses.read(settings.local_path, settings.key_file))
+    if settings.uses_database:
+        return lost_cause(Witnesses.of_replica(settings.local_path, settings.key_file))
+    return lost_cause(Witnesses.of_file(settings.state_path))
 
 
 def store_identity(settings: Settings) -> tuple[int, int] | None:

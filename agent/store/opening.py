@@ -112,6 +112,7 @@ def _begin_mark(mark: HighWaterMark, keys: Keys, seen: Witnesses, cause: str | N
     """Begin the mark, and note a recovery if there is a cause. A recovery gives the store a new identity."""
     identity, last = (yield from recall(MetaKey.IDENTITY)), (yield from last_event())
     backup_at = yield from value("SELECT value FROM meta WHERE key = ?", MetaKey.BACKUP_AT)
+    before = identity
     if cause is not None or identity is None:
         identity = secrets.token_hex(8)
     mark.begin(identity, last)  # before the commit, so that a crash between the two raises no false alarm
@@ -120,6 +121,9 @@ def _begin_mark(mark: HighWaterMark, keys: Keys, seen: Witnesses, cause: str | N
         Statement.once(REMEMBER, MetaKey.KEY, keys.fingerprint),
         Statement("DELETE FROM meta WHERE key = ?", [(MetaKey.BACKUP_AT,), (MetaKey.BACKUP_KEY,)]),
     ]
+    if cause is not None and before is not None:
+        earlier = (yield from recall(MetaKey.EARLIER_IDENTITIES)) or ""
+        statements.append(Statement.once(REMEMBER, MetaKey.EARLIER_IDENTITIES, f"{earlier} {before}".strip()))
     if cause is not None:
         known, now = seen.mark.events if seen.mark is not None else None, time.time()
         if seen.checkpoint is not None:

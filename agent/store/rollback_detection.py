@@ -89,14 +89,25 @@ class Witnesses:
     mark: MarkReading | None
     key_exists: bool
     checkpoint: Checkpoint | None  # the last one
+    shared: bool = False  # other replicas write to the store
 
     @classmethod
-    def read(cls, files: Path, key_file: Path | None = None) -> "Witnesses":
-        """Read them. `files`: the state file, or the path that the names of the local files begin with."""
-        key_exists = Keys.existing(files, key_file) is not None
-        return cls(
-            mark=HighWaterMark(files).read(), key_exists=key_exists, checkpoint=last_line(checkpoint_path(files))
-        )
+    def of_file(cls, state: Path) -> "Witnesses":
+        """The files next to this state file."""
+        key_exists = Keys.existing(state) is not None
+        last = last_line(checkpoint_path(state))
+        return cls(mark=HighWaterMark(state).read(), key_exists=key_exists, checkpoint=last)
+
+    @classmethod
+    def of_replica(cls, files: Path, key_file: Path | None) -> "Witnesses":
+        """The files of a replica of a database. `files`: the path that the names of its local files begin with.
+
+        A replica that is new on this machine has no mark, which proves nothing. KEY_FILE proves nothing either, because
+        it exists before the first start.
+        """
+        key_exists = key_file is None and Keys.existing(files) is not None
+        last = last_line(checkpoint_path(files))
+        return cls(mark=HighWaterMark(files).read(), key_exists=key_exists, checkpoint=last, shared=True)
 
 
 def last_event() -> Read[int]:
@@ -119,10 +130,23 @@ def rollback_cause(seen: Witnesses) -> Read[str | None]:
         return "restored"
     if last == 0 and (identity is None or (seen.mark is None and not seen.key_exists)):
         return None  # a first start ended before its first event
-    if seen.mark is None or seen.mark.identity != identity or seen.mark.events > last:
+    if seen.shared:
+        if (cause := (yield from _cause_of_replica(seen.mark, identity, last))) is not None:
+            return cause
+    elif seen.mark is None or seen.mark.identity != identity or seen.mark.events > last:
         return "older"
     line = seen.checkpoint
     if line is None or line.event <= last:
         return None
     abandoned = yield from recall(MetaKey.ABANDONED_CHECKPOINT)  # checkpoints before a recovery do not count
     return "older" if line.number > int(abandoned or 0) else None
+
+
+def _cause_of_replica(mark: MarkReading | None, identity: str | None, last: int) -> Read[str | None]:
+    """The cause according to the mark of a replica. Another replica may have begun a recovery after this mark."""
+    if mark is None:
+        return None
+    if mark.identity == identity:
+        return "older" if mark.events > last else None
+    earlier = (yield from recall(MetaKey.EARLIER_IDENTITIES)) or ""
+    return None if mark.identity in earlier.split() else "older"

@@ -1,14 +1,12 @@
-"""The checkpoint file of a store, as the agent continues it, and the notes about it in the database."""
+"""The checkpoints of a store, as the agent continues them, and the notes about them in the database."""
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import orjson
+from typing import Any, Protocol
 
 from agent.platform.files import fsync_folder
 from agent.ports import MetaKey
@@ -21,6 +19,7 @@ from agent.store.audit.checkpoints import (
     checkpoint_path,
     drop_unfinished,
     effective,
+    encoded,
     extend_digest,
     lines,
     next_line,
@@ -32,16 +31,60 @@ Connection = Any  # of an engine: `execute(sql, values)` with `fetchone` and `fe
 _LAST_COMMAND = "SELECT number, hash FROM commands ORDER BY number DESC LIMIT 1"
 
 
+class CheckpointLines(Protocol):
+    """Where a store keeps its checkpoints."""
+
+    def read(self) -> Iterator[Checkpoint]:
+        """All lines. Raises MalformedCheckpoint."""
+
+    def last(self, noted: tuple[int, str] | None) -> tuple[Checkpoint, bool]:
+        """The last line, or ORIGIN, and True if the noted line is one of them. Raises MalformedCheckpoint."""
+
+    def append(self, line: Checkpoint) -> None:
+        """Add a line, durably."""
+
+
+class LinesInFile:
+    """The checkpoint file next to a state file."""
+
+    def __init__(self, store: Path) -> None:
+        self._path = checkpoint_path(store)
+
+    def read(self) -> Iterator[Checkpoint]:
+        """All lines. Removes an incomplete last one, which the database has never noted."""
+        drop_unfinished(self._path)
+        yield from lines(self._path)
+
+    def last(self, noted: tuple[int, str] | None) -> tuple[Checkpoint, bool]:
+        """The last line, or ORIGIN, and True if the noted line is one of them."""
+        last, known = ORIGIN, noted is None
+        for last in self.read():
+            known = known or (last.number, last.hash) == noted
+        return last, known
+
+    def append(self, line: Checkpoint) -> None:
+        """Add a line, durably."""
+        new = not self._path.exists()
+        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(handle, encoded(line) + b"\n")
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if new:
+            fsync_folder(self._path.parent)
+
+
 class Checkpoints:
-    """The checkpoint file, for the agent that owns the store. Blocking. Any thread may call it."""
+    """The checkpoints, for an agent that may write. Blocking. Any thread may call it."""
 
-    def __init__(self, files: Path, connected: Callable[[], AbstractContextManager[Connection]]) -> None:
-        """`files`: the state file, or the path that the names of the local files begin with.
-
-        `connected` opens a connection to the store for a block.
-        """
+    def __init__(
+        self, kept: CheckpointLines, connected: Callable[[], AbstractContextManager[Connection]], shared: bool = False
+    ) -> None:
+        """`connected` opens a connection to the store for a block. `shared`: other agents add lines as well."""
+        self._kept = kept
         self._connected = connected
-        self._path = checkpoint_path(files)
+        self._shared = shared
         self._lock = threading.Lock()
         self._last: Checkpoint | None = None
 
@@ -72,34 +115,23 @@ class Checkpoints:
 
     def _rewind(self, connection: Connection, kind: str, at: float, last: Checkpoint) -> Checkpoint:
         """A line that goes back to the newest checkpoint that matches the database."""
-        for line in reversed([ORIGIN, *effective(lines(self._path))]):
+        for line in reversed([ORIGIN, *effective(self._kept.read())]):
             if matches_event(connection, line):
                 return next_line(last, kind, at, line)
         raise AssertionError("the origin matches every database")
 
     def _end(self, connection: Connection) -> Checkpoint:
         """The last line. If lines that the database noted are missing, a line that makes the next one a break."""
-        if self._last is None:
-            drop_unfinished(self._path)
-            last, noted = ORIGIN, note(connection)
-            known = noted is None
-            for last in lines(self._path):
-                known = known or (last.number, last.hash) == noted
+        if self._last is None or self._shared:
+            noted = note(connection)
+            last, known = self._kept.last(noted)
             if noted is not None and not known:
                 last = replace(ORIGIN, number=max(noted[0], last.number), event=-1, hash=noted[1])
             self._last = last
         return self._last
 
     def _append(self, line: Checkpoint) -> Checkpoint:
-        new = not self._path.exists()
-        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(handle, orjson.dumps(asdict(line)) + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if new:
-            fsync_folder(self._path.parent)
+        self._kept.append(line)
         self._last = line
         return line
 

@@ -17,7 +17,7 @@ reads a copy.
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -80,20 +80,28 @@ class MalformedCheckpoint(StoreError):
         self.line = line
 
 
+def encoded(checkpoint: Checkpoint) -> bytes:
+    """The text of a line, without its end."""
+    return orjson.dumps(asdict(checkpoint))
+
+
+def parsed(texts: Iterable[bytes | str], path: Path) -> Iterator[Checkpoint]:
+    """The lines of these texts. `path` names them in errors. Raises MalformedCheckpoint for an invalid line."""
+    for number, text in enumerate(texts, start=1):
+        try:
+            yield Checkpoint(**orjson.loads(text))
+        except (ValueError, TypeError):
+            raise MalformedCheckpoint(path, number) from None
+
+
 def lines(path: Path) -> Iterator[Checkpoint]:
     """The lines of a file; none if the file is missing. Raises MalformedCheckpoint for an invalid line.
 
     An incomplete last line is ignored: the agent ended while it wrote that line.
     """
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.endswith(b"\n"):
-                try:
-                    yield Checkpoint(**orjson.loads(line))
-                except (ValueError, TypeError):
-                    raise MalformedCheckpoint(path, number) from None
+    if path.exists():
+        with path.open("rb") as file:
+            yield from parsed((line for line in file if line.endswith(b"\n")), path)
 
 
 def last_line(path: Path) -> Checkpoint | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.core.errors import StoreDamaged
 from agent.ports import MetaKey
+from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, lines
 from agent.store.identity_key import Keys
 
 
@@ -44,6 +45,15 @@ class AuditConnection(ABC):
     @abstractmethod
     def tables_with_uid(self) -> Sequence[str]:
         """The tables whose rows belong to a request."""
+
+    def checkpoints(self) -> Iterator[Checkpoint]:
+        """The checkpoints of the store. Raises MalformedCheckpoint."""
+        return lines(checkpoint_path(self.files))
+
+    @property
+    def checkpoint_copy(self) -> Path | None:
+        """A copy of the checkpoints on this machine, if the engine keeps one."""
+        return None
 
     def recall(self, key: MetaKey) -> str | None:
         """A text of the table `meta`."""

@@ -9,7 +9,7 @@ from agent.core.record import Phase
 from agent.ports import MetaKey
 from agent.store.account_binding import simulated
 from agent.store.audit.certificate import Certificate, DeletedDossier, SignedGeneration
-from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, effective, lines
+from agent.store.audit.checkpoints import Checkpoint, effective
 from agent.store.audit.connection import AuditConnection
 from agent.store.audit.event_reader import request_events, subjects
 from agent.store.audit.histories import with_histories
@@ -20,7 +20,7 @@ from agent.store.audit.verify import NameChecks, verify_request
 def certificates(audit: AuditConnection, name_or_uid: str) -> list[Certificate]:
     """A statement for each request of this name or uid. Raises AgentError if one cannot be made."""
     keys = audit.checked_keys()
-    checkpoints = list(lines(checkpoint_path(audit.files)))
+    checkpoints = list(audit.checkpoints())
     audit.freeze()
     found = subjects(audit, name_or_uid, keys)
     return [_certificate(audit, subject, name_or_uid, checkpoints, NameChecks(keys=keys)) for subject in found]

@@ -23,7 +23,7 @@ from agent import __version__
 from agent.core.timestamps import format_timestamp
 from agent.ports import MetaKey
 from agent.store.account_binding import SIMULATED, simulated
-from agent.store.audit.checkpoints import checkpoint_path, extend_digest, lines
+from agent.store.audit.checkpoints import extend_digest
 from agent.store.audit.connection import AuditConnection
 
 FORMAT = 2
@@ -39,7 +39,7 @@ def verifier() -> str:
 def export_lines(audit: AuditConnection, at: float, uid: str | None = None) -> Iterator[dict[str, Any]]:
     """The lines of an export of all requests or of one, in the order of writing, from one snapshot."""
     # Read before the snapshot, so that no checkpoint is ahead of it.
-    checkpoints = list(lines(checkpoint_path(audit.files))) if uid is None else []
+    checkpoints = list(audit.checkpoints()) if uid is None else []
     audit.freeze()
     account = audit.recall(MetaKey.ACCOUNT)
     header = {

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
-from agent.store.audit.checkpoints import BREAK, ORIGIN, Checkpoint, MalformedCheckpoint, effective, lines
+from agent.store.audit.checkpoints import BREAK, ORIGIN, Checkpoint, MalformedCheckpoint, effective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,17 +38,17 @@ class CheckpointFile:
     faults: tuple[str, ...]
 
     @classmethod
-    def read(cls, path: Path, noted: tuple[int, str] | None) -> "CheckpointFile":
-        """Read the file. `noted` is the note in the database about its last line."""
+    def read(cls, lines: Iterator[Checkpoint], noted: tuple[int, str] | None) -> "CheckpointFile":
+        """Read the lines. `noted` is the note in the database about the last one."""
         read: list[Checkpoint] = []
         faults: list[str] = []
         try:
-            read.extend(lines(path))
+            read.extend(lines)
         except MalformedCheckpoint as error:
             faults.append(f"line {error.line} of the checkpoints cannot be read")
         faults += _faults(read)
         if noted is not None and noted not in {(line.number, line.hash) for line in read}:
-            faults.append(f"checkpoint {noted[0]}, which the database noted, is missing from {path.name}")
+            faults.append(f"checkpoint {noted[0]}, which the database noted, is missing")
         return cls(lines=tuple(read), effective=tuple(effective(read)), faults=tuple(faults))
 
 

@@ -19,7 +19,7 @@ from agent.core.audit import ANSWER, Audited, audited, replay
 from agent.core.effect import EffectKind
 from agent.core.errors import AgentError
 from agent.store.audit.checkpoint_file import note
-from agent.store.audit.checkpoints import checkpoint_path
+from agent.store.audit.checkpoints import lines
 from agent.store.audit.connection import AuditConnection
 from agent.store.audit.histories import History, with_histories
 from agent.store.audit.report import AuditReport, CheckpointFile, Finding
@@ -32,9 +32,10 @@ from agent.store.repository import columns, event_hash, load
 
 def verify(audit: AuditConnection, copy: Path | None = None) -> AuditReport:
     """Verify the whole store in one snapshot, also while an agent runs. `copy` is a copy of the checkpoint file."""
-    # This order matters: the note must not be newer than the file, nor the file newer than the snapshot.
-    file = CheckpointFile.read(checkpoint_path(audit.files), note(audit))
-    kept = CheckpointFile.read(copy, None) if copy is not None else None
+    # This order matters: no copy may be newer than the checkpoints, nor they newer than the snapshot.
+    copy = copy or audit.checkpoint_copy
+    kept = CheckpointFile.read(lines(copy), None) if copy is not None else None
+    file = CheckpointFile.read(audit.checkpoints(), note(audit))
     audit.freeze()
     findings: list[Finding] = []
     try:

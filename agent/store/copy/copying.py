@@ -12,7 +12,7 @@ from typing import Protocol
 
 from agent.core.errors import StoreDamaged, StoreError
 from agent.ports import MetaKey
-from agent.store.audit.checkpoints import effective, lines
+from agent.store.audit.checkpoints import Checkpoint, effective
 from agent.store.copy.content import Content, content_of, differences
 from agent.store.copy.local_files import LocalFiles, carry, refuse_other_files
 from agent.store.copy.sides import TABLES, Side, Source, Target
@@ -52,18 +52,21 @@ async def copy_store(source: Source, origin: Place, target: Target, place: Place
     meta, begun = await _meta(source), await unfinished_copy_of(target)
     _refuse_others(source, meta.get(MetaKey.MOVED_TO), origin, target, begun, place)
     keys = origin.files.keys(meta.get(MetaKey.KEY))
-    refuse_other_files(origin.files, place.files, keys)
+    kept_lines = await source.checkpoints(origin.files.checkpoints)
+    carried = kept_lines if target.uses_file else None
+    refuse_other_files(carried, place.files, keys)
     missing = await _missing_day_keys(source, place)
     source.unlock(keys)
     target.unlock(keys)
     if MetaKey.MOVED_TO not in meta:
-        content = await _verified(source, origin, progress)
+        content = await _verified(source, kept_lines, progress)
         if begun is None:
             await _fill(source, origin, target, content, progress)
-        await _compare(content, target, origin, progress)
+            await target.insert_checkpoints(kept_lines)
+        await _compare(content, target, kept_lines, progress)
         await target.commit()
     if (identity := meta.get(MetaKey.IDENTITY)) is not None:
-        carry(origin.files, place.files, keys, identity, await _number(source, LAST_EVENT))
+        carry(carried, place.files, keys, identity, await _number(source, LAST_EVENT))
     kept = await source.set_aside(place.url)
     return await finish_copy(target, place, kept, missing)
 
@@ -77,8 +80,8 @@ async def finish_copy(target: Target, place: Place, kept: str | None = None, mis
     """Let agents start on a copy whose source is set aside."""
     rows = {table: await _number(target, f"SELECT count(*) FROM {table}") for table in TABLES}  # noqa: S608 - constant
     await target.finish()
-    checkpoints = sum(1 for _ in lines(place.files.checkpoints))
-    return Copied(rows=rows, checkpoints=checkpoints, kept=kept, day_keys=tuple(missing))
+    checkpoints = await target.checkpoints(place.files.checkpoints)
+    return Copied(rows=rows, checkpoints=len(checkpoints), kept=kept, day_keys=tuple(missing))
 
 
 async def compare_stores(source: Side, origin: Place, target: Side, place: Place, progress: Progress) -> list[str]:
@@ -87,7 +90,8 @@ async def compare_stores(source: Side, origin: Place, target: Side, place: Place
     for side, where in ((source, origin), (target, place)):
         side.unlock(where.files.keys((await _meta(side)).get(MetaKey.KEY)))
         progress.begin(f"reading the {side.name}", await _rows(side))
-        contents.append(await content_of(side, effective(lines(where.files.checkpoints)), progress.advance))
+        covering = effective(await side.checkpoints(where.files.checkpoints))
+        contents.append(await content_of(side, covering, progress.advance))
     ours, copied = contents
     moved = MetaKey.MOVED_TO in await _meta(source)  # its capture links are erased
     return [
@@ -125,10 +129,10 @@ async def _rows(side: Side) -> int:
     return await _number(side, "SELECT " + " + ".join(f"(SELECT count(*) FROM {table})" for table in TABLES))  # noqa: S608 - constant
 
 
-async def _verified(source: Source, origin: Place, progress: Progress) -> Content:
+async def _verified(source: Source, kept: Sequence[Checkpoint], progress: Progress) -> Content:
     """The content of the source. Raises StoreDamaged if its history is not as it was written."""
     progress.begin("verifying the source", await _rows(source))
-    content = await content_of(source, effective(lines(origin.files.checkpoints)), progress.advance)
+    content = await content_of(source, effective(kept), progress.advance)
     _refuse_faults(source, content)
     return content
 
@@ -166,10 +170,10 @@ async def _refuse_filled(target: Target) -> None:
             )
 
 
-async def _compare(content: Content, target: Target, origin: Place, progress: Progress) -> None:
+async def _compare(content: Content, target: Target, kept: Sequence[Checkpoint], progress: Progress) -> None:
     """Raise StoreDamaged if the target is not an equal and whole copy."""
     progress.begin("verifying the copy", sum(content.rows.values()))
-    copied = await content_of(target, effective(lines(origin.files.checkpoints)), progress.advance)
+    copied = await content_of(target, effective(kept), progress.advance)
     _refuse_faults(target, copied)
     if different := differences(content, copied):
         raise StoreDamaged(

@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.core.errors import StoreDamaged, StoreError
 from agent.platform.files import write_atomically
-from agent.store.audit.checkpoints import checkpoint_path
+from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, encoded, lines
 from agent.store.identity_key import Keys
 from agent.store.rollback_detection import HighWaterMark
 
@@ -42,29 +43,38 @@ class LocalFiles:
         return keys
 
 
-def refuse_other_files(source: LocalFiles, target: LocalFiles, keys: Keys) -> None:
-    """Raise StoreError if the place of the target has files of another store. Writes nothing."""
+def refuse_other_files(checkpoints: Sequence[Checkpoint] | None, target: LocalFiles, keys: Keys) -> None:
+    """Raise StoreError if the place of the target has files of another store. Writes nothing.
+
+    `checkpoints` of the source; None for a target that has them in a table.
+    """
     found = Keys.existing(target.path, target.key_file)
     if found is not None and found.fingerprint != keys.fingerprint:
         raise StoreError(
             f"The file {target.key_path} is the key of another store.",
             "set KEY_FILE or STATE_DIR to a place of its own, or move that file away",
         )
-    if target.checkpoints.exists() and not _bytes(source.checkpoints).startswith(_bytes(target.checkpoints)):
+    there = [*lines(target.checkpoints)] if checkpoints is not None else []
+    if there != [*(checkpoints or ())][: len(there)]:
         raise StoreError(
             f"The file {target.checkpoints} has the checkpoints of another store.",
             "set STATE_DIR to a place of its own, or move that file away",
         )
 
 
-def carry(source: LocalFiles, target: LocalFiles, keys: Keys, identity: str, last_event: int) -> None:
-    """Write the key, the checkpoints and the mark of the target. A repetition changes nothing."""
+def carry(
+    checkpoints: Sequence[Checkpoint] | None, target: LocalFiles, keys: Keys, identity: str, last_event: int
+) -> None:
+    """Write the key, the checkpoints and the mark of the target. A repetition changes nothing.
+
+    `checkpoints` is None for a target that has them in a table.
+    """
     try:
         for path in (target.path, target.key_path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         Keys.load_or_create(target.path, keys.carried, target.key_file)
-        if source.checkpoints != target.checkpoints and source.checkpoints.exists():
-            write_atomically(target.checkpoints, _bytes(source.checkpoints))
+        if checkpoints:
+            write_atomically(target.checkpoints, b"".join(encoded(line) + b"\n" for line in checkpoints))
         mark = HighWaterMark(target.path)
         mark.begin(identity, last_event)
         mark.close()
@@ -83,7 +93,3 @@ def give_to_owner(folder: Path, *files: Path) -> None:
         for path in files:
             with contextlib.suppress(FileNotFoundError):
                 os.chown(path, owner.st_uid, owner.st_gid)
-
-
-def _bytes(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""

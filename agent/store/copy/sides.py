@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 from agent.platform.settings import Settings
+from agent.store.audit.checkpoints import Checkpoint
 from agent.store.identity_key import Keys
 
 ROWS = 1000  # rows of a page: a few MB
@@ -50,6 +52,10 @@ class Side(Protocol):
     def name(self) -> str:
         """The store, as messages name it."""
 
+    @property
+    def uses_file(self) -> bool:
+        """True if the checkpoints are in a file next to the store."""
+
     def unlock(self, keys: Keys) -> None:
         """Use the key of the store. An engine may seal capture links with it."""
 
@@ -64,6 +70,9 @@ class Side(Protocol):
 
     def pages(self, sql: str) -> AsyncIterator[Sequence[Any]]:
         """The rows of a query that both engines understand, in pages."""
+
+    async def checkpoints(self, path: Path) -> list[Checkpoint]:
+        """The checkpoints. `path` is the file of an engine that keeps them in a file."""
 
 
 class Source(Side, Protocol):
@@ -81,6 +90,9 @@ class Target(Side, Protocol):
 
     async def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Add rows to a table, as `rows` of the source gives them."""
+
+    async def insert_checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Add the checkpoints, for an engine that keeps them in a table."""
 
     async def commit(self) -> None:
         """Make all rows durable, or none."""

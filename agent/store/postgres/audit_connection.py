@@ -2,11 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from agent.platform.settings import Settings
+from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, parsed
 from agent.store.audit.connection import AuditConnection
 
+from .checkpoints import LINES, NAMED
 from .connect import Server
 from .dialect import numbered, sent
 from .errors import translated
@@ -125,6 +128,16 @@ class PostgresAudit(AuditConnection):
     def freeze(self) -> None:
         """Begin a snapshot: later commits of an agent stay invisible."""
         self._session.freeze()
+
+    def checkpoints(self) -> Iterator[Checkpoint]:
+        """The checkpoints of the database. Raises MalformedCheckpoint."""
+        yield from parsed((line for (line,) in self.execute(LINES)), NAMED)
+
+    @property
+    def checkpoint_copy(self) -> Path | None:
+        """The copy of the replica on this machine."""
+        path = checkpoint_path(self.files)
+        return path if path.exists() else None
 
     def tables_with_uid(self) -> Sequence[str]:
         """The tables whose rows belong to a request."""

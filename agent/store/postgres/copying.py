@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from agent.core.errors import StoreDamaged, StoreError, StoreLocked
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
+from agent.store.audit.checkpoints import Checkpoint, encoded, parsed
 from agent.store.copy.sides import DROP_EMPTY_NOTE, ROWS, TABLES, Row, select
 from agent.store.identity_key import Keys
 
+from .checkpoints import LINES, NAMED
 from .connect import Server, open_pool
 from .driver import Connection, Pool
 from .errors import translated
@@ -32,6 +35,8 @@ _NEXT_DELIVERY = "SELECT setval(pg_get_serial_sequence('deliveries', 'id'), max(
 
 class PostgresSide:
     """A database that is read in one snapshot, through a connection in a transaction."""
+
+    uses_file = False
 
     def __init__(self, server: Server, connection: Connection) -> None:
         self.name = f"database {server}"
@@ -66,6 +71,11 @@ class PostgresSide:
         """Rows of `links` whose link is sealed or opened."""
         uid, link = columns.index("uid"), columns.index("link")
         return [(*row[:link], change(row[uid], row[link]), *row[link + 1 :]) for row in rows]
+
+    async def checkpoints(self, path: Path) -> list[Checkpoint]:
+        """The checkpoints, from their table."""
+        found = [line async for page in self.pages(LINES) for (line,) in page]
+        return list(parsed(found, NAMED))
 
     async def pages(self, sql: str) -> AsyncIterator[list[Any]]:
         """The rows of a query, in pages."""
@@ -106,6 +116,12 @@ class PostgresTarget(PostgresSide):
         rows = self._with_links(columns, rows, self._seal.seal) if table == "links" else rows
         with translated(self.name):
             await self._connection.copy_records_to_table(table, records=rows, columns=columns)
+
+    async def insert_checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Add the checkpoints."""
+        rows = [(one.number, encoded(one).decode()) for one in checkpoints]
+        with translated(self.name):
+            await self._connection.copy_records_to_table("checkpoints", records=rows, columns=["number", "line"])
 
     async def commit(self) -> None:
         """Make all rows durable, or none. Raises StoreError if this process lost the database meanwhile."""

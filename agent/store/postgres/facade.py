@@ -70,6 +70,10 @@ class Facade:
             return self._run(snapshot.fetch(sql, *values))
         return self._run(self._fetch(sql, values))
 
+    def write(self, sql: str, *values: Any) -> Any:
+        """The value of a statement that is a transaction of its own."""
+        return self._run(self._write(sql, values))
+
     def stream(self, sql: str, snapshot: Snapshot) -> Iterator[Any]:
         """The rows of a query without values, read page by page."""
         name = f"rows_{next(self._names)}"  # the driver remembers the columns by the text of FETCH
@@ -113,6 +117,9 @@ class Facade:
             return await snapshot.fetch(sql, *values)
         finally:
             await snapshot.end()
+
+    async def _write(self, sql: str, values: tuple[Any, ...]) -> Any:
+        return await (await self.pool()).fetchval(sql, *values)
 
     async def _close(self) -> None:
         if self._pool is not None:

@@ -22,6 +22,7 @@ from agent.store.writing.statements import Statement
 from agent.store.writing.store_writes import StoreWrites
 
 from .audit_connection import PostgresAudit
+from .checkpoints import LinesInTable
 from .commits import Commits
 from .connect import Server, open_pool
 from .dialect import numbered, sent
@@ -110,7 +111,7 @@ class PostgresStore(PostgresDuties, StoreWrites):
         observe: Callable[[float, int], None] | None,
         sinks: Sequence[str],
     ) -> None:
-        seen = Witnesses.read(self._files, settings.key_file)
+        seen = Witnesses.of_replica(self._files, settings.key_file)
         await migrate(self._pool, str(self.server))
         await self._owner.join(patient=account is not None)
         keeping = asyncio.create_task(self._owner.keep(self._lost.set_result))
@@ -134,8 +135,10 @@ class PostgresStore(PostgresDuties, StoreWrites):
         )
         self._ending.push_async_callback(self._commits.close, _CLOSING)
         await self.execute(*checked.statements)
+        lines = LinesInTable(settings, self._owner)
+        checkpoints = Checkpoints(lines, lambda: connected(settings), shared=True)
         keyring = ClaimsKeyring(settings.claims_keys_dir, settings.claims_key.get_secret_value())
-        self._begin_writes(fresh, Checkpoints(self._files, lambda: connected(settings)), keyring)
+        self._begin_writes(fresh, checkpoints, keyring)
 
     @property
     def away(self) -> bool:

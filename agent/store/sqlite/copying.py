@@ -10,6 +10,7 @@ from agent.core.errors import StoreError
 from agent.platform.files import fsync_file, fsync_folder
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
+from agent.store.audit.checkpoints import Checkpoint, lines
 from agent.store.copy.local_files import give_to_owner
 from agent.store.copy.sides import DROP_EMPTY_NOTE, ROWS, Row, select
 from agent.store.identity_key import Keys
@@ -31,10 +32,16 @@ _FORM = "moved-%Y%m%dT%H%M%S.%fZ.db"  # the name of a source after its copy, by 
 class SqliteSide:
     """A state file that is read in one snapshot."""
 
+    uses_file = True
+
     def __init__(self, path: Path, connection: Connection) -> None:
         self.path = path
         self.name = f"state file {path}"
         self._connection = connection
+
+    async def checkpoints(self, path: Path) -> list[Checkpoint]:
+        """The checkpoints, from their file."""
+        return list(lines(path))
 
     def unlock(self, keys: Keys) -> None:
         """Nothing: a state file contains capture links as they are, and erases them without a trace."""
@@ -99,6 +106,9 @@ class SqliteTarget(SqliteSide):
         sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - names of the schema
         with readable(self.path):
             self._connection.executemany(sql, rows)
+
+    async def insert_checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Nothing: they are carried into the file next to the copy."""
 
     async def commit(self) -> None:
         """Give the file its name. A crash before that leaves no state file."""

@@ -65,7 +65,7 @@ class ReadOnlyStore(Reading):
 
     def rollback(self) -> str | None:
         """The cause of the recovery that `run` would begin, because the file is an older copy. None: it is not."""
-        return answer(rollback_cause(Witnesses.read(self.path)), self.run)
+        return answer(rollback_cause(Witnesses.of_file(self.path)), self.run)
 
     def store_bytes(self) -> float:
         """The size of the state file and its write-ahead log, in bytes."""

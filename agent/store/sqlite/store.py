@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.core.step import Step
 from agent.ports import Command, Receipt
-from agent.store.audit.checkpoint_file import Checkpoints
+from agent.store.audit.checkpoint_file import Checkpoints, LinesInFile
 from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.opening import open_checked
 from agent.store.reading.common_reads import OPEN
@@ -87,7 +87,7 @@ class SqliteStore(SoleDuties, StoreWrites):
         try:
             fresh = self._open(path, account, observe, rebind, sinks)
             keyring = ClaimsKeyring.for_store(path, claims_key)
-            self._begin_writes(fresh, Checkpoints(path, lambda: reader(path)), keyring)
+            self._begin_writes(fresh, Checkpoints(LinesInFile(path), lambda: reader(path)), keyring)
         except BaseException:
             self._lock.release()
             raise
@@ -108,7 +108,7 @@ class SqliteStore(SoleDuties, StoreWrites):
         connection = open_writer(path)
         try:
             refuse_unreadable(path, connection)
-            seen = Witnesses.read(path)
+            seen = Witnesses.of_file(path)
             migrate(connection)
             refuse_unverified(path, connection)
             opening = open_checked(path, f"state file {path}", fresh, seen, account, rebind)

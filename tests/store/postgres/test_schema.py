@@ -17,6 +17,7 @@ ONLY_THERE = {  # on PostgreSQL alone
     "budgets",
     "brakes",
     "missing",
+    "checkpoints",
     "migrations",
 }
 KINDS = {

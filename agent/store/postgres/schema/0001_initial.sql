@@ -519,6 +519,16 @@ SELECT iso(commands.at) AS time, commands.verb AS command,
     requests.name, commands.uid, commands.sender
 FROM commands LEFT JOIN requests ON requests.uid = commands.uid;
 
+-- checkpoints: the checkpoint lines of the journal, which a state file has in a file next to it. Append-only.
+CREATE TABLE checkpoints (
+    number bigint PRIMARY KEY,
+    line   text COLLATE "C" NOT NULL                         -- one line of JSON
+);
+CREATE TRIGGER checkpoints_are_never_changed BEFORE UPDATE ON checkpoints FOR EACH ROW
+    EXECUTE FUNCTION refuse('checkpoints are append-only');
+CREATE TRIGGER checkpoints_are_never_deleted BEFORE DELETE ON checkpoints FOR EACH ROW
+    EXECUTE FUNCTION refuse('checkpoints are append-only');
+
 -- ---- Replicas ----------------------------------------------------------------------------------------------------------
 -- The state of the replicas while they run. Nothing here is evidence: a copy of the store begins without it.
 
