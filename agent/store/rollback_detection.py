@@ -105,7 +105,7 @@ class Witnesses:
         A replica that is new on this machine has no mark, which proves nothing. KEY_FILE proves nothing either, because
         it exists before the first start.
         """
-        key_exists = key_file is None and Keys.existing(files) is not None
+        key_exists = Keys.existing(files, key_file) is not None and key_file is None
         last = last_line(checkpoint_path(files))
         return cls(mark=HighWaterMark(files).read(), key_exists=key_exists, checkpoint=last, shared=True)
 
@@ -144,6 +144,8 @@ def rollback_cause(seen: Witnesses) -> Read[str | None]:
 
 def _cause_of_replica(mark: MarkReading | None, identity: str | None, last: int) -> Read[str | None]:
     """The cause according to the mark of a replica. Another replica may have begun a recovery after this mark."""
+    if identity is None:
+        return "older"  # each start gives it one before the first event
     if mark is None:
         return None
     if mark.identity == identity:

@@ -424,7 +424,7 @@ async def test_an_agent_writes_a_checkpoint_at_its_end_and_logs_its_hash(world: 
     checkpoint_path(world.state).unlink()
     said = state("audit", "verify")
     assert said.code == 1
-    assert "checkpoint 1, which the database noted, is missing from agent.checkpoints.jsonl" in said.out
+    assert "checkpoint 1, which the database noted, is missing" in said.out
     state("audit", "verify", "--checkpoints", "absent").is_one_clear_error("There is no file absent")
 
 

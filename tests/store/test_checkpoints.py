@@ -40,6 +40,12 @@ def path(engine: Engine) -> Path:
     return checkpoint_path(engine.settings.local_path)
 
 
+@pytest.fixture
+def only_file(engine: Engine) -> None:
+    if engine.settings.uses_database:
+        pytest.skip("the checkpoints of a database are in a table: tests/store/postgres/test_checkpoints.py")
+
+
 async def lived(store: Store, uid: str, phase: Phase = Phase.DONE) -> int:
     """Commit the life of one request; how many events the journal has then."""
     await committed(store, Life(uid).until(phase))
@@ -159,6 +165,7 @@ async def test_a_kill_between_the_line_and_its_note_is_no_fault(engine: Engine, 
     assert (engine.verified().findings, engine.verified().checkpoints) == ((), 3)
 
 
+@pytest.mark.usefixtures("only_file")
 async def test_lines_that_were_cut_off_are_found(engine: Engine, path: Path) -> None:
     async with engine.opened() as store:
         for number in range(3):
@@ -173,6 +180,7 @@ async def test_lines_that_were_cut_off_are_found(engine: Engine, path: Path) -> 
     assert "checkpoint 3 of the copy is not in the file next to the database" in said
 
 
+@pytest.mark.usefixtures("only_file")
 async def test_a_file_that_was_taken_away_is_missed_and_stays_so(engine: Engine, path: Path) -> None:
     async with engine.opened() as store:
         await lived(store, "u1")
@@ -200,6 +208,7 @@ async def older_copy(engine: Engine) -> None:
     await engine.bring_back(kept)
 
 
+@pytest.mark.usefixtures("only_file")
 async def test_an_older_copy_of_the_database_is_found(engine: Engine, path: Path) -> None:
     await older_copy(engine)
     ((kept,),) = await engine.rows("SELECT count(*) FROM events")
@@ -229,6 +238,7 @@ async def test_a_backup_that_a_person_restored_is_reported_and_is_no_fault(engin
     assert "a backup was restored" in notice
 
 
+@pytest.mark.usefixtures("only_file")
 async def test_a_line_that_is_none_is_named(engine: Engine, path: Path) -> None:
     async with engine.opened() as store:
         await lived(store, "u1")
@@ -241,6 +251,7 @@ async def test_a_line_that_is_none_is_named(engine: Engine, path: Path) -> None:
             await store.checkpoint(NOW)
 
 
+@pytest.mark.usefixtures("only_file")
 async def test_checkpoints_that_were_kept_elsewhere_show_what_both_files_hide(engine: Engine, path: Path) -> None:
     await older_copy(engine)
     kept = path.with_name("kept.jsonl")

@@ -53,8 +53,7 @@ async def copy_store(source: Source, origin: Place, target: Target, place: Place
     _refuse_others(source, meta.get(MetaKey.MOVED_TO), origin, target, begun, place)
     keys = origin.files.keys(meta.get(MetaKey.KEY))
     kept_lines = await source.checkpoints(origin.files.checkpoints)
-    carried = kept_lines if target.uses_file else None
-    refuse_other_files(carried, place.files, keys)
+    refuse_other_files(kept_lines, place.files, keys)
     missing = await _missing_day_keys(source, place)
     source.unlock(keys)
     target.unlock(keys)
@@ -66,7 +65,7 @@ async def copy_store(source: Source, origin: Place, target: Target, place: Place
         await _compare(content, target, kept_lines, progress)
         await target.commit()
     if (identity := meta.get(MetaKey.IDENTITY)) is not None:
-        carry(carried, place.files, keys, identity, await _number(source, LAST_EVENT))
+        carry(kept_lines, place.files, keys, identity, await _number(source, LAST_EVENT))
     kept = await source.set_aside(place.url)
     return await finish_copy(target, place, kept, missing)
 
@@ -79,8 +78,8 @@ async def unfinished_copy_of(target: Target) -> str | None:
 async def finish_copy(target: Target, place: Place, kept: str | None = None, missing: Sequence[str] = ()) -> Copied:
     """Let agents start on a copy whose source is set aside."""
     rows = {table: await _number(target, f"SELECT count(*) FROM {table}") for table in TABLES}  # noqa: S608 - constant
-    await target.finish()
     checkpoints = await target.checkpoints(place.files.checkpoints)
+    await target.finish()
     return Copied(rows=rows, checkpoints=len(checkpoints), kept=kept, day_keys=tuple(missing))
 
 

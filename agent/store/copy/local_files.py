@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.core.errors import StoreDamaged, StoreError
 from agent.platform.files import write_atomically
-from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, encoded, lines
+from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, encoded
 from agent.store.identity_key import Keys
 from agent.store.rollback_detection import HighWaterMark
 
@@ -43,10 +43,10 @@ class LocalFiles:
         return keys
 
 
-def refuse_other_files(checkpoints: Sequence[Checkpoint] | None, target: LocalFiles, keys: Keys) -> None:
-    """Raise StoreError if the place of the target has files of another store. Writes nothing.
+def refuse_other_files(checkpoints: Sequence[Checkpoint], target: LocalFiles, keys: Keys) -> None:
+    """Raise StoreError if the place of the target has files of another store than that of these checkpoints.
 
-    `checkpoints` of the source; None for a target that has them in a table.
+    Writes nothing.
     """
     found = Keys.existing(target.path, target.key_file)
     if found is not None and found.fingerprint != keys.fingerprint:
@@ -54,27 +54,22 @@ def refuse_other_files(checkpoints: Sequence[Checkpoint] | None, target: LocalFi
             f"The file {target.key_path} is the key of another store.",
             "set KEY_FILE or STATE_DIR to a place of its own, or move that file away",
         )
-    there = [*lines(target.checkpoints)] if checkpoints is not None else []
-    if there != [*(checkpoints or ())][: len(there)]:
+    text = target.checkpoints.read_bytes() if target.checkpoints.exists() else b""
+    if not _text(checkpoints).startswith(text):
         raise StoreError(
             f"The file {target.checkpoints} has the checkpoints of another store.",
             "set STATE_DIR to a place of its own, or move that file away",
         )
 
 
-def carry(
-    checkpoints: Sequence[Checkpoint] | None, target: LocalFiles, keys: Keys, identity: str, last_event: int
-) -> None:
-    """Write the key, the checkpoints and the mark of the target. A repetition changes nothing.
-
-    `checkpoints` is None for a target that has them in a table.
-    """
+def carry(checkpoints: Sequence[Checkpoint], target: LocalFiles, keys: Keys, identity: str, last_event: int) -> None:
+    """Write the key, the checkpoints and the mark of the target. A repetition changes nothing."""
     try:
         for path in (target.path, target.key_path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         Keys.load_or_create(target.path, keys.carried, target.key_file)
         if checkpoints:
-            write_atomically(target.checkpoints, b"".join(encoded(line) + b"\n" for line in checkpoints))
+            write_atomically(target.checkpoints, _text(checkpoints))
         mark = HighWaterMark(target.path)
         mark.begin(identity, last_event)
         mark.close()
@@ -93,3 +88,8 @@ def give_to_owner(folder: Path, *files: Path) -> None:
         for path in files:
             with contextlib.suppress(FileNotFoundError):
                 os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def _text(checkpoints: Sequence[Checkpoint]) -> bytes:
+    """The content of a checkpoint file."""
+    return b"".join(encoded(line) + b"\n" for line in checkpoints)

@@ -52,10 +52,6 @@ class Side(Protocol):
     def name(self) -> str:
         """The store, as messages name it."""
 
-    @property
-    def uses_file(self) -> bool:
-        """True if the checkpoints are in a file next to the store."""
-
     def unlock(self, keys: Keys) -> None:
         """Use the key of the store. An engine may seal capture links with it."""
 

@@ -36,8 +36,6 @@ _NEXT_DELIVERY = "SELECT setval(pg_get_serial_sequence('deliveries', 'id'), max(
 class PostgresSide:
     """A database that is read in one snapshot, through a connection in a transaction."""
 
-    uses_file = False
-
     def __init__(self, server: Server, connection: Connection) -> None:
         self.name = f"database {server}"
         self._connection = connection

@@ -32,8 +32,6 @@ _FORM = "moved-%Y%m%dT%H%M%S.%fZ.db"  # the name of a source after its copy, by 
 class SqliteSide:
     """A state file that is read in one snapshot."""
 
-    uses_file = True
-
     def __init__(self, path: Path, connection: Connection) -> None:
         self.path = path
         self.name = f"state file {path}"

@@ -51,14 +51,20 @@ async def test_an_older_copy_is_reported_by_the_mark(engine: Engine) -> None:
     assert await engine.recovery_cause() == "older"
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\x00" * 38, b"0123456789abcdef 00000000000000000001\n"])
+FOREIGN = b"0123456789abcdef 00000000000000000001\n"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x00" * 38, FOREIGN])
 async def test_a_store_without_its_mark_is_not_trusted(engine: Engine, content: bytes | None) -> None:
     """A store without its local files has an unknown age."""
     await used(engine)
     (engine.folder / "agent.mark").unlink()
     if content is not None:
         (engine.folder / "agent.mark").write_bytes(content)
-    assert await engine.recovery_cause() == "older"
+    if engine.settings.uses_database and content != FOREIGN:
+        assert await engine.recovery_cause() is None  # a replica that is new on this machine has no mark either
+    else:
+        assert await engine.recovery_cause() == "older"
 
 
 async def test_a_store_in_which_nothing_was_ever_written_is_a_first_start_wherever_it_comes_from(

@@ -4,43 +4,64 @@ import asyncio
 
 import pytest
 
-from agent.core.errors import StoreLocked
-from agent.store.postgres.connect import Server, open_pool
-from agent.store.postgres.ownership import LEASE, Ownership
-from agent.store.postgres.persistence import Persistence
+from agent.core.errors import Fenced, StoreLocked
+from agent.store.postgres.ownership import Ownership
 from tests.support.timeouts import PATIENT
 from verification.builders.lives import Life
 
 from .support import opened
 
+LEASE = 15.0
 
-async def test_a_second_agent_is_refused_until_the_first_leaves(database: str) -> None:
+
+async def test_replicas_live_together_and_a_copy_is_alone(database: str) -> None:
     async with opened(database) as ours:
-        other = Ownership(ours.persistence)
-        with pytest.raises(StoreLocked, match=r"Another agent \(pid \d+\) uses the database") as caught:
-            await other.join()
+        await Ownership(ours.persistence, LEASE).join()
+        await Ownership(ours.persistence, LEASE, "command").join()
+        with pytest.raises(StoreLocked, match=r"Another (agent|command) \(pid \d+\) uses the database") as caught:
+            await Ownership(ours.persistence, LEASE, "copy").join()
         assert "try again in" in caught.value.hint
-        await ours.owner.leave()
+        await ours.pool.execute("DELETE FROM replicas")
+        await Ownership(ours.persistence, LEASE, "copy").join()
+        with pytest.raises(StoreLocked, match="Another copy"):
+            await Ownership(ours.persistence, LEASE).join()
+
+
+async def test_a_replica_that_joins_others_does_not_begin_the_delays_again(database: str) -> None:
+    async with opened(database) as ours:
+        await ours.pool.execute("UPDATE fleet SET since = 1000")
+        other = Ownership(ours.persistence, LEASE)
         await other.join()
+        assert other.running_since == 1000
+        await ours.pool.execute("DELETE FROM replicas")
+        first = Ownership(ours.persistence, LEASE)
+        await first.join()
+        assert first.running_since > 1000
+
+
+async def test_a_row_is_removed_only_after_its_time_by_the_clock_of_the_server(database: str) -> None:
+    """[P3]"""
+    async with opened(database) as ours:
+        other = Ownership(ours.persistence, LEASE)
+        await other.join()
+        assert await ours.persistence.ask(ours.owner.renew)
+        await ours.pool.execute("UPDATE replicas SET until = now() WHERE epoch = $1", ours.owner.epoch)
+        assert await ours.persistence.ask(other.renew)
         assert not await ours.persistence.ask(ours.owner.renew)
 
 
-async def test_of_many_that_join_at_once_one_owns_the_database(database: str) -> None:
-    pools = [await open_pool(Server.parse(database)) for _ in range(3)]
-    owners = [Ownership(Persistence(pools[number % 3], "db")) for number in range(9)]
-    answers = await asyncio.gather(*(owner.join() for owner in owners), return_exceptions=True)
-    assert [type(answer) for answer in answers].count(StoreLocked) == 8
-    for pool in pools:
-        await pool.close()
-
-
-async def test_a_killed_agent_is_replaced_after_its_time(database: str) -> None:
-    async with opened(database, lease=1.0) as ours:
-        other = Ownership(ours.persistence)
-        with pytest.raises(StoreLocked):
-            await other.join()
-        await asyncio.wait_for(other.join(patient=True), PATIENT)
-        assert not await ours.persistence.ask(ours.owner.renew)
+async def test_a_commit_in_progress_holds_its_row(database: str) -> None:
+    """[P2] [P3] A life does not end between its check and the end of its commit. Renewals do not wait."""
+    async with opened(database) as ours:
+        other = Ownership(ours.persistence, LEASE)
+        await other.join()
+        async with ours.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SELECT 1 FROM replicas WHERE epoch = $1 FOR KEY SHARE", ours.owner.epoch)
+            await ours.pool.execute("UPDATE replicas SET until = now() WHERE epoch = $1", ours.owner.epoch)
+            assert await asyncio.wait_for(ours.persistence.ask(other.renew), PATIENT)
+            assert len(await ours.rows("SELECT 1 FROM replicas")) == 2
+        await ours.persistence.ask(other.renew)
+        assert len(await ours.rows("SELECT 1 FROM replicas")) == 1
 
 
 async def test_joining_again_after_a_lost_answer_is_the_same_life(database: str) -> None:
@@ -49,40 +70,13 @@ async def test_joining_again_after_a_lost_answer_is_the_same_life(database: str)
         assert await ours.rows("SELECT count(*) FROM replicas") == [(1,)]
 
 
-async def test_a_commit_in_progress_is_waited_for(database: str) -> None:
-    """An agent is not replaced between the check of its life and the end of its commit."""
-    async with opened(database) as ours:
-        other = Ownership(ours.persistence)
-        async with ours.pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT 1 FROM replicas FOR KEY SHARE")
-            await ours.pool.execute("UPDATE replicas SET until = now()")
-            joining = asyncio.ensure_future(other.join())
-            await asyncio.sleep(0.2)
-            assert not joining.done()
-        await asyncio.wait_for(joining, PATIENT)
-
-
 async def test_the_agent_learns_that_it_lost_the_database(database: str) -> None:
     async with opened(database, lease=0.3) as ours:
-        lost: list[StoreLocked] = []
+        lost: list[Fenced] = []
         keeping = asyncio.ensure_future(ours.owner.keep(lost.append))
         await ours.pool.execute("DELETE FROM replicas")
         await asyncio.wait_for(keeping, PATIENT)
-        assert "Another agent has taken the database" in str(lost[0])
-
-
-async def test_an_owner_that_renews_is_alive(database: str) -> None:
-    """A new agent need not wait for the end of its lease."""
-    async with opened(database, lease=3600.0) as ours:
-        other = Ownership(ours.persistence)
-        joining = asyncio.ensure_future(other.join(patient=True))
-        async with asyncio.timeout(PATIENT):
-            while not joining.done():
-                await ours.persistence.ask(ours.owner.renew)
-                await asyncio.sleep(0.05)
-        with pytest.raises(StoreLocked, match=r"Another agent \(pid \d+\) uses the database") as caught:
-            joining.result()
-        assert "killed" not in caught.value.hint
+        assert "has ended, and another one removed it" in str(lost[0])
 
 
 async def test_a_kept_life_lasts_longer_than_its_lease(database: str) -> None:
@@ -97,7 +91,7 @@ async def test_a_kept_life_lasts_longer_than_its_lease(database: str) -> None:
 async def test_a_life_is_confirmed_without_the_server_while_no_other_agent_can_join(database: str) -> None:
     async with opened(database) as ours:
         now = 0.0
-        owner = Ownership(ours.persistence, elapsed=lambda: now)
+        owner = Ownership(ours.persistence, LEASE, elapsed=lambda: now)
         owner.epoch = ours.owner.epoch
         await owner.join()
         await ours.pool.execute("DELETE FROM replicas")
@@ -110,21 +104,21 @@ async def test_a_life_is_confirmed_without_the_server_while_no_other_agent_can_j
 async def test_a_life_that_may_have_ended_is_renewed_before_it_is_confirmed(database: str) -> None:
     async with opened(database) as ours:
         now = 0.0
-        owner = Ownership(ours.persistence, elapsed=lambda: now)
+        owner = Ownership(ours.persistence, LEASE, elapsed=lambda: now)
         owner.epoch = ours.owner.epoch
         await owner.join()
         await ours.pool.execute("UPDATE replicas SET until = now() - interval '1 hour'")
         now = LEASE
         assert await owner.confirm()
-        with pytest.raises(StoreLocked):
-            await Ownership(ours.persistence).join()
+        await Ownership(ours.persistence, LEASE).join()
+        assert await ours.persistence.ask(owner.renew)
 
 
 async def test_a_renewal_counts_from_its_request(database: str) -> None:
     """The process may be stopped before it reads the answer."""
     async with opened(database) as ours:
         times = iter([0.0, LEASE, LEASE, 3 * LEASE, 3 * LEASE, 3 * LEASE])
-        owner = Ownership(ours.persistence, elapsed=lambda: next(times))
+        owner = Ownership(ours.persistence, LEASE, elapsed=lambda: next(times))
         owner.epoch = ours.owner.epoch
         await owner.join()
         assert await owner.confirm()
@@ -148,7 +142,7 @@ async def test_after_its_end_a_life_has_moved_no_record(database: str) -> None:
 async def test_a_server_that_stays_away_confirms_nothing(database: str) -> None:
     async with opened(database) as ours:
         now = 0.0
-        owner = Ownership(ours.persistence, elapsed=lambda: now)
+        owner = Ownership(ours.persistence, LEASE, elapsed=lambda: now)
         owner.epoch = ours.owner.epoch
         await owner.join()
         now = LEASE

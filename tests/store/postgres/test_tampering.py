@@ -15,7 +15,6 @@ import pytest
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
-from agent.store.audit.checkpoints import checkpoint_path
 from agent.store.postgres.connect import Server
 from tests.store.engines import Engine, PostgresEngine
 from tests.store.test_tampering import EFFORT, State, attacked, states
@@ -57,6 +56,9 @@ def write(engine: Engine, state: State) -> None:
                     await connection.execute(f"DELETE FROM {name}")
                     sql = f"INSERT INTO {name} SELECT * FROM json_populate_recordset(NULL::{name}, $1)"
                     await connection.execute(sql, orjson.dumps(rows).decode())
+                await connection.execute("DELETE FROM checkpoints")
+                rows_of_lines = [(number, orjson.dumps(one).decode()) for number, one in enumerate(state.lines or ())]
+                await connection.executemany("INSERT INTO checkpoints VALUES ($1, $2)", rows_of_lines)
         finally:
             await connection.close()
 
@@ -64,10 +66,6 @@ def write(engine: Engine, state: State) -> None:
         asyncio.run(written())
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, TypeError):
         reject()
-    path = checkpoint_path(engine.settings.local_path)
-    path.unlink(missing_ok=True)
-    if state.lines is not None:
-        path.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in state.lines))
 
 
 @settings(EFFORT, max_examples=40)
