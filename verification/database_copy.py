@@ -17,8 +17,7 @@ _ONLY_DATABASE = (
     "duties",
     "missing_images",
     "budgets",
-    "brakes",
-    "missing",
+    "taken_starts",
     "checkpoints",
     "migrations",
 )

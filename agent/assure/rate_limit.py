@@ -15,10 +15,16 @@ class TokenBucket:
     """
 
     def __init__(self, rate: float) -> None:
-        self._step = 1.0 / rate if rate else 0.0
-        self._spare = max(rate, 1.0) * self._step - self._step  # seconds that a burst may be ahead of the even pace
+        self._rate = rate
+        self.share(1)
         self._next = -math.inf  # the turn of the next call at an even pace
         self._advanced_at = -math.inf
+
+    def share(self, replicas: int) -> None:
+        """Take an equal part of the rate, because so many replicas call."""
+        rate = self._rate / replicas
+        self._step = 1.0 / rate if rate else 0.0
+        self._spare = max(rate, 1.0) * self._step - self._step  # seconds that a burst may be ahead of the even pace
 
     def reserve(self, now: float) -> float:
         """Reserve a turn. Returns the time at which the call may be sent."""

@@ -68,8 +68,8 @@ class Interpreter:
         """Perform the effect once and return the observation."""
         return self._performers[type(effect)](effect)
 
-    async def _reserve_start(self, _effect: e.ReserveStart) -> o.Answered:
-        until = await self._budget.take()
+    async def _reserve_start(self, effect: e.ReserveStart) -> o.Answered:
+        until = await self._budget.take(effect.uid, effect.generation)
         if until is None:
             return o.StartReserved(**self._local_fields())
         return o.BudgetExhausted(until=until, **self._local_fields())

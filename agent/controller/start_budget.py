@@ -15,6 +15,7 @@ class StartBudget:
 
     The store counts reservations before a restart, and starts of the day from before the limit was set. A reservation
     that was taken but not committed counts until the end of the day or of the process, so the limit is never exceeded.
+    Replicas share one count in the store.
     """
 
     def __init__(self, limit: int, store: Starts, clock: Clock) -> None:
@@ -25,13 +26,21 @@ class StartBudget:
         self._reserved = 0
         self._counting = asyncio.Lock()
 
-    async def take(self) -> float | None:
+    async def take(self, uid: str, generation: int) -> float | None:
         """Take one start. Returns None on success, otherwise the time when the next day's budget begins."""
         await self.count()
+        if self._limit and self._store.shared:
+            taken, self._reserved = await self._store.take_start(uid, generation, self._day, self._limit)
+            return None if taken else self._day + DAY
         if self._limit and self._reserved >= self._limit:
             return self._day + DAY
         self._reserved += 1
         return None
+
+    def counted(self, taken: int | None) -> None:
+        """Another replica may have taken starts: so many are taken today. None: nothing was counted today."""
+        if taken is not None and self._today() == self._day:
+            self._reserved = max(self._reserved, taken)
 
     @property
     def left(self) -> int | None:

@@ -69,6 +69,8 @@ class ReserveStart(Effect):
     """Take one start from the budget of the day, before the dossier is created. Sends no call."""
 
     kind: ClassVar = EffectKind.RESERVE_START
+    uid: str
+    generation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

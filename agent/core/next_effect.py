@@ -104,7 +104,7 @@ def effect_for(record: Record, at: float, policy: Policy) -> e.Effect:
             dossier_id=required(record.dossier_id, "dossier_id"), process_id=required(record.process_id, "process_id")
         )
     if policy.budgeted and record.phase is Phase.DOSSIER and record.reserved_at is None and record.doubt is None:
-        return e.ReserveStart()
+        return e.ReserveStart(uid=record.uid, generation=record.generation)
     return _BY_PHASE[record.phase](record)
 
 

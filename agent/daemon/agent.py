@@ -30,14 +30,14 @@ from agent.daemon.integrity_check import IntegrityCheck
 from agent.daemon.once_result import OnceResult
 from agent.daemon.pause import WorkGate
 from agent.daemon.scheduler import Scheduler
-from agent.daemon.shared_watch import watch_shared
+from agent.daemon.shared_watch import SharedWatch
 from agent.daemon.startup import is_new, log_start, reach, report_first_store
 from agent.platform.clock import Anchor, SystemClock
 from agent.platform.endpoint_health import RECOVERY_SECONDS
 from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings, refuse_renamed
-from agent.ports import Clock, Command, MetaKey
+from agent.ports import Clock, Command, MetaKey, SharedState
 from agent.source.watch import watching
 from agent.store.contract import Store
 
@@ -66,7 +66,7 @@ class Agent:
         self.events_url: str | None = None  # receives Assure Events and hooks, while the agent runs
         self._integrity = IntegrityCheck(store, self._shutdown)
         self._assure = assure = build_assure(common, self._date_received)
-        self._throttle = assure.throttle
+        self._throttle, self._rate_limiter = assure.throttle, assure.rate_limiter
         controller = build_controller(common, assure, self._step_committed)
         self.reconciler, self._orphans = controller.reconciler, controller.orphans
         self._budget = controller.budget
@@ -247,7 +247,9 @@ class Agent:
         if self._clock_corrector is not None:
             loops.append(self._clock_corrector.run())
         if self._store.shared:
-            loops.append(watch_shared(self.reconciler.wake, self._http_service.wake))
+            loops.append(
+                SharedWatch(self._store, self._clock, self._shared_changed, self._looked, self._shutdown.fail).run()
+            )
         return [asyncio.create_task(loop) for loop in loops]
 
     async def _drive(self) -> None:
@@ -282,6 +284,19 @@ class Agent:
             self._throttle.trust_missing()
         await self._work_gate.refresh()
         self.reconciler.wake()
+
+    async def _shared_changed(self, before: SharedState, after: SharedState) -> None:
+        """Apply what a command or another replica changed."""
+        if before.resumes != after.resumes:
+            self._throttle.trust_missing()
+        if (before.commands, before.recovery) != (after.commands, after.recovery):
+            await self._work_gate.refresh()
+
+    def _looked(self, state: SharedState) -> None:
+        self._rate_limiter.bucket.share(state.replicas)
+        self._budget.counted(state.starts)
+        self.reconciler.wake()
+        self._http_service.wake()
 
     async def scan(self) -> None:
         """Scan the source; scan again shortly after if a file is still being written."""

@@ -15,7 +15,7 @@ from agent.admission.changes import DocumentDiffer
 from agent.admission.request_source import RequestSource
 from agent.assure.document_type_cache import DocumentTypeCache, OfflineDocumentTypes
 from agent.controller.start_budget import StartBudget
-from agent.core.errors import AgentError
+from agent.core.errors import AgentError, Impossible
 from agent.core.policy import Policy
 from agent.core.record import Record
 from agent.core.step import Step
@@ -201,6 +201,12 @@ class OverlayStore:
         """The stored records, as a restart finds them."""
         found = self._reading.get_many(uids) if self._reading is not None else {}
         return {uid: after_restart(record, self._now, self._policy) for uid, record in found.items()}
+
+    shared = False
+
+    async def take_start(self, uid: str, generation: int, day: float, limit: int) -> tuple[bool, int]:
+        """Never called: a plan takes no start."""
+        raise Impossible("a plan takes no start")
 
     async def present(self, source: str) -> dict[str, str]:
         """Names and uids of stored requests that have a file."""

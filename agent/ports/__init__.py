@@ -8,6 +8,7 @@ from agent.ports.effects import Budget, ClaimsEncryption, ClaimsEncryptionError,
 from agent.ports.key_value import KeyValue, MetaKey
 from agent.ports.recoveries import Recoveries, Recovery
 from agent.ports.remote import Gate, Image, Remote, ResultReading
+from agent.ports.shared_state import SharedState, SharedStore
 from agent.ports.sink import Delivery, Outbox, Sink
 from agent.ports.store import (
     AdmissionStore,
@@ -55,6 +56,8 @@ __all__ = [
     "Recovery",
     "Remote",
     "ResultReading",
+    "SharedState",
+    "SharedStore",
     "Sink",
     "Starts",
     "StoreStatistics",

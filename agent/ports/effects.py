@@ -63,8 +63,8 @@ class ClaimsEncryption(Protocol):
 class Budget(Protocol):
     """The start budget: the starts that the agent may make in one day."""
 
-    async def take(self) -> float | None:
-        """Take one start. Returns None, or the time of the next budget if none is left."""
+    async def take(self, uid: str, generation: int) -> float | None:
+        """Take one start for this generation. Returns None, or the time of the next budget if none is left."""
 
 
 class DocumentTypes(Protocol):

@@ -153,6 +153,16 @@ class WaitingRecords(Protocol):
 class Starts(Protocol):
     """The billable starts."""
 
+    @property
+    def shared(self) -> bool:
+        """True if other replicas take starts as well."""
+
+    async def take_start(self, uid: str, generation: int, day: float, limit: int) -> tuple[bool, int]:
+        """Take one start of the budget that all replicas share. A repetition for the same generation takes no other.
+
+        `day` is the time when the day began. Returns whether the start was taken, and how many are taken of the day.
+        """
+
     async def starts_since(self, at: float) -> int:
         """How many starts count since then: reserved ones, and those made or begun without a budget."""
 

@@ -83,6 +83,7 @@ STORE: dict[str, Call] = {
     "get_many": lambda store: store.get_many(["waits-3", "settled-1", "unknown"]),
     "present": lambda store: store.present("default"),
     "acted_commit": lambda store: store.acted_commit("default"),
+    "shared_state": lambda store: store.shared_state(NOW),
     "release": lambda store: store.release([]),
     "take_duty": lambda store: store.take_duty("poll-results", NOW, 60.0),
     "hold_turn": lambda store: store.hold_turn("source/default"),

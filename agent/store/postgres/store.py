@@ -9,7 +9,7 @@ from agent.core.errors import Fenced, SettingsError, StoreAway
 from agent.core.record import Record
 from agent.core.step import Step
 from agent.platform.settings import Settings
-from agent.ports import Command, MetaKey, Receipt
+from agent.ports import Command, MetaKey, Receipt, SharedState
 from agent.store.audit.checkpoint_file import Checkpoints
 from agent.store.audit.open_requests import refuse_unverified
 from agent.store.claims_keyring import ClaimsKeyring
@@ -35,6 +35,15 @@ from .persistence import Persistence
 from .reading import connected
 from .vacuum import vacuum
 
+_TAKE_START = "SELECT * FROM take_start($1, $2, $3, $4, $5)"
+_SHARED = """
+SELECT (SELECT coalesce(max(number), 0) FROM commands),
+    (SELECT coalesce(max(number), 0) FROM commands
+        WHERE verb = 'resume' AND number > (SELECT max(number) FROM commands) - 100),
+    (SELECT coalesce(max(id), 0) FROM recoveries WHERE closed_at IS NULL),
+    (SELECT count(*) FROM replicas WHERE kind = 'replica' AND until > clock_timestamp()),
+    (SELECT counted + (SELECT count(*) FROM taken_starts WHERE day = $1) FROM budgets WHERE day = $1)
+"""
 _CLOSING = 5.0  # seconds that the last commits wait for a server that is away
 _LEAVING = 2.0  # seconds
 _NEEDED = """
@@ -203,6 +212,19 @@ class PostgresStore(PostgresDuties, StoreWrites):
     async def release(self, working: Collection[str]) -> None:
         """Release all claims of this replica but these."""
         await self._driving.release(working)
+
+    async def take_start(self, uid: str, generation: int, day: float, limit: int) -> tuple[bool, int]:
+        """Take one start of the budget that all replicas share. Raises Fenced."""
+        arguments = self._owner.epoch, uid, generation, day, limit
+        granted, taken = await self._persistence.ask(lambda one: one.fetchrow(_TAKE_START, *arguments))
+        if granted is None:
+            raise self._owner.fenced()
+        return granted, taken
+
+    async def shared_state(self, day: float) -> SharedState:
+        """What other replicas and commands changed."""
+        row = await self._persistence.ask(lambda one: one.fetchrow(_SHARED, day))
+        return SharedState(commands=row[0], resumes=row[1], recovery=row[2], replicas=max(1, row[3]), starts=row[4])
 
     # -- queries and statements ----------------------------------------------------------------------------------
 

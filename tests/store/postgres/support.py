@@ -18,7 +18,7 @@ KEYS = Keys(b"k" * 32)
 SINKS = ("one-sink", "another-sink")
 TABLES = """
 SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname NOT IN
-    ('replicas', 'fleet', 'driving', 'duties', 'missing_images', 'budgets', 'brakes', 'missing', 'checkpoints',
+    ('replicas', 'fleet', 'driving', 'duties', 'missing_images', 'budgets', 'taken_starts', 'checkpoints',
     'migrations')
 ORDER BY relname
 """

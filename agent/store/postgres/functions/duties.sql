@@ -7,7 +7,7 @@ BEGIN
         RETURN NULL;
     END IF;
     INSERT INTO duties AS d (name, next_at) VALUES (duty, moment + every)
-    ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at WHERE NOT moment BETWEEN d.next_at - every AND d.next_at;
+    ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at WHERE moment >= d.next_at OR moment < d.next_at - every;
     RETURN FOUND;
 END $$;
 

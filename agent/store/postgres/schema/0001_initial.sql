@@ -572,24 +572,17 @@ CREATE TABLE missing_images (
     PRIMARY KEY (uid, epoch)
 );
 
--- budgets: the starts that all replicas took in a UTC day.
+-- budgets: the starts of a UTC day that were counted when the first replica took one from the budget.
 CREATE TABLE budgets (
-    day   double precision PRIMARY KEY,
-    taken bigint NOT NULL
+    day     double precision PRIMARY KEY,
+    counted bigint NOT NULL
 );
 
--- brakes: what slows or stops the calls of all replicas.
-CREATE TABLE brakes (
-    one          boolean PRIMARY KEY DEFAULT true CHECK (one),
-    cause        text COLLATE "C",                           -- why the circuit is open
-    since        timestamptz,                                -- since when it is open
-    probe_at     timestamptz,                                -- the next probe
-    paused_until timestamptz,                                -- Retry-After
-    next_call    timestamptz                                 -- of RATE_LIMIT
+-- taken_starts: the starts that replicas took from the budget, before their steps were committed.
+CREATE TABLE taken_starts (
+    uid        text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    day        double precision NOT NULL,
+    PRIMARY KEY (uid, generation)
 );
-
--- missing: dossiers that answered 404 unexpectedly.
-CREATE TABLE missing (
-    dossier text COLLATE "C" PRIMARY KEY,
-    times   bigint NOT NULL
-);
+CREATE INDEX taken_starts_by_day ON taken_starts (day);

@@ -1,0 +1,85 @@
+"""What replicas share: the start budget, the duties and turns, and what each notices of the others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent.core.errors import Fenced
+from agent.platform.settings import Settings
+from agent.ports import Command
+from agent.store.postgres.store import PostgresStore
+
+ACCOUNT = "client at https://assure.example"
+DAY = 1_790_000_000.0 - 1_790_000_000.0 % 86400
+NOW = DAY + 3600
+
+
+@pytest.fixture
+async def stores(database: str, tmp_path: Path) -> AsyncIterator[list[PostgresStore]]:
+    """Three replicas on one database, each with a folder of its own."""
+    found = []
+    for number in range(3):
+        given = Settings(state_url=database, state_dir=tmp_path / f"{number}", key_file=tmp_path / "agent.key")
+        found.append(await PostgresStore.open(given, ACCOUNT))
+    yield found
+    for one in found:
+        await one.aclose()
+
+
+async def test_the_budget_is_exact_over_all_replicas(stores: list[PostgresStore]) -> None:
+    takes = [one.take_start(f"u{number}", 1, DAY, 20) for number in range(30) for one in (stores[number % 3],)]
+    answers = await asyncio.gather(*takes)
+    assert sum(taken for taken, _ in answers) == 20
+    assert max(count for _, count in answers) == 20
+    assert (await stores[0].shared_state(DAY)).starts == 20
+
+
+async def test_a_repeated_take_is_free(stores: list[PostgresStore]) -> None:
+    """The replica that took it may have ended before it committed the step."""
+    assert await stores[0].take_start("u1", 1, DAY, 1) == (True, 1)
+    assert await stores[1].take_start("u1", 1, DAY, 1) == (True, 1)
+    assert await stores[2].take_start("u2", 1, DAY, 1) == (False, 1)
+    assert await stores[2].take_start("u2", 1, DAY + 86400, 1) == (True, 1)
+
+
+async def test_a_periodic_duty_is_done_by_one_replica_for_each_interval(stores: list[PostgresStore]) -> None:
+    for at in (NOW, NOW + 60):
+        taken = await asyncio.gather(*(one.take_duty("sweep", at, 60.0) for one in stores))
+        assert sum(taken) == 1
+        assert not any([await one.take_duty("sweep", at + 59, 60.0) for one in stores])
+    assert await stores[0].take_duty("sweep", NOW - 3600, 60.0)  # the clock was set back
+
+
+async def test_a_turn_stays_with_its_replica_until_its_life_ends(stores: list[PostgresStore]) -> None:
+    one, two, _ = stores
+    assert await one.hold_turn("source/default")
+    assert await one.hold_turn("source/default")
+    assert not await two.hold_turn("source/default")
+    await two.release_turn("source/default")  # it has no such turn
+    assert await one.hold_turn("source/default")
+    await one.aclose()
+    assert await two.hold_turn("source/default")
+
+
+async def test_the_turn_of_a_dead_replica_is_free(stores: list[PostgresStore]) -> None:
+    one, two, three = stores
+    assert await one.hold_turn("source/default")
+    await one._pool.execute("DELETE FROM replicas WHERE epoch = $1", one._owner.epoch)
+    held = await asyncio.gather(two.hold_turn("source/default"), three.hold_turn("source/default"))
+    assert sorted(held) == [False, True]
+    assert not await one.hold_turn("source/default")
+    with pytest.raises(Fenced):
+        await one.take_start("u1", 1, DAY, 5)
+
+
+async def test_each_replica_sees_the_commands_and_the_other_replicas(stores: list[PostgresStore]) -> None:
+    one, two, three = stores
+    before = await two.shared_state(DAY)
+    assert (before.replicas, before.commands, before.starts) == (3, 0, None)
+    await one.apply_command(Command(id="c" * 12, verb="pause"), "paused", NOW)
+    await one.apply_command(Command(id="d" * 12, verb="resume"), "resumed", NOW)
+    await three.aclose()
+    after = await two.shared_state(DAY)
+    assert (after.replicas, after.commands, after.resumes) == (2, 2, 2)
