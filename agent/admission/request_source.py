@@ -22,9 +22,6 @@ class RequestSource(Protocol):
     def surveyed(self) -> Collection[str]:
         """The files that a gradual scan found before it read them."""
 
-    def may_follow(self, acted: str) -> bool:
-        """True if the current revision may follow the one with this commit, which another replica acted on."""
-
     def scan(self) -> Scan:
         """Scan the whole source."""
 

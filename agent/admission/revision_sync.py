@@ -15,7 +15,6 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from agent.admission.source_turn import SourceTurn
 from agent.admission.sync import Admission
 from agent.admission.triggers import SyncTriggers
 from agent.core.source_revision import RefusedRevision, RevisionState
@@ -65,7 +64,6 @@ class RevisionSync:
         name: str,
         interval: float,
         admission: Admission,
-        turn: SourceTurn,
         triggers: SyncTriggers,
         store: SourceStore,
         clock: Clock,
@@ -75,7 +73,7 @@ class RevisionSync:
     ) -> None:
         """`name` is that of the source in the store, `interval` in seconds."""
         self._source, self._name, self._interval = source, name, interval
-        self._admission, self._turn, self._triggers, self._store = admission, turn, triggers, store
+        self._admission, self._triggers, self._store = admission, triggers, store
         self._clock, self._chance, self._shutdown, self._refreshed = clock, chance, shutdown, refreshed
         self._asked = asyncio.Event()
         self._began = 0.0  # the start of the last refresh, by the clock
@@ -107,20 +105,18 @@ class RevisionSync:
             await self._scan()
 
     async def refresh(self) -> None:
-        """Refresh once. The replica that acts on the source records the result; others only fetch."""
+        """Refresh once and record the result."""
         self._asked.clear()  # before the server is asked: a push after this needs another refresh
         began = self._began = self._clock.now()
         async with self._admission.unread():
-            acts = await self._turn.held()
-            acted = await self._store.acted_commit(self._name)
+            known = (await self._store.revision_state(self._name)).acted
+            acted = known.commit if known is not None else None
             approved = await self._store.recall(MetaKey.REVISION_APPROVED)
-            if acts and approved is not None and approved == acted:  # used up: a later return needs another approval
+            if approved is not None and approved == acted:  # used up: to return to it later needs another approval
                 await self._store.remember(MetaKey.REVISION_APPROVED, None)
                 approved = None
             found = await self._fetch(acted, approved)
-            self._unscanned = self._unscanned or found.published or not acts
-        if not acts:
-            return
+            self._unscanned = self._unscanned or found.published
         now = self._clock.now()
         refused = None
         if found.refused is not None:

@@ -72,12 +72,6 @@ class Admission:
         """True if the last scan did not find some names that it knows, and the next one decides about them."""
         return bool(self._absent)
 
-    def forget(self) -> None:
-        """Forget earlier scans: another replica acts on the source from now on."""
-        self._followed, self._present, self._absent, self._strays = {}, None, frozenset(), {}
-        self._refusals = self._scan_notes = None
-        self.settled = False
-
     async def scan(self, *, prune: bool = True, on_progress: Callable[[], None] | None = None) -> SyncResult:
         """Scan once, and admit, change, withdraw or refuse requests.
 

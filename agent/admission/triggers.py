@@ -5,7 +5,6 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
-from agent.admission.source_turn import SourceTurn
 from agent.admission.sync import Admission
 from agent.admission.sync_result import SyncResult
 from agent.core.policy import RESCAN_PAUSE
@@ -20,33 +19,30 @@ _FAULT_PAUSE = 1.0
 
 
 class Scanner(Protocol):
-    """Scans the source, as `SourceTurn` does."""
+    """Scans the source, as `Admission` does."""
 
-    async def scan(self, *, prune: bool) -> SyncResult | None:
-        """Scan once. None: another replica acts on the source."""
+    async def scan(self, *, prune: bool) -> SyncResult:
+        """Scan once."""
 
 
 class SyncTriggers:
-    """Scans the source until the shutdown is requested."""
+    """Scans through `Admission` until the shutdown is requested."""
 
-    def __init__(self, turn: SourceTurn, admission: Admission, shutdown: Shutdown, clock: Clock) -> None:
-        self._turn = turn
+    def __init__(self, admission: Admission, shutdown: Shutdown, clock: Clock) -> None:
         self._admission = admission
         self._shutdown = shutdown
         self._clock = clock
 
     async def scan(self, on_progress: Callable[[], None] | None = None) -> None:
         """Scan the source; again once files that changed too recently can be read. `on_progress`: see `Admission`."""
-        synced = await self._turn.scan(on_progress=on_progress)
-        while synced is not None and (pause := synced.scan.retry_after) is not None and await self._wait(pause):
-            synced = await self._turn.scan()
+        synced = await self._admission.scan(on_progress=on_progress)
+        while (pause := synced.scan.retry_after) is not None and await self._wait(pause):
+            synced = await self._admission.scan()
 
     async def scan_until_settled(self) -> None:
         """For `run --once`: scan until no file changes, and until two scans have proved each absence."""
         while not self._shutdown.requested.is_set():
-            synced = await self._turn.scan()
-            if synced is None:
-                return
+            synced = await self._admission.scan()
             pause = synced.scan.retry_after
             if pause is None and synced.absent:
                 pause = RESCAN_PAUSE
@@ -86,6 +82,6 @@ async def scan_after_events(scanner: Scanner, changed: asyncio.Event, on_error: 
             await asyncio.sleep(_FAULT_PAUSE)
             continue
         not_before = monotonic() + _SCAN_PAUSE_FACTOR * (monotonic() - began)
-        if synced is not None and synced.scan.retry_after is not None:
+        if synced.scan.retry_after is not None:
             pause = synced.scan.retry_after
             changed.set()

@@ -13,23 +13,19 @@ from agent.core.assure_types import Status
 from agent.core.observations import ResultAvailable
 from agent.core.policy import CLOCK_MARGIN
 from agent.platform.shutdown import Shutdown
-from agent.ports import Clock, Duties, Remote, WaitingRecords
+from agent.ports import Clock, Remote, WaitingRecords
 from agent.ports.remote import list_all_processes
 
 _LIST_WINDOW = 29 * 86400.0
 _READS_WITHOUT_LIST = 32  # reads at each interval without a list
-_EARLY = 0.9  # of an interval: the timers of two replicas differ
 _FINAL_STATUSES = tuple(status for status in Status if status.final)
 
 
 class ResultPoller:
-    """Polls results in bulk. Of several replicas, one does it at each interval."""
+    """Polls results in bulk."""
 
-    def __init__(
-        self, store: WaitingRecords, duties: Duties, remote: Remote, reconciler: Reconciler, clock: Clock
-    ) -> None:
+    def __init__(self, store: WaitingRecords, remote: Remote, reconciler: Reconciler, clock: Clock) -> None:
         self._store = store
-        self._duties = duties
         self._remote = remote
         self._reconciler = reconciler
         self._clock = clock
@@ -43,8 +39,7 @@ class ResultPoller:
             if is_closed(self._clock.now()) or not self._clock.confirmed:
                 continue
             try:
-                if await self._duties.take_duty("poll-results", self._clock.now(), interval * _EARLY):
-                    await self.poll()
+                await self.poll()
             except Exception as error:
                 shutdown.fail(error)
 

@@ -7,7 +7,6 @@ from functools import partial
 
 from agent.admission import Admission, AdmissionRules
 from agent.admission.revision_sync import RevisionSync, state_of
-from agent.admission.source_turn import SourceTurn
 from agent.admission.triggers import SyncTriggers
 from agent.assure.account import account_of, addresses, client_config
 from agent.assure.client import AssureClient
@@ -77,7 +76,6 @@ class AdmissionParts:
     """The sync of the source with the store, and what triggers it."""
 
     admission: Admission
-    turn: SourceTurn
     triggers: SyncTriggers
     revisions: RevisionSync | None  # of a git source
 
@@ -208,8 +206,7 @@ def build_admission(common: CommonParts, assure: AssureParts, reconciler: Reconc
     settings, store, clock, telemetry = common.settings, common.store, common.clock, common.telemetry
     source, types = source_of(settings), assure.document_types
     admission = Admission(source, common.rules, store, reconciler, store.keys, types, clock, telemetry.sync_finished)
-    turn = SourceTurn(admission, source, settings.source_name, store, telemetry.stood_by)
-    triggers = SyncTriggers(turn, admission, common.shutdown, clock)
+    triggers = SyncTriggers(admission, common.shutdown, clock)
     revisions = None
     if not isinstance(source, FolderSource):
         revisions = RevisionSync(
@@ -217,7 +214,6 @@ def build_admission(common: CommonParts, assure: AssureParts, reconciler: Reconc
             settings.source_name,
             settings.source_interval,
             admission,
-            turn,
             triggers,
             store,
             clock,
@@ -225,7 +221,7 @@ def build_admission(common: CommonParts, assure: AssureParts, reconciler: Reconc
             common.shutdown,
             telemetry.refreshed,
         )
-    return AdmissionParts(admission=admission, turn=turn, triggers=triggers, revisions=revisions)
+    return AdmissionParts(admission=admission, triggers=triggers, revisions=revisions)
 
 
 def build_commands(

@@ -49,7 +49,7 @@ class AgentHealth:
         if self._store.away:
             return "the database does not answer"
         last = self._telemetry.last_sync
-        if not self._telemetry.stands_by and (last is None or last.scan.error is not None):
+        if last is None or last.scan.error is not None:
             return await self._unread_reason()
         if (denied := self._endpoints.denied) is not None:
             return f"credentials: {denied.sentence}"

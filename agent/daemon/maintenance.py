@@ -3,8 +3,6 @@
 No request waits for them. Only a store that cannot be written ends the agent.
 """
 
-from collections.abc import Awaitable, Callable
-
 from agent.controller.erasure import Erasure
 from agent.controller.orphan_collector import OrphanCollector
 from agent.core.errors import AgentError
@@ -18,7 +16,6 @@ from agent.store.contract import Store
 _SWEEP = 60.0  # seconds between two searches for orphans, due backups and due erasures
 _TIDY = 60.0  # seconds between two removals of copies of erased data
 _UNTIDY_WARNING = 900.0  # seconds without a removal until a warning
-_EARLY = 0.9  # of an interval: the timers of two replicas differ
 _CHECKPOINT = 300.0  # seconds between two checkpoints of the audit log
 
 
@@ -46,21 +43,12 @@ class Maintenance:
         self._reported = False  # the warning was logged
 
     def schedule(self, scheduler: Scheduler) -> None:
-        """Schedule all tasks. Of several replicas, one does each of them at a time."""
-        scheduler.every(_SWEEP, self._duty("collect-orphans", _SWEEP, self.sweep))
+        """Schedule all tasks."""
+        scheduler.every(_SWEEP, self.sweep)
         scheduler.every(_SWEEP, self.back_up)
-        scheduler.every(_TIDY, self._duty("tidy", _TIDY, self.tidy))
-        scheduler.every(_SWEEP, self._duty("erase", _SWEEP, self._erasure.erase_due))
-        scheduler.every(_CHECKPOINT, self._duty("checkpoint", _CHECKPOINT, self.checkpoint))
-
-    def _duty(self, name: str, every: float, work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        """The work of one replica for each interval. If that replica dies, another does it an interval later."""
-
-        async def take() -> None:
-            if await self._store.take_duty(name, self._clock.now(), every * _EARLY):
-                await work()
-
-        return take
+        scheduler.every(_TIDY, self.tidy)
+        scheduler.every(_SWEEP, self._erasure.erase_due)
+        scheduler.every(_CHECKPOINT, self.checkpoint)
 
     async def sweep(self) -> None:
         """Collect orphans, unless the circuit breaker or the rate limit stops calls."""

@@ -44,8 +44,6 @@ class Telemetry:
         self._on_step = isolated(on_step)
         self._log = logger()
         self.last_sync: SyncResult | None = None  # the last scan
-        self.stands_by = False  # another replica acts on the source
-        self.lags = False  # another replica acted on a newer revision
         self._lists_readable = True
         self._fetch_failure: FetchFailure | None = None  # as logged
         self._refusal_logged = ""  # the sentence about the refused revision
@@ -91,18 +89,8 @@ class Telemetry:
         self._log.warning("paused", since=when, hint="the agent starts nothing new before `assure-agent resume`")
 
     @isolated
-    def stood_by(self, lagging: bool) -> None:
-        """Another replica acts on the source. `lagging`: it acted on a revision that this one has not fetched."""
-        if not self.stands_by:
-            self._log.info("another replica acts on the source; this one stands by")
-        if lagging and not self.lags:
-            self._log.warning("another replica acted on a newer revision of the source than this one has fetched")
-        self.stands_by, self.lags, self.last_sync = True, lagging, None
-
-    @isolated
     def sync_finished(self, synced: SyncResult) -> None:
         """The source was scanned."""
-        self.stands_by = self.lags = False
         before, self.last_sync, scan = self.last_sync, synced, synced.scan
         changed = before is None or (before.scan.files, before.refusals, before.waiting) != (
             scan.files,

@@ -3,7 +3,6 @@
 from agent.ports.clock import Clock
 from agent.ports.commands import Command, CommandStore, Documents
 from agent.ports.delivery import DeliverEvent, RecordPort
-from agent.ports.duties import Duties
 from agent.ports.effects import Budget, ClaimsEncryption, ClaimsEncryptionError, DocumentTypes, Pictures, UnusableImage
 from agent.ports.key_value import KeyValue, MetaKey
 from agent.ports.recoveries import Recoveries, Recovery
@@ -39,7 +38,6 @@ __all__ = [
     "Documents",
     "DossierOwners",
     "DueRecords",
-    "Duties",
     "Gate",
     "IdentityKey",
     "Image",

@@ -218,9 +218,6 @@ class AdmissionStore(DossierOwners, KeyValue, Protocol):
 class RevisionStore(Protocol):
     """The state of a git source."""
 
-    async def acted_commit(self, source: str) -> str | None:
-        """The commit that was scanned last; None before the first one, and for a folder."""
-
     async def revision_state(self, source: str) -> RevisionState:
         """The state of this source; empty if it never was a git source."""
 

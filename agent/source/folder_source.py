@@ -19,10 +19,6 @@ class FolderSource:
         """The files that a gradual scan found before it read them."""
         return self._folder.surveyed
 
-    def may_follow(self, acted: str) -> bool:
-        """True: a folder has no revisions."""
-        return True
-
     def scan(self) -> Scan:
         """As `Folder.scan`."""
         return self._folder.scan()

@@ -10,13 +10,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from agent.platform.callbacks import isolated
-from agent.ports import Clock, Delivery, Duties, Outbox, Sink
+from agent.ports import Clock, Delivery, Outbox, Sink
 
 BACKLOG = 100_000  # pending notifications of one sink
 _AT_ONCE = 16  # requests with a delivery in flight to one sink
 _PAGE = 256  # notifications read at a time
 _DOWN_THRESHOLD = 3  # failed requests in a row: the sink is down
-_STANDBY = 5.0  # seconds until a replica that stands by asks for the turn again
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0  # seconds between two attempts
 
 
@@ -32,9 +31,7 @@ class Dispatcher:
         chance: Callable[[], float],
         on_result: Callable[[str, int], None] = lambda result, number: None,
         backlog: int = BACKLOG,
-        duties: Duties | None = None,
     ) -> None:
-        """`duties` has the turn of the sink, which one of several replicas has. None: this process alone sends."""
         self._name = name
         self._sink = sink
         self._outbox = outbox
@@ -42,7 +39,6 @@ class Dispatcher:
         self._chance = chance
         self._on_result = isolated(on_result)
         self._backlog = backlog
-        self._duties = duties
         self._wake_event = asyncio.Event()
         self._retries: dict[str, tuple[int, float]] = {}  # uid -> failures in a row, time of the next attempt
         self._failing: set[str] = set()  # uids with a failure since the last success
@@ -61,9 +57,6 @@ class Dispatcher:
         """Deliver until cancelled. An interrupted delivery is repeated."""
         while True:
             self._wake_event.clear()
-            if self._duties is not None and not await self._duties.hold_turn(f"deliver/{self._name}"):
-                await self._clock.wait(asyncio.Event(), _STANDBY)
-                continue
             await self.dispatch_once()
             if self.sink_down:  # new notifications do not shorten the pause
                 await self._clock.wait(asyncio.Event(), _pause(self._failures, self._chance()))

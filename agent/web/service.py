@@ -83,7 +83,7 @@ class HttpService:
         clock, agent_id = status.clock, settings.agent_id or store.keys.agent_id()
         self._sinks = _sinks(settings, agent_id, clock, endpoints) if settings.sink_urls else []
         self._dispatchers = [
-            Dispatcher(name, sink, store.outbox, clock, chance, metrics.delivered, duties=store)
+            Dispatcher(name, sink, store.outbox, clock, chance, metrics.delivered)
             for name, sink in zip(sink_ids(settings), self._sinks, strict=True)
         ]
 

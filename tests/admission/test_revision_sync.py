@@ -10,7 +10,6 @@ import pytest
 
 from agent.admission import Admission, AdmissionRules
 from agent.admission.revision_sync import RevisionSync
-from agent.admission.source_turn import SourceTurn
 from agent.admission.triggers import SyncTriggers
 from agent.core.errors import AgentError, StoreError
 from agent.core.record import Outcome
@@ -77,14 +76,12 @@ class Loop:
         desk, store = self.desk, self.store
         self.admission = Admission(self.source, rules, store, desk.reconciler, store.keys, desk.types, self.clock)
         self.shutdown = Shutdown()
-        turn = SourceTurn(self.admission, self.source, "default", store)
         self.sync = RevisionSync(
             self.source,
             "default",
             INTERVAL,
             self.admission,
-            turn,
-            SyncTriggers(turn, self.admission, self.shutdown, self.clock),
+            SyncTriggers(self.admission, self.shutdown, self.clock),
             store,
             self.clock,
             lambda: self.chance,

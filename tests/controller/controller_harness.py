@@ -127,7 +127,7 @@ async def driving(
         bug,
         on_moved=moved.append,
     )
-    observer = ResultPoller(store, store, client, reconciler, world.clock)
+    observer = ResultPoller(store, client, reconciler, world.clock)
     ended = asyncio.Event()
 
     async def observing() -> None:

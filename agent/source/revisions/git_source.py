@@ -91,7 +91,6 @@ class GitSource:
         self._unusable: tuple[str, FetchError] | None = None  # a commit that could not be exported
         self._tried = 0.0  # when, by `monotonic`
         self._last = Refreshed()
-        self._judged: str | None = None  # the acted revision that the current one was compared with
 
     @classmethod
     def of(cls, settings: Settings) -> "GitSource":
@@ -115,7 +114,7 @@ class GitSource:
         costs one `ls-remote`. If the server does not answer, the last fetched revision is published, if the agent may
         act on it.
         """
-        before, head, self._judged = self._revision, None, acted
+        before, head = self._revision, None
         try:
             self._open()
             head = self._mirror.remote_head()
@@ -131,10 +130,6 @@ class GitSource:
         published = self._revision is not None and (before is None or before.commit != self._revision.commit)
         self._last = replace(result, published=published)
         return self._last
-
-    def may_follow(self, acted: str) -> bool:
-        """True if the current revision is the acted one, or `refresh` has compared them."""
-        return acted == self._judged or (self._revision is not None and self._revision.commit == acted)
 
     def scan(self) -> Scan:
         """Scan the current folder; `Scan.revision` names it. Before the first revision, `Scan.error` says why."""

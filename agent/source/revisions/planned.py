@@ -45,10 +45,6 @@ class PlannedSource:
         """The files that a gradual scan found before it read them."""
         return self._folder.surveyed
 
-    def may_follow(self, acted: str) -> bool:
-        """True: `fetch` has judged the commit."""
-        return True
-
     def scan(self) -> Scan:
         """As `Folder.scan`."""
         return self._folder.scan()

@@ -28,7 +28,6 @@ from .connect import Server, open_pool
 from .dialect import numbered, sent
 from .driver import Pool
 from .driving import Driving
-from .duties import PostgresDuties
 from .migrations import migrate
 from .ownership import Kind, Ownership
 from .persistence import Persistence
@@ -66,7 +65,7 @@ _FORBIDDEN = (
 )
 
 
-class PostgresStore(PostgresDuties, StoreWrites):
+class PostgresStore(StoreWrites):
     """The store of a replica, or of a command. Several processes may have it. A lease fences their writes [I7]."""
 
     shared = True
@@ -80,7 +79,6 @@ class PostgresStore(PostgresDuties, StoreWrites):
         self.leftover = ""
         self._owner = Ownership(self._persistence, lease, kind)
         self._driving = Driving(self._persistence, self._owner)
-        PostgresDuties.__init__(self, self._persistence, self._owner)
         self._lost: asyncio.Future[Fenced] = asyncio.get_running_loop().create_future()
         self._ending = contextlib.AsyncExitStack()  # ends what `open` begins
         self._ending.push_async_callback(self._disconnect)

@@ -82,12 +82,6 @@ def revision_state(source: str) -> Read[RevisionState]:
         ) from None
 
 
-def acted_commit(source: str) -> Read[str | None]:
-    """The commit of the git source that was scanned last; None for a folder."""
-    acted = (yield from revision_state(source)).acted
-    return None if acted is None else acted.commit
-
-
 def owners(dossiers: Sequence[str]) -> Read[dict[str, str]]:
     """The uid of the request that is not done and has the dossier, by dossier."""
     found = (yield Query(_OWNERS, (texts(dossiers),))) if dossiers else ()

@@ -174,7 +174,6 @@ class LoopReads(ABC):
     get_many = _read(common_reads.get_many)
     present = _read(common_reads.present)
     other_source = _read(common_reads.other_source)
-    acted_commit = _read(common_reads.acted_commit)
     revision_state = _read(common_reads.revision_state)
     owners = _read(common_reads.owners)
     orphans = _read(common_reads.orphans)

@@ -560,7 +560,7 @@ CREATE INDEX driving_by_epoch ON driving (epoch);
 CREATE TABLE duties (
     name    text COLLATE "C" PRIMARY KEY,
     epoch   uuid,
-    next_at double precision NOT NULL                        -- in the time of the agents
+    next_at timestamptz NOT NULL
 );
 
 -- missing_images: the replicas that did not find the image files of a request.
