@@ -8,8 +8,10 @@ from agent.ports import (
     AdmissionStore,
     CommandStore,
     DueRecords,
+    Duties,
     Inbox,
     KeyValue,
+    MissingImages,
     Orphans,
     Outbox,
     Starts,
@@ -79,7 +81,17 @@ class PendingNotifications(Outbox, Protocol):
 
 
 class Store(
-    DueRecords, WaitingRecords, Starts, Orphans, AdmissionStore, CommandStore, RevisionStore, KeyValue, Protocol
+    DueRecords,
+    WaitingRecords,
+    Starts,
+    Orphans,
+    AdmissionStore,
+    CommandStore,
+    RevisionStore,
+    Duties,
+    MissingImages,
+    KeyValue,
+    Protocol,
 ):
     """The store of a running agent, or of a command. A process that may no longer write has no effect [I7]."""
 

@@ -33,6 +33,7 @@ from agent.store.sqlite.operator_commands import record_command
 from agent.store.sqlite.readonly import ReadOnlyStore
 from agent.store.sqlite.replaced_files import forget_in
 from agent.store.sqlite.secure_delete import forget_request, truncate
+from agent.store.sqlite.sole_work import SoleWork
 from agent.store.sqlite.step_writer import StepWriter
 from agent.store.writing.inbox import receipt_statements
 from agent.store.writing.statements import Statement
@@ -51,7 +52,7 @@ json_each(document.value) AS image
 _TRUNCATIONS = 10  # tries to truncate the log while another connection reads, 50 ms apart
 
 
-class SqliteStore(StoreWrites):
+class SqliteStore(SoleWork, StoreWrites):
     """The store of a running agent. Opening it takes the lock."""
 
     shared = False

@@ -1,0 +1,23 @@
+"""The work of the only agent on a state file: every duty and every turn is its own."""
+
+
+class SoleWork:
+    """Implements `agent.ports.Duties` and `MissingImages` without a table."""
+
+    async def take_duty(self, name: str, every: float) -> bool:
+        """True: no other agent exists."""
+        return True
+
+    async def hold_turn(self, name: str) -> bool:
+        """True: no other agent exists."""
+        return True
+
+    async def release_turn(self, name: str) -> None:
+        """Nothing: no other agent could take it."""
+
+    async def images_missing(self, uid: str) -> bool:
+        """True: no other agent could find them."""
+        return True
+
+    async def images_found(self, uid: str) -> None:
+        """Nothing: nothing was noted."""

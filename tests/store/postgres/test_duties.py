@@ -1,0 +1,85 @@
+"""Of several replicas, one does a periodic task, and one has a turn."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agent.core.errors import Fenced
+from agent.store.postgres.duties import DutyTable
+
+from .support import Opened, opened
+
+TURN = "source/main"
+
+
+@contextlib.asynccontextmanager
+async def replicas(database: str, number: int = 3) -> AsyncIterator[list[tuple[Opened, DutyTable]]]:
+    """So many replicas on one database."""
+    async with contextlib.AsyncExitStack() as stack:
+        lives = [await stack.enter_async_context(opened(database)) for _ in range(number)]
+        yield [(one, DutyTable(one.persistence, one.owner)) for one in lives]
+
+
+async def test_one_of_three_takes_a_periodic_task(database: str) -> None:
+    async with replicas(database) as found:
+        taken = await asyncio.gather(*(duties.take_duty("sweep", 60.0) for _, duties in found))
+        assert sorted(taken) == [False, False, True]
+        assert not any([await duties.take_duty("sweep", 60.0) for _, duties in found])
+        await found[0][0].pool.execute("UPDATE duties SET next_at = clock_timestamp()")
+        assert sorted([await duties.take_duty("sweep", 60.0) for _, duties in found]) == [False, False, True]
+
+
+async def test_a_clock_that_was_set_back_delays_no_task(database: str) -> None:
+    async with replicas(database, 1) as [(one, duties)]:
+        await duties.take_duty("sweep", 60.0)
+        await one.pool.execute("UPDATE duties SET next_at = clock_timestamp() + interval '1 day'")
+        assert await duties.take_duty("sweep", 60.0)
+
+
+async def test_one_of_three_holds_a_turn_for_as_long_as_it_lives(database: str) -> None:
+    async with replicas(database) as found:
+        held = await asyncio.gather(*(duties.hold_turn(TURN) for _, duties in found))
+        assert sorted(held) == [False, False, True]
+        for _ in range(2):
+            assert [await duties.hold_turn(TURN) for _, duties in found] == held
+        holder = held.index(True)
+        ended, others = found[holder], [one for number, one in enumerate(found) if number != holder]
+        await ended[0].pool.execute("DELETE FROM replicas WHERE epoch = $1", ended[0].owner.epoch)
+        assert [await duties.hold_turn(TURN) for _, duties in others] == [True, False]
+        with pytest.raises(Fenced):
+            await ended[1].hold_turn(TURN)
+        with pytest.raises(Fenced):
+            await ended[1].take_duty("sweep", 60.0)
+
+
+async def test_a_turn_that_was_given_back_is_free(database: str) -> None:
+    async with replicas(database, 2) as [(_, first), (second, other)]:
+        assert await first.hold_turn(TURN)
+        await other.release_turn(TURN)  # it has not got it
+        assert not await other.hold_turn(TURN)
+        await first.release_turn(TURN)
+        assert await other.hold_turn(TURN)
+        assert not await first.hold_turn(TURN)
+        await second.owner.leave()
+        assert await first.hold_turn(TURN)
+
+
+async def test_an_image_is_missing_only_once_two_replicas_looked_for_a_minute(database: str) -> None:
+    async with replicas(database, 2) as [(one, first), (_, second)]:
+        for _ in range(5):
+            assert not await first.images_missing("uid")
+        await one.pool.execute("UPDATE missing_images SET since = since - interval '61 s'")
+        assert not await first.images_missing("uid")
+        assert await second.images_missing("uid")
+        await first.images_found("uid")
+        assert not await second.images_missing("uid")
+
+
+async def test_the_only_replica_decides_about_an_image_alone(database: str) -> None:
+    async with replicas(database, 1) as [(one, duties)]:
+        assert not await duties.images_missing("uid")
+        await one.pool.execute("UPDATE missing_images SET since = since - interval '61 s'")
+        assert not await duties.images_missing("uid")
+        assert await duties.images_missing("uid")
