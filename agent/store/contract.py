@@ -11,7 +11,6 @@ from agent.ports import (
     Duties,
     Inbox,
     KeyValue,
-    MissingImages,
     Orphans,
     Outbox,
     Starts,
@@ -89,7 +88,6 @@ class Store(
     CommandStore,
     RevisionStore,
     Duties,
-    MissingImages,
     KeyValue,
     Protocol,
 ):
@@ -150,6 +148,9 @@ class Store(
 
     async def other_source(self, source: str) -> str | None:
         """Another source of the store, if the store has no file of this one."""
+
+    async def source_read_at(self, source: str) -> float | None:
+        """When a replica last scanned this source completely, or last fetched it; None if none did."""
 
     async def unsettled(self, started_only: bool = False) -> bool:
         """True while a request continues without a decision: not held, not suspended, not queued, not in retention."""

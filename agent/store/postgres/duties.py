@@ -44,7 +44,7 @@ class DutyTable:
             self._noted.discard(uid)
 
     async def _ask(self, sql: str, *values: object) -> bool:
-        """The answer of a function that answers null to a fenced replica. Renews a life that is over but not removed."""
+        """The answer of a function. Null: the life of this replica is over. Renew it if its row is still there."""
 
         async def ask(connection: Connection) -> bool | None:
             answer: bool | None = await connection.fetchval(sql, self._owner.epoch, *values)

@@ -18,7 +18,8 @@ KEYS = Keys(b"k" * 32)
 SINKS = ("one-sink", "another-sink")
 TABLES = """
 SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-AND relname NOT IN ('replicas', 'fleet', 'driving', 'duties', 'missing_images', 'budgets', 'brakes', 'missing', 'migrations') ORDER BY relname
+AND relname NOT IN ('replicas', 'fleet', 'driving', 'duties', 'missing_images', 'budgets', 'brakes', 'missing',
+    'migrations') ORDER BY relname
 """
 
 

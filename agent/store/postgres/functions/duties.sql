@@ -55,15 +55,17 @@ DECLARE
     living bigint;
     total bigint;
     first timestamptz;
+    oldest timestamptz := clock_timestamp() - make_interval(secs => 10 * seconds);  -- an earlier note is of another search
 BEGIN
     PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() FOR KEY SHARE;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
     INSERT INTO missing_images AS m (uid, epoch, since, looks) VALUES (request, my_epoch, clock_timestamp(), 1)
-    ON CONFLICT (uid, epoch) DO UPDATE SET looks = m.looks + 1;
+    ON CONFLICT (uid, epoch) DO UPDATE SET
+        looks = CASE WHEN m.since > oldest THEN m.looks + 1 ELSE 1 END, since = CASE WHEN m.since > oldest THEN m.since ELSE excluded.since END;
     SELECT count(*), sum(m.looks), min(m.since) INTO seen, total, first
-    FROM missing_images AS m JOIN replicas USING (epoch) WHERE m.uid = request;
+    FROM missing_images AS m JOIN replicas USING (epoch) WHERE m.uid = request AND m.since > oldest;
     SELECT count(*) INTO living FROM replicas WHERE kind = 'replica' AND until > clock_timestamp();
     RETURN seen >= least(2, greatest(1, living)) AND total >= enough
         AND first <= clock_timestamp() - make_interval(secs => seconds);
