@@ -25,6 +25,7 @@ class FakeGitSource:
     refusals: dict[str, RevisionRefusal] = field(default_factory=dict)  # by revision
     origins: dict[str, Provenance] = field(default_factory=dict)  # by file
     refreshes: list[tuple[str | None, str | None]] = field(default_factory=list)  # acted and approved of each call
+    history: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by revision: those that it descends from
     scans: int = 0
     surveyed: Collection[str] = ()
     during_refresh: Callable[[], None] = lambda: None
@@ -70,6 +71,9 @@ class FakeGitSource:
 
     def scan_gradually(self) -> Iterator[list[Document] | Scan]:
         yield self.scan()
+
+    def lags(self, acted: str, approved: str | None) -> bool:
+        return self.published not in (None, acted, approved) and acted not in self.history.get(self.published, ())
 
     def query(self, files: Collection[str]) -> "FakeGitSource | None":
         return self if files else None
