@@ -26,16 +26,25 @@ async def test_one_of_three_takes_a_periodic_task(database: str) -> None:
     async with replicas(database) as found:
         taken = await asyncio.gather(*(duties.take_duty("sweep", 60.0) for _, duties in found))
         assert sorted(taken) == [False, False, True]
-        assert not any([await duties.take_duty("sweep", 60.0) for _, duties in found])
+        assert [await duties.take_duty("sweep", 60.0) for _, duties in found] == taken  # its own timer decides
         await found[0][0].pool.execute("UPDATE duties SET next_at = clock_timestamp()")
-        assert sorted([await duties.take_duty("sweep", 60.0) for _, duties in found]) == [False, False, True]
+        others = [duties for (_, duties), took in zip(found, taken, strict=True) if not took]
+        assert [await duties.take_duty("sweep", 60.0) for duties in others] == [True, False]
+
+
+async def test_a_task_of_a_dead_replica_is_free(database: str) -> None:
+    async with replicas(database, 2) as [(one, first), (_, second)]:
+        assert await first.take_duty("sweep", 60.0)
+        assert not await second.take_duty("sweep", 60.0)
+        await one.pool.execute("DELETE FROM replicas WHERE epoch = $1", one.owner.epoch)
+        assert await second.take_duty("sweep", 60.0)
 
 
 async def test_a_clock_that_was_set_back_delays_no_task(database: str) -> None:
-    async with replicas(database, 1) as [(one, duties)]:
-        await duties.take_duty("sweep", 60.0)
+    async with replicas(database, 2) as [(one, first), (_, second)]:
+        await first.take_duty("sweep", 60.0)
         await one.pool.execute("UPDATE duties SET next_at = clock_timestamp() + interval '1 day'")
-        assert await duties.take_duty("sweep", 60.0)
+        assert await second.take_duty("sweep", 60.0)
 
 
 async def test_one_of_three_holds_a_turn_for_as_long_as_it_lives(database: str) -> None:

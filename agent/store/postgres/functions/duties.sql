@@ -1,6 +1,6 @@
--- take_duty: take periodic work for this replica. True for one replica in so many seconds, by the clock of the server.
--- False: another one took it. Null: the replica is fenced. A time further away than one interval means that the clock of
--- the server was set back.
+-- take_duty: take periodic work for this replica. False: another replica that lives took it less than so many seconds ago,
+-- by the clock of the server. The replica that took it last may take it again, because its own timer decides when. Null: the
+-- replica is fenced. A time further away than one interval means that the clock of the server was set back.
 CREATE OR REPLACE FUNCTION take_duty(my_epoch uuid, duty text, every double precision) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -8,9 +8,11 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    INSERT INTO duties AS d (name, next_at) VALUES (duty, clock_timestamp() + make_interval(secs => every))
-    ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at
-    WHERE d.next_at <= clock_timestamp() OR d.next_at > clock_timestamp() + make_interval(secs => every);
+    INSERT INTO duties AS d (name, epoch, next_at)
+    VALUES (duty, my_epoch, clock_timestamp() + make_interval(secs => every))
+    ON CONFLICT (name) DO UPDATE SET epoch = my_epoch, next_at = excluded.next_at
+    WHERE d.next_at <= clock_timestamp() OR d.next_at > clock_timestamp() + make_interval(secs => every)
+        OR d.epoch = my_epoch OR NOT EXISTS (SELECT 1 FROM replicas AS living WHERE living.epoch = d.epoch);
     RETURN FOUND;
 END $$;
 
