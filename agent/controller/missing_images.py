@@ -6,11 +6,10 @@ admitted is invalid at once.
 """
 
 from agent.core import observations as o
-from agent.core.answer import CallResult, Evidence
+from agent.core.answer import NOT_HERE, CallResult, Evidence
 from agent.ports import MissingImages
 
 MISSING = "missing"  # the reason of an image that is not in the folder
-NOT_HERE = "image-not-here"  # the cause of a delay
 PAUSE = 10.0  # seconds in which this replica does not claim the request, so that another one looks
 
 
@@ -18,12 +17,14 @@ async def judge_missing(store: MissingImages, uid: str, answer: o.Answered) -> o
     """The answer as it is, or a delay if another replica may have the image that this one does not find."""
     if isinstance(answer, o.ImagesVerified | o.ImagesUploaded):
         await store.images_found(uid)
-    elif isinstance(answer, o.ImagesInvalid) and answer.reason == MISSING and not await store.images_missing(uid):
-        evidence = Evidence(cause=NOT_HERE)
-        return o.EffectDelayed(
-            kind=answer.kind, at=answer.at, jitter=answer.jitter, evidence=evidence, result=CallResult.BUSY
-        )
-    return answer
+    if not isinstance(answer, o.ImagesInvalid) or answer.reason != MISSING:
+        return answer
+    if await store.images_missing(uid, answer.at):
+        return answer
+    evidence = Evidence(cause=NOT_HERE)
+    return o.EffectDelayed(
+        kind=answer.kind, at=answer.at, jitter=answer.jitter, evidence=evidence, result=CallResult.BUSY
+    )
 
 
 def is_not_here(answer: o.Observation) -> bool:

@@ -12,8 +12,8 @@ class Duties(Protocol):
     async def take_duty(self, name: str, every: float) -> bool:
         """Take periodic work. False: another replica that lives took it less than `every` seconds ago.
 
-        The replica that took it last may take it again: its own timer decides when. The times are of the server. If that
-        replica ends before the work is done, another one takes it at the next tick of its timer.
+        The replica that took it last may take it again: its own timer decides when. The times are of the server. If
+        that replica ends before the work is done, another one takes it at the next tick of its timer.
         """
 
     async def hold_turn(self, name: str) -> bool:
@@ -29,9 +29,10 @@ class Duties(Protocol):
 class MissingImages(Protocol):
     """The requests whose image files a replica did not find. Another replica may have them."""
 
-    async def images_missing(self, uid: str) -> bool:
+    async def images_missing(self, uid: str, now: float) -> bool:
         """Note that this replica does not find an image of this request. True: the file is missing for all replicas.
 
+        `now` is in seconds since the epoch.
         Replicas must look three times in a minute or more. If several replicas live, two of them must look.
         """
 

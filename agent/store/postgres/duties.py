@@ -7,7 +7,7 @@ from .persistence import Persistence
 _TAKE = "SELECT take_duty($1, $2, $3)"
 _HOLD = "SELECT hold_turn($1, $2)"
 _RELEASE = "SELECT release_turn($1, $2)"
-_MISSING = "SELECT note_missing_image($1, $2, $3, $4)"
+_MISSING = "SELECT note_missing_image($1, $2, $3, $4, $5)"
 _FOUND = "SELECT found_images($1, $2)"
 _LOOKS, _SECONDS = 3, 60.0  # until an image counts as missing
 
@@ -32,10 +32,10 @@ class DutyTable:
         """Give a turn back."""
         await self._server.ask(lambda one: one.fetchval(_RELEASE, self._owner.epoch, name))
 
-    async def images_missing(self, uid: str) -> bool:
+    async def images_missing(self, uid: str, now: float) -> bool:
         """Note that this replica does not find an image of this request."""
         self._noted.add(uid)
-        return await self._ask(_MISSING, uid, _LOOKS, _SECONDS)
+        return await self._ask(_MISSING, uid, now, _LOOKS, _SECONDS)
 
     async def images_found(self, uid: str) -> None:
         """Forget all notes about this request, if this replica made one."""

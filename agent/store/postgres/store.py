@@ -215,9 +215,9 @@ class PostgresStore(StoreWrites):
         """Give a turn back, so that another replica may take it."""
         await self._duties.release_turn(name)
 
-    async def images_missing(self, uid: str) -> bool:
+    async def images_missing(self, uid: str, now: float) -> bool:
         """Note that this replica does not find an image. True: the file is missing for all replicas."""
-        return await self._duties.images_missing(uid)
+        return await self._duties.images_missing(uid, now)
 
     async def images_found(self, uid: str) -> None:
         """Forget that images of this request were not found."""

@@ -15,7 +15,7 @@ class SoleWork:
     async def release_turn(self, name: str) -> None:
         """Nothing: no other agent could take it."""
 
-    async def images_missing(self, uid: str) -> bool:
+    async def images_missing(self, uid: str, now: float) -> bool:
         """True: no other agent could find them."""
         return True
 

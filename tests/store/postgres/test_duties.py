@@ -8,6 +8,7 @@ import pytest
 
 from agent.core.errors import Fenced
 from agent.store.postgres.duties import DutyTable
+from verification.builders.records import NOW
 
 from .support import Opened, opened
 
@@ -76,19 +77,23 @@ async def test_a_turn_that_was_given_back_is_free(database: str) -> None:
 
 
 async def test_an_image_is_missing_only_once_two_replicas_looked_for_a_minute(database: str) -> None:
-    async with replicas(database, 2) as [(one, first), (_, second)]:
-        for _ in range(5):
-            assert not await first.images_missing("uid")
-        await one.pool.execute("UPDATE missing_images SET since = since - interval '61 s'")
-        assert not await first.images_missing("uid")
-        assert await second.images_missing("uid")
+    async with replicas(database, 2) as [(_, first), (_, second)]:
+        for seconds in range(0, 100, 10):
+            assert not await first.images_missing("uid", NOW + seconds)
+        assert await second.images_missing("uid", NOW + 100)
         await first.images_found("uid")
-        assert not await second.images_missing("uid")
+        assert not await second.images_missing("uid", NOW + 110)
 
 
 async def test_the_only_replica_decides_about_an_image_alone(database: str) -> None:
-    async with replicas(database, 1) as [(one, duties)]:
-        assert not await duties.images_missing("uid")
-        await one.pool.execute("UPDATE missing_images SET since = since - interval '61 s'")
-        assert not await duties.images_missing("uid")
-        assert await duties.images_missing("uid")
+    async with replicas(database, 1) as [(_, duties)]:
+        assert [await duties.images_missing("uid", NOW + seconds) for seconds in (0, 59, 60)] == [False, False, True]
+        assert not await duties.images_missing("uid", NOW + 1000)  # a search of its own
+
+
+async def test_a_look_of_a_dead_replica_counts_for_nothing(database: str) -> None:
+    async with replicas(database, 3) as [(one, first), (_, second), _]:
+        for seconds in (0, 30, 60):
+            await first.images_missing("uid", NOW + seconds)
+        await one.pool.execute("DELETE FROM replicas WHERE epoch = $1", one.owner.epoch)
+        assert not await second.images_missing("uid", NOW + 70)

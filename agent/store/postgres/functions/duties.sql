@@ -49,28 +49,30 @@ CREATE OR REPLACE FUNCTION release_turn(my_epoch uuid, duty text) RETURNS void L
 $$;
 
 -- note_missing_image: note that this replica did not find an image of a request. True: the file is missing for the whole
--- fleet. Then there were `looks` of them in at least `seconds`, by two living replicas, or by the only one. Null: fenced.
-CREATE OR REPLACE FUNCTION note_missing_image(my_epoch uuid, request text, enough bigint, seconds double precision)
-RETURNS boolean LANGUAGE plpgsql AS $$
+-- fleet. Then there were `enough` looks in at least `seconds`, by two living replicas, or by the only one. Null: fenced.
+CREATE OR REPLACE FUNCTION note_missing_image(
+    my_epoch uuid, request text, moment double precision, enough bigint, seconds double precision
+) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     seen bigint;
     living bigint;
     total bigint;
     first timestamptz;
-    oldest timestamptz := clock_timestamp() - make_interval(secs => 10 * seconds);  -- an earlier note is of another search
+    oldest timestamptz := to_timestamp(moment) - make_interval(secs => 10 * seconds);  -- an earlier note is of another search
 BEGIN
     PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() FOR KEY SHARE;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    INSERT INTO missing_images AS m (uid, epoch, since, looks) VALUES (request, my_epoch, clock_timestamp(), 1)
+    INSERT INTO missing_images AS m (uid, epoch, since, looks) VALUES (request, my_epoch, to_timestamp(moment), 1)
     ON CONFLICT (uid, epoch) DO UPDATE SET
-        looks = CASE WHEN m.since > oldest THEN m.looks + 1 ELSE 1 END, since = CASE WHEN m.since > oldest THEN m.since ELSE excluded.since END;
+        looks = CASE WHEN m.since > oldest THEN m.looks + 1 ELSE 1 END,
+        since = CASE WHEN m.since > oldest THEN m.since ELSE excluded.since END;
     SELECT count(*), sum(m.looks), min(m.since) INTO seen, total, first
     FROM missing_images AS m JOIN replicas USING (epoch) WHERE m.uid = request AND m.since > oldest;
     SELECT count(*) INTO living FROM replicas WHERE kind = 'replica' AND until > clock_timestamp();
     RETURN seen >= least(2, greatest(1, living)) AND total >= enough
-        AND first <= clock_timestamp() - make_interval(secs => seconds);
+        AND first <= to_timestamp(moment) - make_interval(secs => seconds);
 END $$;
 
 -- found_images: forget who did not find the images of a request.
