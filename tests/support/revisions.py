@@ -35,14 +35,16 @@ class FakeGitSource:
         self._scanner = Folder(self.current, settle=0)
         self.current.parent.mkdir(parents=True, exist_ok=True)
 
-    def push(self, files: Mapping[str, str], refused: RevisionRefusal | None = None) -> str:
-        """Let the branch be a new commit with these files."""
+    def push(self, files: Mapping[str, str], refused: RevisionRefusal | None = None, descends: bool = True) -> str:
+        """Let the branch be a new commit with these files. It descends from the earlier ones unless told otherwise."""
         commit = hashlib.sha1(repr((len(list(self.folder.iterdir())), files)).encode()).hexdigest()
         (self.folder / commit).mkdir()
         for name, text in files.items():
             write(self.folder / commit / name, text)
         if refused is not None:
             self.refusals[commit] = refused
+        if descends and self.head is not None:
+            self.history[commit] = (self.head, *self.history.get(self.head, ()))
         self.head = commit
         return commit
 
