@@ -28,5 +28,8 @@ class RequestSource(Protocol):
     def scan_gradually(self) -> Iterator[list[Document] | Scan]:
         """Yield documents with unique names while the source is read, and the scan at the end."""
 
+    def lags(self, acted: str, approved: str | None) -> bool:
+        """True if the source has a revision that is neither `acted` nor a descendant of it, nor the approved one."""
+
     def query(self, files: Collection[str]) -> ProvenanceQuery | None:
         """A query for the provenance of these files; None if nothing is known about any file."""

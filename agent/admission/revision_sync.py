@@ -2,7 +2,7 @@
 
 A refresh runs every SOURCE_INTERVAL, give or take a tenth, and at once after a push or an approval. A scan follows if
 another revision was published. It also follows if the last scan left something for the next one, such as a name that
-was absent once.
+was absent once. Each replica on a shared store fetches, but only the one with the turn of the source scans.
 
 Two scans prove an absence, and the agent asks the server again in between, after ten seconds. Therefore a removal that
 is reverted meanwhile withdraws nothing, and a long interval does not delay a withdrawal.
@@ -122,7 +122,8 @@ class RevisionSync:
         if found.refused is not None:
             revision, reason, commit = found.refused
             refused = RefusedRevision(revision=revision, reason=reason, commit=commit, since=now)
-        await self._store.record_refresh(self._name, now, found.head is not None, refused, found.failure)
+        if await self._admission.take_turn():  # a replica that stands by may be behind, or cut off from the server
+            await self._store.record_refresh(self._name, now, found.head is not None, refused, found.failure)
         state = await self._store.revision_state(self._name)
         if found.head is not None:
             state = replace(state, fetched_at=now)  # the store is a minute behind at most

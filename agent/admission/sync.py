@@ -14,6 +14,7 @@ from agent.admission.changes import DocumentDiffer, signature_fault, with_proven
 from agent.admission.desired import AdmissionRules, KnownTypes, WantedType
 from agent.admission.prune_guard import PruneGuard
 from agent.admission.request_source import ProvenanceQuery, RequestSource
+from agent.admission.source_turn import SourceTurn
 from agent.admission.sync_result import SyncResult
 from agent.core.admission import ScanNote, ScanNoteKind
 from agent.core.assure_types import DocumentKey
@@ -44,7 +45,10 @@ class Admission:
         types: DocumentTypes,
         clock: Clock,
         synced: Callable[[SyncResult], None] = lambda synced: None,
+        turn: SourceTurn | None = None,
     ) -> None:
+        """Without a `turn`, no other process scans the source."""
+        self._turn = turn
         self._source = source
         self._source_name = rules.source
         self._store = store
@@ -53,7 +57,14 @@ class Admission:
         self._clock = clock
         self._synced = isolated(synced)
         self._differ = DocumentDiffer(rules, store, salt, clock)
-        self._guard = PruneGuard(store, clock)
+        self._scanning = asyncio.Lock()
+        self._fetching = False  # it is locked by a fetch
+        self._applying = asyncio.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know nothing of earlier scans: none ran, or another replica has scanned since."""
+        self._guard = PruneGuard(self._store, self._clock)
         self._followed: dict[str, Document] = {}  # documents from which nothing new follows, by name
         self._present: dict[str, str] | None = None  # name -> uid of the requests that have a file
         self._absent: frozenset[str] = frozenset()  # names that the last complete scan did not find
@@ -63,17 +74,23 @@ class Admission:
         self._refusals: tuple[Fault, ...] | None = None
         self._scan_notes: frozenset[ScanNote] | None = None  # as stored
         self._waiting: frozenset[str] = frozenset()  # uids whose withdrawal waits for approval
-        self._scanning = asyncio.Lock()
-        self._fetching = False  # it is locked by a fetch
-        self._applying = asyncio.Lock()
 
     @property
     def doubts_absence(self) -> bool:
         """True if the last scan did not find some names that it knows, and the next one decides about them."""
         return bool(self._absent)
 
-    async def scan(self, *, prune: bool = True, on_progress: Callable[[], None] | None = None) -> SyncResult:
-        """Scan once, and admit, change, withdraw or refuse requests.
+    async def take_turn(self) -> bool:
+        """Take or keep the turn of the source. True: no other replica has it."""
+        return self._turn is None or await self._turn.take()
+
+    @property
+    def stands_by(self) -> bool:
+        """True if another replica had the turn of the source at the last scan, or this checkout was older."""
+        return self._turn is not None and not self._turn.is_held
+
+    async def scan(self, *, prune: bool = True, on_progress: Callable[[], None] | None = None) -> SyncResult | None:
+        """Scan once, and admit, change, withdraw or refuse requests. None: this replica stands by, and did nothing.
 
         Without `prune` the scan withdraws nothing. A scan after a file-system event comes at any time. Therefore it is
         not one of the two scans that prove an absence.
@@ -81,6 +98,9 @@ class Admission:
         With `on_progress`, the scan admits requests while it reads a folder, and calls it if there are many of them.
         """
         async with self._scanning:
+            if self._turn is not None and not await self._turn.hold():
+                self._forget()  # so that a take-over withdraws nothing before two scans of its own
+                return None
             if self._present is None:
                 self._present = await self._store.present(self._source_name)
             self.unresolved = self.settled = False
@@ -104,7 +124,10 @@ class Admission:
                 await self._store.record_scan(self._source_name, now, *counts, *rows, revision=acted)
                 self.settled = self._leaves_nothing(seen, fresh)
                 self._synced(synced)
-                return synced
+            if seen.error is not None and self._turn is not None and self._turn.shared:
+                await self._turn.release()  # perhaps another replica can read the source
+                self._forget()
+            return synced
 
     async def _scan_gradually(self, on_progress: Callable[[], None]) -> Scan:
         """Scan, and admit documents with unique names meanwhile.

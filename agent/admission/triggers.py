@@ -21,8 +21,8 @@ _FAULT_PAUSE = 1.0
 class Scanner(Protocol):
     """Scans the source, as `Admission` does."""
 
-    async def scan(self, *, prune: bool) -> SyncResult:
-        """Scan once."""
+    async def scan(self, *, prune: bool) -> SyncResult | None:
+        """Scan once. None: another replica does it."""
 
 
 class SyncTriggers:
@@ -36,13 +36,18 @@ class SyncTriggers:
     async def scan(self, on_progress: Callable[[], None] | None = None) -> None:
         """Scan the source; again once files that changed too recently can be read. `on_progress`: see `Admission`."""
         synced = await self._admission.scan(on_progress=on_progress)
-        while (pause := synced.scan.retry_after) is not None and await self._wait(pause):
+        while synced is not None and (pause := synced.scan.retry_after) is not None and await self._wait(pause):
             synced = await self._admission.scan()
 
     async def scan_until_settled(self) -> None:
-        """For `run --once`: scan until no file changes, and until two scans have proved each absence."""
+        """For `run --once`: scan until no file changes, and until two scans have proved each absence.
+
+        If another replica has the turn of the source, it scans. Then this one waits for nothing.
+        """
         while not self._shutdown.requested.is_set():
             synced = await self._admission.scan()
+            if synced is None:
+                return
             pause = synced.scan.retry_after
             if pause is None and synced.absent:
                 pause = RESCAN_PAUSE
@@ -82,6 +87,6 @@ async def scan_after_events(scanner: Scanner, changed: asyncio.Event, on_error: 
             await asyncio.sleep(_FAULT_PAUSE)
             continue
         not_before = monotonic() + _SCAN_PAUSE_FACTOR * (monotonic() - began)
-        if synced.scan.retry_after is not None:
+        if synced is not None and synced.scan.retry_after is not None:
             pause = synced.scan.retry_after
             changed.set()

@@ -36,8 +36,13 @@ class Erasure:
         images: tuple[Path, int],
         admission_lock: Callable[[], AbstractAsyncContextManager[object]],
         clock: Clock,
+        may_delete: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """`images` are the images folder and the largest size of an image in bytes."""
+        """`images` are the images folder and the largest size of an image in bytes.
+
+        `may_delete`: True if this replica has the turn of the source, so that no other one admits documents.
+        """
+        self._may_delete = may_delete
         self._store = store
         self._records = records
         self._images_dir, self._max_bytes = images
@@ -45,9 +50,13 @@ class Erasure:
         self._clock = clock
         self._log = logger()
 
-    async def erase_due(self, at_once: bool = False) -> None:
-        """Erase everything that is due. `at_once` includes image files whose deletion failed a moment ago."""
-        await self._attempt(self._erase_expired_claims)
+    async def erase_due(self, at_once: bool = False, claims: bool = True) -> None:
+        """Erase everything that is due. `at_once` includes image files whose deletion failed a moment ago.
+
+        Without `claims`, another replica erases them.
+        """
+        if claims:
+            await self._attempt(self._erase_expired_claims)
         await self._attempt(lambda: self._delete_images(at_once))
 
     async def start(self, deletes: bool) -> None:
@@ -80,6 +89,8 @@ class Erasure:
             self._log.info("claims erased", count=erased)
 
     async def _delete_images(self, at_once: bool) -> None:
+        if self._may_delete is not None and not await self._may_delete():
+            return
         if discarded := await self.discard_images(at_once) + await self.discard_superseded(at_once):
             self._log.info("images deleted", count=discarded)
 

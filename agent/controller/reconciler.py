@@ -12,6 +12,7 @@ from dataclasses import replace
 from agent.controller.create_barrier import CreateBarrier
 from agent.controller.deliveries import deliver_again
 from agent.controller.interpreter import Interpreter
+from agent.controller.missing_images import PAUSE, is_not_here, judge_missing
 from agent.controller.workqueue import OpenGate, WorkQueue
 from agent.core.errors import Impossible, Moved, StoreError
 from agent.core.machine import admit, step
@@ -264,9 +265,12 @@ class Reconciler:
                 if self._queue.at_capacity:
                     self._wake.set()  # there may be room for another one
             try:
-                observation = await self._interpreter.perform(taken.effect)
+                answer = await self._interpreter.perform(taken.effect)
             finally:
                 self._calling.discard(record.uid)
+            observation = await judge_missing(self._store, record.uid, answer)
+            if is_not_here(observation):
+                self._queue.park(record.uid, PAUSE, until_cleared=True)
             now = observation.at  # the interpreter has just read the clock
 
     def _current_policy(self, now: float) -> tuple[Policy, bool]:

@@ -7,13 +7,14 @@ request also polls by itself every 15 minutes. Past 29 days this is the only pol
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 from agent.controller.reconciler import Reconciler
 from agent.core.assure_types import Status
 from agent.core.observations import ResultAvailable
 from agent.core.policy import CLOCK_MARGIN
 from agent.platform.shutdown import Shutdown
-from agent.ports import Clock, Remote, WaitingRecords
+from agent.ports import Clock, Duties, Remote, WaitingRecords
 from agent.ports.remote import list_all_processes
 
 _LIST_WINDOW = 29 * 86400.0
@@ -21,25 +22,37 @@ _READS_WITHOUT_LIST = 32  # reads at each interval without a list
 _FINAL_STATUSES = tuple(status for status in Status if status.final)
 
 
+_DUTY, _EARLY = "observe", 0.9  # the duty, and the part of the interval after which it is free
+
+
+class PolledStore(WaitingRecords, Duties, Protocol):
+    """The store, as the poller uses it."""
+
+
 class ResultPoller:
     """Polls results in bulk."""
 
-    def __init__(self, store: WaitingRecords, remote: Remote, reconciler: Reconciler, clock: Clock) -> None:
+    def __init__(self, store: PolledStore, remote: Remote, reconciler: Reconciler, clock: Clock) -> None:
         self._store = store
         self._remote = remote
         self._reconciler = reconciler
         self._clock = clock
 
     async def run(self, interval: float, is_closed: Callable[[float], bool], shutdown: Shutdown) -> None:
-        """Poll every `interval` seconds while calls are possible, until the shutdown."""
+        """Poll every `interval` seconds while calls are possible, until the shutdown.
+
+        Of several replicas, one polls in an interval.
+        """
+        interval = max(1.0, interval)
         while not shutdown.requested.is_set():
-            await self._clock.wait(shutdown.requested, max(1.0, interval))
+            await self._clock.wait(shutdown.requested, interval)
             if shutdown.requested.is_set():
                 return
             if is_closed(self._clock.now()) or not self._clock.confirmed:
                 continue
             try:
-                await self.poll()
+                if await self._store.take_duty(_DUTY, _EARLY * interval):
+                    await self.poll()
             except Exception as error:
                 shutdown.fail(error)
 

@@ -57,6 +57,9 @@ class Trouble(StrEnum):
 NOT_SENT: Final = "not-sent"
 """The cause of a call that the agent did not send: the circuit breaker, the rate limit or an ended lease held it."""
 
+NOT_HERE: Final = "image-not-here"
+"""The cause of a delay because this replica does not find an image file. Another replica may have it."""
+
 CLIENT_REJECTED: Final = frozenset({"invalid_client", "unauthorized_client", "invalid_scope"})
 """Errors of the token endpoint that only the operator can correct (RFC 6749 §5.2)."""
 

@@ -71,7 +71,7 @@ class Agent:
         self.reconciler, self._orphans = controller.reconciler, controller.orphans
         self._budget = controller.budget
         admission = build_admission(common, assure, self.reconciler)
-        self._admission, self._revisions, self._turn = admission.admission, admission.revisions, admission.turn
+        self._admission, self._revisions = admission.admission, admission.revisions
         self._sync_triggers = admission.triggers
         self._clock_corrector = (
             ClockCorrector(system, store, assure.remote, self.reconciler, metrics, self._shutdown) if system else None
@@ -79,7 +79,7 @@ class Agent:
         self._work_gate = WorkGate(store, self.reconciler, controller.recovery, self._telemetry, self._shutdown, clock)
         self._erasure = build_erasure(common, self.reconciler, self._admission)
         self._maintenance = build_maintenance(common, assure, self._orphans, self._erasure)
-        self._result_poller = ResultPoller(store, store, assure.remote, self.reconciler, clock)
+        self._result_poller = ResultPoller(store, assure.remote, self.reconciler, clock)
         self._http_service = build_web(common, assure, controller, admission.fetch_now)
         self._control = build_commands(common, self.reconciler, admission, self._command_executed, self.page_link)
 
@@ -307,7 +307,7 @@ class Agent:
             await self._revisions.run()
             return
         with watching(self._settings.specs_dir, self._telemetry.watch_failed) as changed:
-            await scan_after_events(self._turn, changed, self._shutdown.fail)
+            await scan_after_events(self._admission, changed, self._shutdown.fail)
 
     def _step_committed(self, step: Step) -> None:
         self._http_service.wake()

@@ -7,6 +7,7 @@ from functools import partial
 
 from agent.admission import Admission, AdmissionRules
 from agent.admission.revision_sync import RevisionSync, state_of
+from agent.admission.source_turn import SourceTurn
 from agent.admission.triggers import SyncTriggers
 from agent.assure.account import account_of, addresses, client_config
 from agent.assure.client import AssureClient
@@ -115,7 +116,7 @@ def build_common(
     if settings.source_url:
         metrics.git_source(settings.source_interval)
     revision = state_of(settings, store)
-    health = AgentHealth(store, telemetry, shutdown, endpoints, revision)
+    health = AgentHealth(settings, store, telemetry, shutdown, endpoints, clock, revision)
     endpoints.subscribe(health.endpoint_changed)
     metrics.database(lambda: store.away)
     metrics.register_store(partial(_open_statistics, settings, store))
@@ -205,7 +206,10 @@ def build_admission(common: CommonParts, assure: AssureParts, reconciler: Reconc
     """Build the sync of the source with the store."""
     settings, store, clock, telemetry = common.settings, common.store, common.clock, common.telemetry
     source, types = source_of(settings), assure.document_types
-    admission = Admission(source, common.rules, store, reconciler, store.keys, types, clock, telemetry.sync_finished)
+    turn = SourceTurn(settings.source_name, source, store, telemetry.source_lagging)
+    admission = Admission(
+        source, common.rules, store, reconciler, store.keys, types, clock, telemetry.sync_finished, turn
+    )
     triggers = SyncTriggers(admission, common.shutdown, clock)
     revisions = None
     if not isinstance(source, FolderSource):
@@ -248,7 +252,7 @@ def build_commands(
 def build_erasure(common: CommonParts, reconciler: Reconciler, admission: Admission) -> Erasure:
     """Build the deletion of images and claims that are due."""
     images = (common.settings.images_dir, common.settings.max_image_bytes)
-    return Erasure(common.store, reconciler, images, admission.exclusive, common.clock)
+    return Erasure(common.store, reconciler, images, admission.exclusive, common.clock, admission.take_turn)
 
 
 def build_maintenance(

@@ -75,8 +75,9 @@ class DryRun:
         """Scan until each absence is proved, and report the changes. Raises AgentError if the folder is missing."""
         for _ in range(_MAX_SCANS):
             synced = await self._admission.scan()
-            if synced.scan.retry_after is None and not synced.absent:
+            if synced is None or (synced.scan.retry_after is None and not synced.absent):
                 break
+        assert synced is not None  # without a turn, it never stands by
         if (error := synced.scan.error) is not None:
             raise AgentError(f"{error.message[0].upper()}{error.message[1:]}.", error.hint)
         budget = StartBudget(self._limit, self.store, self._clock)

@@ -10,10 +10,14 @@ from agent.core.source_revision import RevisionState
 from agent.daemon.telemetry import CIRCUIT_HINTS, Telemetry
 from agent.platform.endpoint_health import DISPLAY_NAMES, EndpointHealth, EndpointTrouble, as_json, display_name
 from agent.platform.log import logger
+from agent.platform.settings import Settings
 from agent.platform.shutdown import Shutdown
-from agent.ports import MetaKey
+from agent.ports import Clock, MetaKey
 from agent.store.contract import Store
 from agent.views.revisions import failure_sentence, refusal_sentence
+
+_INTERVALS = 3  # without a scan, until the replicas that stand by are not ready
+_EXACTNESS = 60.0  # seconds by which the stored time of the last fetch may be late
 
 
 class AgentHealth:
@@ -21,14 +25,18 @@ class AgentHealth:
 
     def __init__(
         self,
+        settings: Settings,
         store: Store,
         telemetry: Telemetry,
         shutdown: Shutdown,
         endpoints: EndpointHealth,
+        clock: Clock,
         revision: Callable[[], Awaitable[RevisionState | None]],
     ) -> None:
         """`revision` reads the state of a git source; None for a folder."""
+        self._settings = settings
         self._store = store
+        self._clock = clock
         self._telemetry = telemetry
         self._shutdown = shutdown
         self._endpoints = endpoints
@@ -49,11 +57,20 @@ class AgentHealth:
         if self._store.away:
             return "the database does not answer"
         last = self._telemetry.last_sync
-        if last is None or last.scan.error is not None:
+        if (last is None or last.scan.error is not None) and not await self._read_by_another():
             return await self._unread_reason()
         if (denied := self._endpoints.denied) is not None:
             return f"credentials: {denied.sentence}"
         return None if not self._shutdown.requested.is_set() else "ending"
+
+    async def _read_by_another(self) -> bool:
+        """True if another replica has read the source within three intervals."""
+        if not self._store.shared:
+            return False
+        settings = self._settings
+        interval = settings.source_interval + _EXACTNESS if settings.source_url else settings.scan_interval
+        at = await self._store.source_read_at(settings.source_name)
+        return at is not None and self._clock.now() - at <= _INTERVALS * interval
 
     async def _unread_reason(self) -> str:
         """Why the agent has not read its source."""

@@ -16,6 +16,7 @@ from agent.store.contract import Store
 _SWEEP = 60.0  # seconds between two searches for orphans, due backups and due erasures
 _TIDY = 60.0  # seconds between two removals of copies of erased data
 _UNTIDY_WARNING = 900.0  # seconds without a removal until a warning
+_EARLY = 0.9  # of an interval
 _CHECKPOINT = 300.0  # seconds between two checkpoints of the audit log
 
 
@@ -47,21 +48,34 @@ class Maintenance:
         scheduler.every(_SWEEP, self.sweep)
         scheduler.every(_SWEEP, self.back_up)
         scheduler.every(_TIDY, self.tidy)
-        scheduler.every(_SWEEP, self._erasure.erase_due)
-        scheduler.every(_CHECKPOINT, self.checkpoint)
+        scheduler.every(_SWEEP, self.erase)
+        scheduler.every(_CHECKPOINT, self._checkpoint_on_duty)
 
     async def sweep(self) -> None:
         """Collect orphans, unless the circuit breaker or the rate limit stops calls."""
-        if not self._gate.is_closed(self._clock.now()) and (deleted := await self._orphans.sweep()):
+        if self._gate.is_closed(self._clock.now()) or not await self._takes("sweep", _SWEEP):
+            return
+        if deleted := await self._orphans.sweep():
             logger().warning("deleted orphaned dossiers", count=deleted)
 
     async def back_up(self) -> None:
         """Make a backup if it is due."""
         await self._backups.make()
 
+    async def erase(self) -> None:
+        """Erase expired claims and used images."""
+        await self._erasure.erase_due(claims=await self._takes("erase", _SWEEP))
+
+    async def _takes(self, duty: str, every: float) -> bool:
+        """True if this replica does this task now. Its timer may come a moment before the interval is over."""
+        return await self._store.take_duty(duty, _EARLY * every)
+
     async def tidy(self) -> None:
         """Remove the old rows of erased data: from the write-ahead log of the state file, or from the tables."""
         now = self._clock.now()
+        if not await self._takes("tidy", _TIDY):
+            self._tidied_at = now  # another replica does it, and reports it
+            return
         try:
             if await self._store.tidy():
                 self._tidied_at, self._reported = now, False
@@ -74,6 +88,10 @@ class Maintenance:
                 seconds=round(now - self._tidied_at),
                 cause=self._store.leftover,
             )
+
+    async def _checkpoint_on_duty(self) -> None:
+        if await self._takes("checkpoint", _CHECKPOINT):
+            await self.checkpoint()
 
     async def checkpoint(self) -> None:
         """Write a checkpoint. A failure is only logged, because dossiers must still be deleted."""

@@ -8,6 +8,7 @@ from agent.ports import Clock, MetaKey
 from agent.store.contract import Store
 
 _LIST_ATTEMPTS = 5  # attempts to read Assure's lists at the start, before any new work
+_SEARCH = 4.5  # seconds between two searches: a little less than the interval of the timer
 
 
 class WorkGate:
@@ -54,6 +55,9 @@ class WorkGate:
             if not behind:
                 return
             await self.refresh()
+        elif not first and not await self._store.take_duty("recovery", _SEARCH):
+            await self.refresh()  # another replica searches, and may have ended the recovery
+            return
         regained = await self._shutdown.run_until_requested(self._recovery.scan())
         self._telemetry.lists_checked(not self._recovery.lists_unreadable)
         if regained is None:

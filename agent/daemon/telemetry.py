@@ -45,6 +45,7 @@ class Telemetry:
         self._log = logger()
         self.last_sync: SyncResult | None = None  # the last scan
         self._lists_readable = True
+        self._source_lags = False
         self._fetch_failure: FetchFailure | None = None  # as logged
         self._refusal_logged = ""  # the sentence about the refused revision
 
@@ -131,6 +132,20 @@ class Telemetry:
                 waiting=synced.waiting,
                 hint="restore the files, or run `assure-agent approve`; `assure-agent plan` lists them",
             )
+
+    @isolated
+    def source_lagging(self, lags: bool) -> None:
+        """The checkout of this replica is older than the revision that was acted on last, or it no longer is."""
+        before, self._source_lags = self._source_lags, lags
+        self._metrics.source_lagging(lags)
+        if lags and not before:
+            self._log.error(
+                "source lagging: the revision does not descend from the one that was acted on last",
+                hint="another replica continues; check the git server that this one fetches from, "
+                "or run `assure-agent approve` if the history of the branch was replaced on purpose",
+            )
+        elif before and not lags:
+            self._log.warning("the source no longer lags")
 
     def _revision_scanned(self, before: Revision | None, revision: Revision | None) -> None:
         if revision is not None:

@@ -105,6 +105,9 @@ GAUGES: Final = {
     "source_revision_timestamp_seconds": Definition(
         "Unix time at which the revision that the agent acts on was committed, or 0 without one."
     ),
+    "source_lagging": Definition(
+        "1 while the revision of this replica is not the one that was acted on last, nor a descendant; otherwise 0."
+    ),
     "last_event_timestamp_seconds": Definition("Unix time at which the last genuine Assure Event was received."),
     "start_budget_remaining": Definition("Starts that MAX_STARTS_PER_DAY still allows today, or +Inf without a limit."),
     "backup_interval_seconds": Definition("Seconds between two backups that the agent makes, or 0 without backups."),

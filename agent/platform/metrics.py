@@ -144,6 +144,10 @@ class Metrics:
             self._gauges["source_revision_refused"].labels(reason).set(reason is refused)
 
     @isolated
+    def source_lagging(self, lags: bool) -> None:
+        """The revision of this replica is older than the one that was acted on last, or it no longer is."""
+        self._gauges["source_lagging"].set(lags)
+
     def revision_acted(self, committed_at: float) -> None:
         """The agent acts on the revision of this committer's time."""
         self._gauges["source_revision_timestamp_seconds"].set(committed_at)

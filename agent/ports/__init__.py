@@ -3,6 +3,7 @@
 from agent.ports.clock import Clock
 from agent.ports.commands import Command, CommandStore, Documents
 from agent.ports.delivery import DeliverEvent, RecordPort
+from agent.ports.duties import Duties, MissingImages
 from agent.ports.effects import Budget, ClaimsEncryption, ClaimsEncryptionError, DocumentTypes, Pictures, UnusableImage
 from agent.ports.key_value import KeyValue, MetaKey
 from agent.ports.recoveries import Recoveries, Recovery
@@ -38,12 +39,14 @@ __all__ = [
     "Documents",
     "DossierOwners",
     "DueRecords",
+    "Duties",
     "Gate",
     "IdentityKey",
     "Image",
     "Inbox",
     "KeyValue",
     "MetaKey",
+    "MissingImages",
     "Orphans",
     "Outbox",
     "Pictures",

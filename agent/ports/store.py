@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from agent.ports.duties import MissingImages
 from agent.ports.key_value import KeyValue
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Records(Protocol):
         """
 
 
-class DueRecords(Records, Protocol):
+class DueRecords(Records, MissingImages, Protocol):
     """The records that the reconciler drives."""
 
     @property

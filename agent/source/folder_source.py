@@ -27,6 +27,10 @@ class FolderSource:
         """As `Folder.scan_gradually`."""
         return self._folder.scan_gradually()
 
+    def lags(self, acted: str, approved: str | None) -> bool:
+        """False: a folder has no revision."""
+        return False
+
     def query(self, files: Collection[str]) -> GitQuery | None:
         """A query for the provenance of these files in the checkout."""
         return self._checkout.query(files) if self._checkout is not None else None

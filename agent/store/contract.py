@@ -151,6 +151,9 @@ class Store(
     async def other_source(self, source: str) -> str | None:
         """Another source of the store, if the store has no file of this one."""
 
+    async def source_read_at(self, source: str) -> float | None:
+        """When a replica last scanned this source completely, or last fetched it; None if none did."""
+
     async def unsettled(self, started_only: bool = False) -> bool:
         """True while a request continues without a decision: not held, not suspended, not queued, not in retention."""
 

@@ -4,10 +4,13 @@ The outbox is written in the transaction of the change [I4], and no other loop w
 notification delays only the later ones of its request, with growing pauses. After failures of several requests in a
 row the sink counts as down, and gets one attempt at a time. The outbox keeps the newest BACKLOG notifications of a
 sink. Older ones are dropped and counted; the receiver then reads the API.
+
+Of several replicas, one has the turn to deliver to a sink. After its death, another one may repeat its last
+notifications: their ids are equal.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from agent.platform.callbacks import isolated
 from agent.ports import Clock, Delivery, Outbox, Sink
@@ -16,6 +19,7 @@ BACKLOG = 100_000  # pending notifications of one sink
 _AT_ONCE = 16  # requests with a delivery in flight to one sink
 _PAGE = 256  # notifications read at a time
 _DOWN_THRESHOLD = 3  # failed requests in a row: the sink is down
+_SHARED_PAUSE = 1.0  # seconds until the outbox is read again, if other replicas write to it
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0  # seconds between two attempts
 
 
@@ -31,7 +35,10 @@ class Dispatcher:
         chance: Callable[[], float],
         on_result: Callable[[str, int], None] = lambda result, number: None,
         backlog: int = BACKLOG,
+        turn: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
+        """`turn` takes or keeps the turn of the sink. None: no other replica delivers."""
+        self._turn = turn
         self._name = name
         self._sink = sink
         self._outbox = outbox
@@ -65,6 +72,8 @@ class Dispatcher:
 
     async def dispatch_once(self) -> None:
         """Send all due notifications once. While the sink is down, only those of one request."""
+        if self._turn is not None and not await self._turn():
+            return
         after, met = 0, set[str]()
         while page := await self._outbox.pending(self._name, after, _PAGE):
             chains = self._due(page)
@@ -132,6 +141,8 @@ class Dispatcher:
     def _seconds_to_next_attempt(self) -> float | None:
         """Seconds until the next attempt. None if only new notifications can cause one."""
         times = [at for _, at in self._retries.values()]
+        if self._turn is not None:  # another replica adds notifications, or ends
+            times.append(self._clock.now() + _SHARED_PAUSE)
         return min(max(0.0, min(times) - self._clock.now()), _LONGEST_PAUSE) if times else None
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from agent.platform.settings import Settings, secrets_of
 from agent.platform.settings_types import signing_keys
 from agent.platform.tls import tls_context
 from agent.ports import Clock, DeliverEvent
+from agent.ports.duties import TURN_OF_SINK
 from agent.ports.sink import sink_id
 from agent.store.contract import Store
 from agent.web import assure_events, source_hook
@@ -83,7 +84,7 @@ class HttpService:
         clock, agent_id = status.clock, settings.agent_id or store.keys.agent_id()
         self._sinks = _sinks(settings, agent_id, clock, endpoints) if settings.sink_urls else []
         self._dispatchers = [
-            Dispatcher(name, sink, store.outbox, clock, chance, metrics.delivered)
+            Dispatcher(name, sink, store.outbox, clock, chance, metrics.delivered, turn=_turn(store, name))
             for name, sink in zip(sink_ids(settings), self._sinks, strict=True)
         ]
 
@@ -189,6 +190,11 @@ class HttpService:
             except Exception as error:  # a bug, or an unreadable store: the rest of the agent continues [I9]
                 self._on_error(error)
                 await self._status.clock.wait(asyncio.Event(), _FAULT_PAUSE)
+
+
+def _turn(store: Store, sink: str) -> Callable[[], Awaitable[bool]] | None:
+    """Takes or keeps the turn to deliver to a sink. None: no other replica can have it."""
+    return partial(store.hold_turn, TURN_OF_SINK.format(sink)) if store.shared else None
 
 
 def _sinks(settings: Settings, agent_id: str, clock: Clock, endpoints: EndpointHealth) -> "list[HttpSink]":

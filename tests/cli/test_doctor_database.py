@@ -57,6 +57,7 @@ def test_a_plain_role_sees_that_all_is_well_and_changes_nothing(place: Place, he
     }
     assert found["agent"]["message"] == "no agent is running on the store"
     assert asyncio.run(rows()) == before
+    assert "several replicas need one shared volume" in found["source, replicas"]["message"]
     assert not (here.folder / "state").exists()
 
 

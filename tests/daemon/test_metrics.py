@@ -57,6 +57,7 @@ NAMES = {
     "source_fetched_timestamp_seconds",
     "source_fetch_failing",
     "source_revision_refused",
+    "source_lagging",
     "source_revision_timestamp_seconds",
     "start_budget_remaining",
     "database_away",

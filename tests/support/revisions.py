@@ -25,6 +25,7 @@ class FakeGitSource:
     refusals: dict[str, RevisionRefusal] = field(default_factory=dict)  # by revision
     origins: dict[str, Provenance] = field(default_factory=dict)  # by file
     refreshes: list[tuple[str | None, str | None]] = field(default_factory=list)  # acted and approved of each call
+    history: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by revision: those that it descends from
     scans: int = 0
     surveyed: Collection[str] = ()
     during_refresh: Callable[[], None] = lambda: None
@@ -34,14 +35,16 @@ class FakeGitSource:
         self._scanner = Folder(self.current, settle=0)
         self.current.parent.mkdir(parents=True, exist_ok=True)
 
-    def push(self, files: Mapping[str, str], refused: RevisionRefusal | None = None) -> str:
-        """Let the branch be a new commit with these files."""
+    def push(self, files: Mapping[str, str], refused: RevisionRefusal | None = None, descends: bool = True) -> str:
+        """Let the branch be a new commit with these files. It descends from the earlier ones unless told otherwise."""
         commit = hashlib.sha1(repr((len(list(self.folder.iterdir())), files)).encode()).hexdigest()
         (self.folder / commit).mkdir()
         for name, text in files.items():
             write(self.folder / commit / name, text)
         if refused is not None:
             self.refusals[commit] = refused
+        if descends and self.head is not None:
+            self.history[commit] = (self.head, *self.history.get(self.head, ()))
         self.head = commit
         return commit
 
@@ -70,6 +73,9 @@ class FakeGitSource:
 
     def scan_gradually(self) -> Iterator[list[Document] | Scan]:
         yield self.scan()
+
+    def lags(self, acted: str, approved: str | None) -> bool:
+        return self.published not in (None, acted, approved) and acted not in self.history.get(self.published, ())
 
     def query(self, files: Collection[str]) -> "FakeGitSource | None":
         return self if files else None

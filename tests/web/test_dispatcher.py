@@ -192,3 +192,22 @@ async def test_without_a_sink_nothing_is_written(tmp_path: Path) -> None:
     await committed(store, Life("u1", upload()).until(Phase.DONE))
     assert rows(tmp_path, "SELECT * FROM deliveries") == []
     store.close()
+
+
+async def test_a_dispatcher_without_the_turn_of_its_sink_delivers_nothing(tmp_path: Path) -> None:
+    """Another replica delivers. This one asks again within a second, because the other one may end."""
+    listener, turns = Listener(), [False, False, True]
+
+    async def turn() -> bool:
+        return turns.pop(0) if len(turns) > 1 else turns[0]
+
+    desk = Desk(tmp_path, listener)
+    desk.deliverer = Dispatcher(SINK, listener, desk.store.outbox, desk.clock, lambda: 0.5, desk.count, turn=turn)
+    await desk.done("u1")
+    await desk.deliverer.dispatch_once()
+    await desk.deliverer.dispatch_once()
+    assert listener.taken == []
+    assert desk.deliverer._seconds_to_next_attempt() == 1.0
+    await desk.deliverer.dispatch_once()
+    assert listener.of("u1")
+    desk.store.close()

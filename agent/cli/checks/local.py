@@ -57,6 +57,8 @@ def _database(settings: Settings) -> Generator[Check, None, bool]:
 
 def _request_files(settings: Settings) -> Iterator[Check]:
     """The request files of SPECS_DIR, or of the current revision, which the agent wrote itself and does not watch."""
+    if settings.uses_database:
+        yield source.replicas(None if settings.source_url else settings.specs_dir)
     if settings.source_url and not settings.requests_dir.exists():
         yield Check(name="source", message="no revision is fetched yet; `assure-agent plan` fetches and reads one")
         return

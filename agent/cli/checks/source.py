@@ -40,6 +40,16 @@ def source(scan: Scan, path: Path) -> Check:
     return Check(name="source", message=f"{path}: {files}, {count_of(len(scan.documents), 'request')}")
 
 
+def replicas(folder: Path | None) -> Check:
+    """How several replicas on one database share the source. `folder` is SPECS_DIR; None with SOURCE_URL."""
+    name = "source, replicas"
+    if folder is None:
+        message = "each replica fetches the repository by itself, and acts on no revision that is behind the last one"
+        return Check(name=name, message=message)
+    message = f"{folder} is a folder, so several replicas need one shared volume for it, or SOURCE_URL"
+    return Check(name=name, message=message)
+
+
 def writers(scan: Scan, owners: Sequence[str]) -> Check:
     """The users who can change request files, and thereby request verifications."""
     if owners:

@@ -1,7 +1,7 @@
 """Rules for failed calls, in any phase, and for the timer."""
 
 from agent.core import observations as o
-from agent.core.answer import NOT_SENT, Evidence, Trouble
+from agent.core.answer import NOT_HERE, NOT_SENT, Evidence, Trouble
 from agent.core.effect import EffectKind
 from agent.core.fast_replace import replace
 from agent.core.policy import Policy
@@ -35,11 +35,12 @@ def refused(record: Record, observation: o.EffectRefused, policy: Policy) -> Rec
 
 
 def delayed(record: Record, observation: o.EffectDelayed, policy: Policy) -> Record:
-    """Schedule a repeat. A call that was not sent, because of the token or the circuit breaker, counts as no failure.
+    """Schedule a repeat. A call that was not sent, because of the token, the circuit breaker or an image that another
+    replica may have, counts as no failure.
 
     Such a request is due again as soon as calls are possible, after any number of earlier failures.
     """
-    unsent = observation.evidence.trouble is Trouble.NO_TOKEN or observation.evidence.cause == NOT_SENT
+    unsent = observation.evidence.trouble is Trouble.NO_TOKEN or observation.evidence.cause in (NOT_SENT, NOT_HERE)
     failures = max(record.failures, 1) if unsent else record.failures + 1
     floor = policy.min_read_interval if not observation.kind.mutates else policy.backoff_base / 2
     wait = max(backoff(1 if unsent else failures, observation.jitter, policy, floor), observation.retry_after or 0.0)

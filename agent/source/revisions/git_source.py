@@ -145,6 +145,16 @@ class GitSource:
         for found in self._folder.scan_gradually():
             yield self._named(found, revision) if isinstance(found, Scan) else found
 
+    def lags(self, acted: str, approved: str | None) -> bool:
+        """True if the current revision is neither `acted` nor a descendant of it, nor the approved one. No network."""
+        revision = self._scannable()
+        if revision is None or revision.commit in (acted, approved):
+            return False
+        try:
+            return not (self._mirror.has(acted) and self._mirror.is_ancestor(acted, revision.commit))
+        except FetchError:
+            return True
+
     def query(self, files: Collection[str]) -> RevisionProvenance | None:
         """A query for the provenance of files of the revision that was scanned last."""
         if self._scanned is None or not files:

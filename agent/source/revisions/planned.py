@@ -53,6 +53,10 @@ class PlannedSource:
         """As `Folder.scan_gradually`."""
         return self._folder.scan_gradually()
 
+    def lags(self, acted: str, approved: str | None) -> bool:
+        """False: a plan acts on nothing."""
+        return False
+
     def query(self, files: Collection[str]) -> RevisionProvenance | None:
         """A query for the signers of these files; None if they need none."""
         if self._signing.verify != "each" or not files:

@@ -28,6 +28,7 @@ from .connect import Server, open_pool
 from .dialect import numbered, sent
 from .driver import Pool
 from .driving import Driving
+from .duties import DutyTable
 from .migrations import migrate
 from .ownership import Kind, Ownership
 from .persistence import Persistence
@@ -79,6 +80,7 @@ class PostgresStore(StoreWrites):
         self.leftover = ""
         self._owner = Ownership(self._persistence, lease, kind)
         self._driving = Driving(self._persistence, self._owner)
+        self._duties = DutyTable(self._persistence, self._owner)
         self._lost: asyncio.Future[Fenced] = asyncio.get_running_loop().create_future()
         self._ending = contextlib.AsyncExitStack()  # ends what `open` begins
         self._ending.push_async_callback(self._disconnect)
@@ -223,6 +225,28 @@ class PostgresStore(StoreWrites):
         """What other replicas and commands changed."""
         row = await self._persistence.ask(lambda one: one.fetchrow(_SHARED, day))
         return SharedState(commands=row[0], resumes=row[1], recovery=row[2], replicas=max(1, row[3]), starts=row[4])
+
+    # -- duties --------------------------------------------------------------------------------------------------
+
+    async def take_duty(self, name: str, every: float) -> bool:
+        """Take periodic work. True for one replica in `every` seconds."""
+        return await self._duties.take_duty(name, every)
+
+    async def hold_turn(self, name: str) -> bool:
+        """Take or keep a turn. True: no other replica has it."""
+        return await self._duties.hold_turn(name)
+
+    async def release_turn(self, name: str) -> None:
+        """Give a turn back, so that another replica may take it."""
+        await self._duties.release_turn(name)
+
+    async def images_missing(self, uid: str, now: float) -> bool:
+        """Note that this replica does not find an image. True: the file is missing for all replicas."""
+        return await self._duties.images_missing(uid, now)
+
+    async def images_found(self, uid: str) -> None:
+        """Forget that images of this request were not found."""
+        await self._duties.images_found(uid)
 
     # -- queries and statements ----------------------------------------------------------------------------------
 

@@ -118,6 +118,18 @@ def next_due(busy: set[str], started_only: bool = False) -> Read[float | None]:
     return min((due_at for uid, due_at in rows if uid not in busy), default=None)
 
 
+def source_read_at(source: str) -> Read[float | None]:
+    """When an agent last scanned this source completely, or last fetched it; None if it did neither."""
+    sql = """
+        SELECT max(at) FROM (
+            SELECT synced_at AS at FROM sources WHERE source = ?1 AND complete = 1
+            UNION ALL SELECT fetched_at FROM source_revisions WHERE source = ?1 AND revision IS NOT NULL
+        ) AS times
+    """
+    at = yield from value(sql, source)
+    return None if at is None else float(at)
+
+
 def waiting() -> Read[WaitingSummary]:
     """The number of requests that wait for a result, and the oldest first create call."""
     count, since = yield from row(_WAITING)
@@ -189,6 +201,7 @@ class LoopReads(ABC):
     unsettled = _read(unsettled)
     count_progressing = _read(count_progressing)
     open_requests = _read(open_requests)
+    source_read_at = _read(source_read_at)
     waiting = _read(waiting)
     waiting_in = _read(waiting_in)
     least_recently_polled = _read(least_recently_polled)

@@ -1,22 +1,29 @@
-"""What replicas share, for the only agent of a state file."""
+"""The work of the only agent on a state file: every duty and every turn is its own."""
 
 from agent.core.errors import Impossible
 from agent.ports import SharedState
 
 
 class SoleWork:
-    """Implements `agent.ports.Duties` and `SharedStore`: the only agent has every duty, and shares nothing."""
+    """Implements `agent.ports.Duties`, `MissingImages` and `SharedStore` without a table."""
 
-    async def take_duty(self, name: str, now: float, every: float) -> bool:
-        """True: the caller's timer alone decides."""
+    async def take_duty(self, name: str, every: float) -> bool:
+        """True: no other agent exists."""
         return True
 
     async def hold_turn(self, name: str) -> bool:
-        """True."""
+        """True: no other agent exists."""
         return True
 
     async def release_turn(self, name: str) -> None:
-        """Nothing: no other agent can have it."""
+        """Nothing: no other agent could take it."""
+
+    async def images_missing(self, uid: str, now: float) -> bool:
+        """True: no other agent could find them."""
+        return True
+
+    async def images_found(self, uid: str) -> None:
+        """Nothing: nothing was noted."""
 
     async def take_start(self, uid: str, generation: int, day: float, limit: int) -> tuple[bool, int]:
         """Never called: the budget of the only agent is in its memory."""

@@ -472,3 +472,21 @@ def test_blobs_beside_the_folder_are_not_fetched(tmp_path: Path, upstream: Upstr
     assert names(one.scan()) == {"a"}
     packs = tmp_path / "agent/state/agent.source/mirror.git/objects/pack"
     assert sum(path.stat().st_size for path in packs.iterdir()) < 100_000
+
+
+def test_a_checkout_lags_behind_a_revision_that_it_neither_is_nor_descends_from(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    """Two replicas, of which one fetched the second commit and the other did not."""
+    first = upstream.push({b"a.yaml": request("a")})
+    behind, ahead = source(tmp_path / "behind", upstream), source(tmp_path / "ahead", upstream)
+    behind.refresh(None, None)
+    second = upstream.push({b"b.yaml": request("b")})
+    ahead.refresh(None, None)
+    assert behind.lags(second, None)  # it has not got the commit
+    assert not behind.lags(first, None)
+    assert not ahead.lags(second, None)
+    assert not ahead.lags(first, None)
+    replaced = upstream.commit_tree(upstream.tree([]), [])
+    assert ahead.lags(replaced, None)
+    assert not ahead.lags(replaced, second)  # an operator approved this revision

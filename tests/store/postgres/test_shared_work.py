@@ -1,4 +1,4 @@
-"""What replicas share: the start budget, the duties and turns, and what each notices of the others."""
+"""What replicas share: the start budget, and what each notices of the others."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.errors import Fenced
 from agent.platform.settings import Settings
 from agent.ports import Command
 from agent.store.postgres.store import PostgresStore
@@ -42,36 +41,6 @@ async def test_a_repeated_take_is_free(stores: list[PostgresStore]) -> None:
     assert await stores[1].take_start("u1", 1, DAY, 1) == (True, 1)
     assert await stores[2].take_start("u2", 1, DAY, 1) == (False, 1)
     assert await stores[2].take_start("u2", 1, DAY + 86400, 1) == (True, 1)
-
-
-async def test_a_periodic_duty_is_done_by_one_replica_for_each_interval(stores: list[PostgresStore]) -> None:
-    for at in (NOW, NOW + 60):
-        taken = await asyncio.gather(*(one.take_duty("sweep", at, 60.0) for one in stores))
-        assert sum(taken) == 1
-        assert not any([await one.take_duty("sweep", at + 59, 60.0) for one in stores])
-    assert await stores[0].take_duty("sweep", NOW - 3600, 60.0)  # the clock was set back
-
-
-async def test_a_turn_stays_with_its_replica_until_its_life_ends(stores: list[PostgresStore]) -> None:
-    one, two, _ = stores
-    assert await one.hold_turn("source/default")
-    assert await one.hold_turn("source/default")
-    assert not await two.hold_turn("source/default")
-    await two.release_turn("source/default")  # it has no such turn
-    assert await one.hold_turn("source/default")
-    await one.aclose()
-    assert await two.hold_turn("source/default")
-
-
-async def test_the_turn_of_a_dead_replica_is_free(stores: list[PostgresStore]) -> None:
-    one, two, three = stores
-    assert await one.hold_turn("source/default")
-    await one._pool.execute("DELETE FROM replicas WHERE epoch = $1", one._owner.epoch)
-    held = await asyncio.gather(two.hold_turn("source/default"), three.hold_turn("source/default"))
-    assert sorted(held) == [False, True]
-    assert not await one.hold_turn("source/default")
-    with pytest.raises(Fenced):
-        await one.take_start("u1", 1, DAY, 5)
 
 
 async def test_each_replica_sees_the_commands_and_the_other_replicas(stores: list[PostgresStore]) -> None:

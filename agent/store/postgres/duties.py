@@ -1,0 +1,58 @@
+"""The duties and turns of a replica, and the images that it did not find."""
+
+from .driver import Connection
+from .ownership import Ownership
+from .persistence import Persistence
+
+_TAKE = "SELECT take_duty($1, $2, $3)"
+_HOLD = "SELECT hold_turn($1, $2)"
+_RELEASE = "SELECT release_turn($1, $2)"
+_MISSING = "SELECT note_missing_image($1, $2, $3, $4, $5)"
+_FOUND = "SELECT found_images($1, $2)"
+_LOOKS, _SECONDS = 3, 60.0  # until an image counts as missing
+
+
+class DutyTable:
+    """Implements `agent.ports.Duties` and `MissingImages`. Each call is one statement, which may be repeated."""
+
+    def __init__(self, server: Persistence, owner: Ownership) -> None:
+        self._server = server
+        self._owner = owner
+        self._noted: set[str] = set()  # uids with a note of this replica
+
+    async def take_duty(self, name: str, every: float) -> bool:
+        """Take periodic work. After a lost answer, the work waits for the next interval."""
+        return await self._ask(_TAKE, name, every)
+
+    async def hold_turn(self, name: str) -> bool:
+        """Take or keep a turn."""
+        return await self._ask(_HOLD, name)
+
+    async def release_turn(self, name: str) -> None:
+        """Give a turn back."""
+        await self._server.ask(lambda one: one.fetchval(_RELEASE, self._owner.epoch, name))
+
+    async def images_missing(self, uid: str, now: float) -> bool:
+        """Note that this replica does not find an image of this request."""
+        self._noted.add(uid)
+        return await self._ask(_MISSING, uid, now, _LOOKS, _SECONDS)
+
+    async def images_found(self, uid: str) -> None:
+        """Forget all notes about this request, if this replica made one."""
+        if uid in self._noted:
+            await self._server.ask(lambda one: one.fetchval(_FOUND, self._owner.epoch, uid))
+            self._noted.discard(uid)
+
+    async def _ask(self, sql: str, *values: object) -> bool:
+        """The answer of a function. Null: the life of this replica is over. Renew it if its row is still there."""
+
+        async def ask(connection: Connection) -> bool | None:
+            answer: bool | None = await connection.fetchval(sql, self._owner.epoch, *values)
+            return answer
+
+        answer = await self._server.ask(ask)
+        if answer is None and await self._server.ask(self._owner.renew):
+            answer = await self._server.ask(ask)
+        if answer is None:
+            raise self._owner.fenced()
+        return answer
