@@ -30,7 +30,7 @@ from agent.daemon.integrity_check import IntegrityCheck
 from agent.daemon.once_result import OnceResult
 from agent.daemon.pause import WorkGate
 from agent.daemon.scheduler import Scheduler
-from agent.daemon.shared_watch import watch_shared
+from agent.daemon.shared_watch import SharedWatch
 from agent.daemon.startup import is_new, log_start, reach, report_first_store
 from agent.platform.clock import Anchor, SystemClock
 from agent.platform.endpoint_health import RECOVERY_SECONDS
@@ -247,7 +247,11 @@ class Agent:
         if self._clock_corrector is not None:
             loops.append(self._clock_corrector.run())
         if self._store.shared:
-            loops.append(watch_shared(self.reconciler.wake, self._http_service.wake))
+            wakes = self.reconciler.wake, self._http_service.wake
+            watch = SharedWatch(
+                self._store, self._work_gate.refresh, self._command_executed, wakes, self._shutdown.fail
+            )
+            loops.append(watch.run())
         return [asyncio.create_task(loop) for loop in loops]
 
     async def _drive(self) -> None:
@@ -280,6 +284,8 @@ class Agent:
         self._telemetry.command_executed(command)
         if command.verb == "resume":
             self._throttle.trust_missing()
+        if command.verb == "approve" and self._revisions is not None:
+            self._revisions.fetch_now()
         await self._work_gate.refresh()
         self.reconciler.wake()
 

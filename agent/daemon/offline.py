@@ -1,4 +1,4 @@
-"""Commands while no agent is running: the command takes the lock and changes records in the store."""
+"""Commands through the store: while no agent has the state file, or beside the replicas of a database."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ _READS_DOCUMENTS = ("resolve", "rerun")  # commands that need a revision of a gi
 
 
 def execute_offline(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Execute one command on a store without a running agent. Raises StoreLocked if an agent has the lock."""
+    """Execute one command. Raises StoreLocked if an agent has the state file, or a copy is made of the database."""
     return asyncio.run(_execute(settings, request))
 
 

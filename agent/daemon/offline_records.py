@@ -1,4 +1,4 @@
-"""The owner of the records while no agent runs: commands and the dry run use it."""
+"""The records of a process that makes no call: commands and the dry run use it."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -7,13 +7,14 @@ from agent.core.machine import admit, step
 from agent.core.observations import Observation, Resumed
 from agent.core.policy import Policy
 from agent.core.record import Record
-from agent.ports import Clock, Records
+from agent.ports import Clock
+from agent.ports.store import DrivenRecords
 
 
 class OfflineRecords:
     """Implements `agent.ports.RecordPort` on a store alone: observations are applied at once, and no call is made."""
 
-    def __init__(self, store: Records, clock: Clock, policy: Policy) -> None:
+    def __init__(self, store: DrivenRecords, clock: Clock, policy: Policy) -> None:
         self._store = store
         self._clock = clock
         self._policy = policy
@@ -25,7 +26,9 @@ class OfflineRecords:
     async def deliver(self, observations: Mapping[str, Observation]) -> Collection[str]:
         """Apply each. An intent that an ended agent left open counts as unanswered.
 
-        Returns the uids of records that changed in the store meanwhile.
+        A record whose call is under way in a replica is declined, because only that replica knows the answer.
+
+        Returns the uids of declined records, and of those that changed in the store meanwhile.
         """
         declined = []
         records = await self._store.get_many(list(observations))
@@ -39,6 +42,8 @@ class OfflineRecords:
 
     async def _apply(self, record: Record, observation: Observation) -> None:
         if record.intent is not None:
+            if await self._store.is_driven(record.uid):
+                raise Moved(record.uid)
             resumed = step(record, Resumed(at=self._clock.now()), self._policy, request_effect=False)
             await self._store.commit([resumed])
             record = resumed.record

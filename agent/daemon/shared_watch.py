@@ -1,14 +1,55 @@
 """The watch of a shared store: other replicas and commands change it without an event in this process."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+
+from agent.core.errors import StoreError
+from agent.ports import Command, SharedState, SharedStore
 
 _INTERVAL = 1.0  # seconds of real time: a virtual clock that jumps a day must not stop at each second
 
 
-async def watch_shared(*wakes: Callable[[], None]) -> None:
-    """Once a second, let the loops check what is due."""
-    while True:
-        await asyncio.sleep(_INTERVAL)
-        for wake in wakes:
+class SharedWatch:
+    """Applies the pause, the recovery and the commands of the store to this replica, within about a second."""
+
+    def __init__(
+        self,
+        store: SharedStore,
+        changed: Callable[[], Awaitable[None]],
+        executed: Callable[[Command], Awaitable[None]],
+        wakes: Sequence[Callable[[], None]],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """`changed` is called after a change of the pause or the recovery, and `executed` for each new command.
+
+        `wakes` are called at each look, and `failed` with an error of the others.
+        """
+        self._store = store
+        self._changed = changed
+        self._executed = executed
+        self._wakes = wakes
+        self._failed = failed
+        self._seen: SharedState | None = None
+
+    async def run(self) -> None:
+        """Look once a second until cancelled. An error does not end it."""
+        while True:
+            try:
+                await self.look()
+            except StoreError:
+                pass  # the loops report it
+            except Exception as error:
+                self._failed(error)
+            await asyncio.sleep(_INTERVAL)
+
+    async def look(self) -> None:
+        """Look once. Commands from before the first look have no effect: the start applied what they left."""
+        for wake in self._wakes:
             wake()
+        state, before = await self._store.shared_state(), self._seen
+        if before is None or (state.paused, state.recovery) != (before.paused, before.recovery):
+            await self._changed()
+        if before is not None and state.command > before.command:
+            for command in await self._store.commands_after(before.command):
+                await self._executed(command)
+        self._seen = state

@@ -1,7 +1,7 @@
 """The ports of the agent: its interfaces to the outside. The adapters are in store, assure, source and web."""
 
 from agent.ports.clock import Clock
-from agent.ports.commands import Command, CommandStore, Documents
+from agent.ports.commands import Command, CommandStore, Documents, SharedState, SharedStore
 from agent.ports.delivery import DeliverEvent, RecordPort
 from agent.ports.duties import Duties
 from agent.ports.effects import Budget, ClaimsEncryption, ClaimsEncryptionError, DocumentTypes, Pictures, UnusableImage
@@ -55,6 +55,8 @@ __all__ = [
     "Recovery",
     "Remote",
     "ResultReading",
+    "SharedState",
+    "SharedStore",
     "Sink",
     "Starts",
     "StoreStatistics",

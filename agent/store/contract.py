@@ -13,6 +13,7 @@ from agent.ports import (
     KeyValue,
     Orphans,
     Outbox,
+    SharedStore,
     Starts,
     WaitingRecords,
 )
@@ -80,7 +81,17 @@ class PendingNotifications(Outbox, Protocol):
 
 
 class Store(
-    DueRecords, WaitingRecords, Starts, Orphans, AdmissionStore, CommandStore, RevisionStore, Duties, KeyValue, Protocol
+    DueRecords,
+    WaitingRecords,
+    Starts,
+    Orphans,
+    AdmissionStore,
+    CommandStore,
+    RevisionStore,
+    SharedStore,
+    Duties,
+    KeyValue,
+    Protocol,
 ):
     """The store of a running agent, or of a command. A process that may no longer write has no effect [I7]."""
 

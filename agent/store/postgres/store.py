@@ -197,6 +197,10 @@ class PostgresStore(PostgresDuties, StoreWrites):
         """When the next record that is free and not busy is due."""
         return await self._driving.next_due(busy, started_only)
 
+    async def is_driven(self, uid: str) -> bool:
+        """True if a replica that lives has claimed the record."""
+        return await self._driving.is_driven(uid)
+
     async def release(self, working: Collection[str]) -> None:
         """Release all claims of this replica but these."""
         await self._driving.release(working)

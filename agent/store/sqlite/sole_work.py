@@ -12,5 +12,9 @@ class SoleDuties:
         """True."""
         return True
 
+    async def is_driven(self, uid: str) -> bool:
+        """False: no other process has the records."""
+        return False
+
     async def release_turn(self, name: str) -> None:
         """Nothing: no other agent can have it."""
