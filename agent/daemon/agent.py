@@ -62,6 +62,7 @@ class Agent:
         self._settings, self._store, self._clock = settings, store, clock
         self._telemetry, self._health, self._shutdown = common.telemetry, common.health, common.shutdown
         self._log = logger()
+        self._own_commands: set[str] = set()  # ids of those that this process executed
         self._url = ""  # of LISTEN, while the agent runs
         self.events_url: str | None = None  # receives Assure Events and hooks, while the agent runs
         self._integrity = IntegrityCheck(store, self._shutdown)
@@ -248,9 +249,7 @@ class Agent:
             loops.append(self._clock_corrector.run())
         if self._store.shared:
             wakes = self.reconciler.wake, self._http_service.wake
-            watch = SharedWatch(
-                self._store, self._work_gate.refresh, self._command_executed, wakes, self._shutdown.fail
-            )
+            watch = SharedWatch(self._store, self._work_gate.refresh, self._command_found, wakes, self._shutdown.fail)
             loops.append(watch.run())
         return [asyncio.create_task(loop) for loop in loops]
 
@@ -280,7 +279,17 @@ class Agent:
         waiting = await self._store.awaiting_budget_or_images()
         await self.reconciler.deliver({uid: RetryRequested(at=now) for uid in waiting})
 
+    async def _command_found(self, command: Command) -> None:
+        """A command is in the shared store. Each replica applies it once."""
+        if command.id in self._own_commands:
+            self._own_commands.remove(command.id)
+        else:
+            await self._command_executed(command)
+            self._own_commands.discard(command.id)
+
     async def _command_executed(self, command: Command) -> None:
+        if self._store.shared:
+            self._own_commands.add(command.id)
         self._telemetry.command_executed(command)
         if command.verb == "resume":
             self._throttle.trust_missing()

@@ -242,7 +242,7 @@ def build_commands(
         parts.admission,
         common.clock,
         common.settings.source_name,
-        None if common.store.shared else on_command,  # each replica finds the command in the store
+        on_command,
         page_link,
         common.revision,
         parts.fetch_now,
