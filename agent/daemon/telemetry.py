@@ -98,11 +98,13 @@ class Telemetry:
         if lagging and not self.lags:
             self._log.warning("another replica acted on a newer revision of the source than this one has fetched")
         self.stands_by, self.lags, self.last_sync = True, lagging, None
+        self._metrics.source_lagging(lagging)
 
     @isolated
     def sync_finished(self, synced: SyncResult) -> None:
         """The source was scanned."""
         self.stands_by = self.lags = False
+        self._metrics.source_lagging(False)
         before, self.last_sync, scan = self.last_sync, synced, synced.scan
         changed = before is None or (before.scan.files, before.refusals, before.waiting) != (
             scan.files,

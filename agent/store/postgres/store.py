@@ -152,6 +152,16 @@ class PostgresStore(PostgresDuties, StoreWrites):
         """True if no other replica can have removed the lease now. Waits while the server is away."""
         return await self._owner.confirm()
 
+    @property
+    def epoch(self) -> str:
+        """The id of the life of this process."""
+        return str(self._owner.epoch)
+
+    @property
+    def lease_remaining(self) -> float:
+        """Seconds until this process may no longer call Assure without a renewal of its lease."""
+        return self._owner.remaining
+
     def begin_end(self) -> None:
         """Wait at most some seconds for the server from now on, because the agent ends."""
         self._persistence.limit(_CLOSING)

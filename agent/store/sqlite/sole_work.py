@@ -1,8 +1,13 @@
 """What replicas share, for the only agent of a state file."""
 
+import math
+
 
 class SoleDuties:
     """Implements `agent.ports.Duties`: the only agent has every duty."""
+
+    epoch = ""
+    lease_remaining = math.inf
 
     async def take_duty(self, name: str, now: float, every: float) -> bool:
         """True: the caller's timer alone decides."""
