@@ -99,6 +99,7 @@ class Telemetry:
             self._log.warning("another replica acted on a newer revision of the source than this one has fetched")
         self.stands_by, self.lags, self.last_sync = True, lagging, None
         self._metrics.source_lagging(lagging)
+        self._metrics.stood_by()
 
     @isolated
     def sync_finished(self, synced: SyncResult) -> None:

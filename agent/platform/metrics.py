@@ -177,6 +177,13 @@ class Metrics:
         self._gauges["requests_driven"].set_function(lambda: float(driven()))
 
     @isolated
+    def stood_by(self) -> None:
+        """Another replica acts on the source, and shows its files."""
+        for state in ("seen", "refused", "waiting_withdrawal", "passed_over"):
+            self._gauges["source_files"].labels(state).set(0)
+        self._gauges["source_scan_complete"].set(0)
+
+    @isolated
     def source_lagging(self, lags: bool) -> None:
         """This replica may, or may not, have fetched the newest revision that another one acted on."""
         self._gauges["source_lagging"].set(lags)
