@@ -2,6 +2,7 @@
 
 from grafana.alerts_agent import operation_alerts, process_alerts, request_alerts
 from grafana.alerts_assure import assure_alerts, event_alerts, personal_data_alerts
+from grafana.alerts_replicas import replica_alerts
 from grafana.alerts_source import git_source_alerts
 from grafana.objectives import OBJECTIVES, Alert, Times, burn_alerts
 
@@ -16,5 +17,6 @@ def alerts(times: Times) -> list[Alert]:
         *assure_alerts(times),
         *event_alerts(times),
         *operation_alerts(times),
+        *replica_alerts(times),
         *(alert for objective in OBJECTIVES for alert in burn_alerts(objective)),
     ]

@@ -1,6 +1,6 @@
 """The alerts on the agent itself: its process, requests, backups, database and disk."""
 
-from grafana.objectives import Alert, Times
+from grafana.objectives import Alert, Times, once
 
 AT = 'instance="agent:9464"'  # the label of the series in tests
 
@@ -10,14 +10,28 @@ def process_alerts(times: Times) -> list[Alert]:
     return [
         Alert(
             name="AssureAgentDown",
-            expression='up{job="assure-agent"} == 0',
+            expression='sum by (job) (up{job="assure-agent"}) == 0',
             hold="2m",
             severity="page",
-            summary="Prometheus cannot reach the agent. While it is down, no dossier is created or deleted.",
-            finding="up is {{ $value }}.",
+            summary="Prometheus reaches no agent. While none is up, no dossier is created or deleted.",
+            finding="agents that are up: {{ $value }}.",
             reading="0",
             section="down",
             firing={f'up{{job="assure-agent",{AT}}}': "0x240"},
+        ),
+        Alert(
+            name="AssureAgentReplicaDown",
+            expression='up{job="assure-agent"} == 0 and on (job) sum by (job) (up{job="assure-agent"}) > 0',
+            hold="10m",
+            severity="ticket",
+            summary="Prometheus cannot reach a replica. The others do its work.",
+            finding="up is {{ $value }}.",
+            reading="0",
+            section="down",
+            firing={
+                f'up{{job="assure-agent",{AT}}}': "0x240",
+                'up{job="assure-agent",instance="other:9464"}': "1x240",
+            },
         ),
         Alert(
             name="AssureAgentAbsent",
@@ -31,7 +45,7 @@ def process_alerts(times: Times) -> list[Alert]:
         ),
         Alert(
             name="AssureAgentPaused",
-            expression="assure_agent_paused > 0",
+            expression=f"{once('assure_agent_paused')} > 0",
             hold="1h",
             severity="ticket",
             summary="The agent has been paused for an hour. It starts no new work until `assure-agent resume`.",
@@ -58,7 +72,7 @@ def request_alerts(times: Times) -> list[Alert]:
     return [
         Alert(
             name="AssureAgentStuck",
-            expression=f"assure_agent_oldest_unprogressed_seconds > {times.seconds(1800)}",
+            expression=f"{once('assure_agent_oldest_unprogressed_seconds')} > {times.seconds(1800)}",
             hold="5m",
             severity="page",
             summary="An active request made no progress for more than half an hour.",
@@ -69,7 +83,7 @@ def request_alerts(times: Times) -> list[Alert]:
         ),
         Alert(
             name="AssureAgentHeld",
-            expression="sum by (instance) (assure_agent_held) > 0",
+            expression=f"sum by (job) ({once('assure_agent_held')}) > 0",
             hold="15m",
             severity="ticket",
             summary="A request waits for a decision of the operator.",
@@ -79,8 +93,9 @@ def request_alerts(times: Times) -> list[Alert]:
         ),
         Alert(
             name="AssureAgentSourceStale",
-            expression=f"time() - assure_agent_source_last_sync_timestamp_seconds > {times.seconds(300)}"
-            " unless (assure_agent_source_interval_seconds > 0 and assure_agent_source_scan_complete > 0)",
+            expression=f"time() - {once('assure_agent_source_last_sync_timestamp_seconds')} > {times.seconds(300)}"
+            f" unless ({once('assure_agent_source_interval_seconds')} > 0"
+            f" and {once('assure_agent_source_scan_complete')} > 0)",
             hold="1m",
             severity="page",
             summary="The agent could not scan the folder of request files for more than 5 minutes.",
@@ -91,7 +106,7 @@ def request_alerts(times: Times) -> list[Alert]:
         ),
         Alert(
             name="AssureAgentFilesRefused",
-            expression='assure_agent_source_files{state="refused"} > 0',
+            expression=once('assure_agent_source_files{state="refused"}') + " > 0",
             hold="15m",
             severity="ticket",
             summary="The agent refuses documents in the folder. Other requests continue.",
@@ -101,7 +116,7 @@ def request_alerts(times: Times) -> list[Alert]:
         ),
         Alert(
             name="AssureAgentWithdrawalsWaiting",
-            expression='assure_agent_source_files{state="waiting_withdrawal"} > 0',
+            expression=once('assure_agent_source_files{state="waiting_withdrawal"}') + " > 0",
             hold="5m",
             severity="page",
             summary="Many files disappeared at once. The withdrawals wait for `assure-agent approve`.",
@@ -118,8 +133,8 @@ def operation_alerts(times: Times) -> list[Alert]:
     return [
         Alert(
             name="AssureAgentBackupOld",
-            expression="time() - (assure_agent_backup_timestamp_seconds > 0)"
-            f" > clamp_min(2 * assure_agent_backup_interval_seconds, {times.seconds(2 * 86400)})",
+            expression=f"time() - ({once('assure_agent_backup_timestamp_seconds')} > 0)"
+            f" > clamp_min(2 * {once('assure_agent_backup_interval_seconds')}, {times.seconds(2 * 86400)})",
             hold="5m",
             severity="ticket",
             summary="The last backup is older than two days, and older than twice the interval.",
@@ -134,7 +149,8 @@ def operation_alerts(times: Times) -> list[Alert]:
         ),
         Alert(
             name="AssureAgentBackupMissing",
-            expression="assure_agent_backup_interval_seconds > 0 and assure_agent_backup_timestamp_seconds == 0",
+            expression=f"{once('assure_agent_backup_interval_seconds')} > 0"
+            f" and {once('assure_agent_backup_timestamp_seconds')} == 0",
             hold="1h",
             severity="ticket",
             summary="BACKUP_DIR is set, but the agent has made no backup yet.",
@@ -149,7 +165,7 @@ def operation_alerts(times: Times) -> list[Alert]:
         ),
         Alert(
             name="AssureAgentBudgetSpent",
-            expression="assure_agent_start_budget_remaining <= 0",
+            expression=f"{once('assure_agent_start_budget_remaining', 'min')} <= 0",
             hold="1m",
             severity="ticket",
             summary="The start budget of the day is used up. New requests wait until tomorrow (UTC).",
@@ -160,10 +176,10 @@ def operation_alerts(times: Times) -> list[Alert]:
         ),
         Alert(
             name="AssureAgentDatabaseAway",
-            expression="assure_agent_database_away > 0",
+            expression=f"{once('assure_agent_database_away', 'min')} > 0",
             hold="2m",
             severity="page",
-            summary="The server of the database does not answer. The agent waits, and no request makes progress.",
+            summary="The server of the database answers no agent. All agents wait, and no request makes progress.",
             finding="database_away is {{ $value }}.",
             section="database-away",
             firing={f"assure_agent_database_away{{{AT}}}": "1x240"},

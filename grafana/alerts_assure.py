@@ -1,7 +1,7 @@
 """The alerts on Assure, on events, and on personal data that is kept for too long."""
 
 from grafana.alerts_agent import AT
-from grafana.objectives import Alert, Times
+from grafana.objectives import Alert, Times, once
 
 
 def personal_data_alerts() -> list[Alert]:
@@ -9,7 +9,7 @@ def personal_data_alerts() -> list[Alert]:
     return [
         Alert(
             name="AssureAgentOrphanUndeleted",
-            expression="assure_agent_orphans_undeleted > 0",
+            expression=f"{once('assure_agent_orphans_undeleted')} > 0",
             hold="30m",
             severity="ticket",
             summary="A dossier without a request is at Assure, and the agent could not delete it for half an hour.",
@@ -19,7 +19,7 @@ def personal_data_alerts() -> list[Alert]:
         ),
         Alert(
             name="AssureAgentPossibleOrphan",
-            expression="assure_agent_possible_orphans - assure_agent_orphans_undeleted > 0",
+            expression=f"{once('assure_agent_possible_orphans')} - {once('assure_agent_orphans_undeleted')} > 0",
             hold="2h",
             severity="info",
             summary="A dossier without a request may exist at Assure. The agent searches for it. No action is needed.",
@@ -32,7 +32,7 @@ def personal_data_alerts() -> list[Alert]:
         ),
         Alert(
             name="AssureAgentDeletionsOverdue",
-            expression="assure_agent_deletions_overdue > 0",
+            expression=f"{once('assure_agent_deletions_overdue')} > 0",
             hold="5m",
             severity="page",
             summary="The deletion of a dossier has been overdue for more than 15 minutes.",
@@ -42,7 +42,7 @@ def personal_data_alerts() -> list[Alert]:
         ),
         Alert(
             name="AssureAgentImagesUndeleted",
-            expression="assure_agent_images_undeleted > 0",
+            expression=f"{once('assure_agent_images_undeleted')} > 0",
             hold="15m",
             severity="ticket",
             summary="The agent cannot delete image files of finished requests.",
@@ -52,7 +52,7 @@ def personal_data_alerts() -> list[Alert]:
         ),
         Alert(
             name="AssureAgentClaimsOverdue",
-            expression="assure_agent_claims_overdue > 0",
+            expression=f"{once('assure_agent_claims_overdue')} > 0",
             hold="5m",
             severity="ticket",
             summary="The erasure of claims has been overdue for more than 15 minutes.",
@@ -68,7 +68,7 @@ def assure_alerts(times: Times) -> list[Alert]:
     return [
         Alert(
             name="AssureAgentCircuitOpen",
-            expression="assure_agent_circuit_open > 0",
+            expression=f"{once('assure_agent_circuit_open')} > 0",
             hold="5m",
             severity="page",
             summary="The circuit breaker is open: too many calls to Assure failed, and the agent sends only probes.",
@@ -78,7 +78,7 @@ def assure_alerts(times: Times) -> list[Alert]:
         ),
         Alert(
             name="AssureAgentCredentials",
-            expression='max by (instance) (assure_agent_endpoint_trouble{cause="credentials"}) > 0',
+            expression='max by (job) (assure_agent_endpoint_trouble{cause="credentials"}) > 0',
             hold="1m",
             severity="page",
             summary="Assure refuses the agent's credentials or permissions. No request makes progress.",
@@ -111,8 +111,8 @@ def assure_alerts(times: Times) -> list[Alert]:
         Alert(
             name="AssureAgentAssureFailing",
             expression=(
-                f'sum by (instance) (rate(assure_agent_api_requests_total{{result=~"busy|unknown"}}[{times("10m")}]))'
-                f" > 0.5 * sum by (instance) (rate(assure_agent_api_requests_total[{times('10m')}]))"
+                f'sum by (job) (rate(assure_agent_api_requests_total{{result=~"busy|unknown"}}[{times("10m")}]))'
+                f" > 0.5 * sum by (job) (rate(assure_agent_api_requests_total[{times('10m')}]))"
             ),
             hold="5m",
             severity="page",
@@ -130,9 +130,9 @@ def event_alerts(times: Times) -> list[Alert]:
         Alert(
             name="AssureAgentEventsSilent",
             expression=(
-                f"time() - (assure_agent_last_event_timestamp_seconds > 0) > {times.seconds(3600)}"
-                ' and on (instance) sum by (instance) (assure_agent_requests{phase="result"}) > 0'
-                f" and on (instance) sum by (instance) (increase(assure_agent_outcomes_total[{times('1h')}])) > 0"
+                f"time() - ({once('assure_agent_last_event_timestamp_seconds')} > 0) > {times.seconds(3600)}"
+                " and on (job) sum by (job) (" + once('assure_agent_requests{phase="result"}') + ") > 0"
+                " and on (job) sum by (job) (" + once(f"increase(assure_agent_outcomes_total[{times('1h')}])") + ") > 0"
             ),
             hold="10m",
             severity="ticket",
@@ -148,7 +148,7 @@ def event_alerts(times: Times) -> list[Alert]:
         ),
         Alert(
             name="AssureAgentDeliveriesPending",
-            expression=f"min_over_time(assure_agent_deliveries_pending[{times('30m')}]) > 0",
+            expression=once(f"min_over_time(assure_agent_deliveries_pending[{times('30m')}])") + " > 0",
             hold="5m",
             severity="ticket",
             summary="A sink accepted no notifications for half an hour. The agent keeps them.",

@@ -1,7 +1,7 @@
 """The alerts on a git source."""
 
 from grafana.alerts_agent import AT
-from grafana.objectives import Alert, Times
+from grafana.objectives import Alert, Times, once
 
 
 def git_source_alerts(times: Times) -> list[Alert]:
@@ -31,7 +31,7 @@ def git_source_alerts(times: Times) -> list[Alert]:
         ),
         Alert(
             name="AssureAgentRevisionRefused",
-            expression="assure_agent_source_revision_refused > 0",
+            expression=f"{once('assure_agent_source_revision_refused')} > 0",
             hold="5m",
             severity="ticket",
             summary="The agent does not act on the newest revision of its git source. Admitted requests continue.",

@@ -7,6 +7,7 @@ over 3 d and 6 h raises a ticket.
 
 from dataclasses import dataclass
 
+ALL = "without (instance, pod)"  # replicas of one store show the same figures of it: take one, never their sum
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -43,6 +44,17 @@ class Alert:
     firing: dict[str, str]
     after: str = "4h"
     reading: str = "1"
+
+    @property
+    def per_replica(self) -> bool:
+        """False if the expression has one value for all replicas of a store, which has no instance then."""
+        shared = (ALL, "by (job)", "absent(", "assure_agent:")
+        return self.expression.startswith("up{") or not any(part in self.expression for part in shared)
+
+
+def once(metric: str, choose: str = "max") -> str:
+    """PromQL of a figure of the store, which each replica shows."""
+    return f"{choose} {ALL} ({metric})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +103,14 @@ def ratio(objective: Objective, window: str) -> str:
 
 
 def recordings(times: Times) -> list[dict[str, str]]:
-    """The share of errors of each objective in each window. It is absent while there are no observations."""
+    """The share of errors of each objective in each window, of all replicas. Absent without an observation."""
     return [
         {
             "record": ratio(objective, window),
             "expr": (
-                f"1 - sum by (instance) (rate({objective.metric}_bucket"
+                f"1 - sum by (job) (rate({objective.metric}_bucket"
                 f'{{{objective.where}le="{objective.bucket}"}}[{times(window)}]))'
-                f" / (sum by (instance) (rate({objective.metric}_count"
+                f" / (sum by (job) (rate({objective.metric}_count"
                 f"{_braced(objective.where.rstrip(','))}[{times(window)}])) > 0)"
             ),
         }

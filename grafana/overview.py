@@ -1,6 +1,7 @@
 """The overview: the flow of work, its speed, and its waits."""
 
 from grafana.overview_glance import GLANCE
+from grafana.overview_replicas import REPLICAS
 from grafana.overview_source import GIT_SOURCE
 from grafana.overview_systems import API, EVENTS, STORE
 from grafana.panels import Dashboard, Panel, Query, Row, variable
@@ -23,7 +24,8 @@ def _phases(share: float) -> Panel:
     )
 
 
-_OUTCOMES = f'sum by (outcome) (rate(assure_agent_outcomes_total{{{ONE},mode=~"$mode",process_type=~"$process_type"}}'
+_WHERE = f'{ONE},mode=~"$mode",process_type=~"$process_type"'
+_OUTCOMES = f"sum by (outcome) (max without (instance, pod) (rate(assure_agent_outcomes_total{{{_WHERE}}}"
 _THROUGHPUT = Row(
     title="Throughput and outcomes",
     panels=(
@@ -31,7 +33,7 @@ _THROUGHPUT = Row(
             title="Outcomes per minute",
             description="Requests that came to an outcome, by outcome.",
             unit="short",
-            queries=(Query(f"60 * {_OUTCOMES}{WINDOW}))", "{{outcome}}"),),
+            queries=(Query(f"60 * {_OUTCOMES}{WINDOW})))", "{{outcome}}"),),
             empty=NOTHING,
             section="outcomes",
             width=8,
@@ -42,7 +44,7 @@ _THROUGHPUT = Row(
             description="The share of each outcome over the last hour. After a sudden change, check the images, "
             "the capture page and Assure.",
             unit="percentunit",
-            queries=(Query(f"{_OUTCOMES}[1h]))", "{{outcome}}"),),
+            queries=(Query(f"{_OUTCOMES}[1h])))", "{{outcome}}"),),
             empty=NOTHING,
             section="outcomes",
             width=8,
@@ -54,7 +56,10 @@ _THROUGHPUT = Row(
             description="Billable starts of the last day by mode, and the starts that the budget still allows today.",
             unit="short",
             queries=(
-                Query(f"sum by (mode) (increase(assure_agent_starts_total{{{ONE}}}[1d]))", "{{mode}}, last 24 h"),
+                Query(
+                    f"sum by (mode) (max without (instance, pod) (increase(assure_agent_starts_total{{{ONE}}}[1d])))",
+                    "{{mode}}, last 24 h",
+                ),
                 Query(f"min(assure_agent_start_budget_remaining{{{ONE}}}) < Inf", "left today"),
             ),
             section="budget",
@@ -80,7 +85,7 @@ _LATENCY = Row(
             description="The share of uploads that were done within 10 minutes, for the last hour. "
             "The objective is 99 %.",
             unit="percentunit",
-            queries=(Query(f"1 - max(assure_agent:settle_errors:ratio_rate1h{{{ONE}}})", "in time"),),
+            queries=(Query("1 - max(assure_agent:settle_errors:ratio_rate1h)", "in time"),),
             empty=NOTHING,
             section="slo-settled",
             steps=((None, "red"), (0.99, "green")),
@@ -117,7 +122,9 @@ _BACKLOG = Row(
             title="Held by reason",
             description="Requests that wait for an operator, by the reason of their hold.",
             unit="short",
-            queries=(Query(f"sum by (reason) (assure_agent_held{{{ONE}}})", "{{reason}}"),),
+            queries=(
+                Query(f"sum by (reason) (max without (instance, pod) (assure_agent_held{{{ONE}}}))", "{{reason}}"),
+            ),
             section="held",
             width=8,
             stacked=True,
@@ -127,7 +134,7 @@ _BACKLOG = Row(
             description="Time since the last progress of the most stalled active request. "
             "A failed attempt does not count as progress.",
             unit="s",
-            queries=(Query(f"max by (instance) (assure_agent_oldest_unprogressed_seconds{{{ONE}}})", "{{instance}}"),),
+            queries=(Query(f"max(assure_agent_oldest_unprogressed_seconds{{{ONE}}})", "all"),),
             section="stuck",
             steps=((None, "green"), (1800.0, "red")),
         ),
@@ -135,7 +142,11 @@ _BACKLOG = Row(
             title="Files of the source",
             description="Files read, documents refused, and withdrawals that wait for `assure-agent approve`.",
             unit="short",
-            queries=(Query(f"sum by (state) (assure_agent_source_files{{{ONE}}})", "{{state}}"),),
+            queries=(
+                Query(
+                    f"sum by (state) (max without (instance, pod) (assure_agent_source_files{{{ONE}}}))", "{{state}}"
+                ),
+            ),
             section="source-stale",
         ),
     ),
@@ -146,5 +157,5 @@ OVERVIEW = Dashboard(
     title="Assure Agent / Overview",
     description="Throughput, outcomes, latency, backlog, and how Assure answers.",
     variables=(AGENT, MODE, PROCESS_TYPE),
-    rows=(GLANCE, _THROUGHPUT, _LATENCY, _BACKLOG, GIT_SOURCE, API, EVENTS, STORE),
+    rows=(GLANCE, _THROUGHPUT, _LATENCY, _BACKLOG, GIT_SOURCE, API, EVENTS, STORE, REPLICAS),
 )

@@ -60,7 +60,7 @@ _NOW = Row(
             description="The share of dossiers deleted within 15 minutes after they were due, for the last hour. "
             "The objective is 99.9 %.",
             unit="percentunit",
-            queries=(Query(f"1 - max(assure_agent:deletion_errors:ratio_rate1h{{{ONE}}})", "in time"),),
+            queries=(Query("1 - max(assure_agent:deletion_errors:ratio_rate1h)", "in time"),),
             empty=NOTHING,
             section="slo-deleted",
             kind="stat",
@@ -78,14 +78,14 @@ _TIME = Row(
             title="Open dossiers",
             description="Dossiers of this agent that are at Assure.",
             unit="short",
-            queries=(Query(f"sum by (instance) (assure_agent_open_dossiers{{{ONE}}})", "{{instance}}"),),
+            queries=(Query(f"max without (instance, pod) (assure_agent_open_dossiers{{{ONE}}})", "all"),),
             section="open-dossiers",
         ),
         Panel(
             title="Age of the oldest open dossier",
             description="It rises while retention, an unfinished capture or a hold keeps a dossier.",
             unit="s",
-            queries=(Query(f"max by (instance) (assure_agent_oldest_open_dossier_seconds{{{ONE}}})", "{{instance}}"),),
+            queries=(Query(f"max(assure_agent_oldest_open_dossier_seconds{{{ONE}}})", "all"),),
             section="open-dossiers",
         ),
         Panel(
@@ -103,9 +103,11 @@ _TIME = Row(
             "orphan may stay for weeks in an account with 100 open dossiers.",
             unit="short",
             queries=(
-                Query(f"sum(assure_agent_deletions_overdue{{{ONE}}})", "overdue"),
-                Query(f"sum(assure_agent_orphans_undeleted{{{ONE}}})", "undeleted orphans"),
-                Query(f"sum(assure_agent_possible_orphans{{{ONE}}})", "possible orphans"),
+                Query(f"sum(max without (instance, pod) (assure_agent_deletions_overdue{{{ONE}}}))", "overdue"),
+                Query(
+                    f"sum(max without (instance, pod) (assure_agent_orphans_undeleted{{{ONE}}}))", "undeleted orphans"
+                ),
+                Query(f"sum(max without (instance, pod) (assure_agent_possible_orphans{{{ONE}}}))", "possible orphans"),
             ),
             section="orphans",
             steps=GOOD_IS_ZERO,

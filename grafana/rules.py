@@ -30,8 +30,8 @@ def document(times: Times, runbook: str) -> dict[str, Any]:
 
 
 def annotations(alert: Alert, runbook: str) -> dict[str, str]:
-    """The annotations that Alertmanager sends to the SRE. The series of an absent target has no instance."""
-    where = "" if alert.expression.startswith("absent(") else "{{ $labels.instance }}: "
+    """The annotations that Alertmanager sends to the SRE. Only the figure of one replica has an instance."""
+    where = "{{ $labels.instance }}: " if alert.per_replica else ""
     return {
         "summary": alert.summary,
         "description": where + alert.finding,

@@ -40,6 +40,10 @@ _WELL = {
     'assure_agent_start_budget_remaining{instance="agent:9464"}': "80x240",
     'assure_agent_deliveries_pending{instance="agent:9464"}': "0x240",
     'assure_agent_database_away{instance="agent:9464"}': "0x240",
+    'assure_agent_fenced_total{instance="agent:9464"}': "2x240",
+    'assure_agent_source_lagging{instance="agent:9464"}': "0x240",
+    'assure_agent_database_behind{instance="agent:9464"}': "0x240",
+    'assure_agent_oldest_snapshot_seconds{instance="agent:9464"}': "2x240",
     'assure_agent_store_free_bytes{instance="agent:9464"}': "1073741824x240",
     'assure_agent_request_duration_seconds_bucket{instance="agent:9464",mode="upload",le="600.0"}': "0+1000x240",
     'assure_agent_request_duration_seconds_count{instance="agent:9464",mode="upload"}': "0+1000x240",
@@ -146,6 +150,68 @@ _ALSO: tuple[tuple[str, dict[str, str], str, dict[str, str], str], ...] = (
 )
 
 
+_THREE = ("agent:9464", "two:9464", "three:9464")
+_UP = 'up{job="assure-agent",instance="agent:9464"}'
+# Three replicas of one store: what differs from the normal operation of each, the alert, its value, and how often.
+_OF_THREE: tuple[tuple[str, dict[str, str], str, str, int], ...] = (
+    (
+        "three replicas show the same held request, and one alert fires",
+        dict.fromkeys([f'assure_agent_held{{instance="{one}",reason="unexpected-answer"}}' for one in _THREE], "1x240"),
+        "AssureAgentHeld",
+        "1",
+        1,
+    ),
+    (
+        "of three replicas one is down",
+        {_UP: "0x240"},
+        "AssureAgentReplicaDown",
+        "0",
+        1,
+    ),
+    (
+        "three replicas are down",
+        dict.fromkeys([_UP.replace("agent:9464", one) for one in _THREE], "0x240"),
+        "AssureAgentDown",
+        "0",
+        1,
+    ),
+    (
+        "the former holder of the source shows an old scan, and the others a new one",
+        {'assure_agent_source_last_sync_timestamp_seconds{instance="agent:9464"}': "0x240"},
+        "AssureAgentSourceStale",
+        "",
+        0,
+    ),
+    (
+        "one replica of three cannot reach the database",
+        {'assure_agent_database_away{instance="agent:9464"}': "1x240"},
+        "AssureAgentDatabaseAway",
+        "",
+        0,
+    ),
+    (
+        "one replica of three was fenced",
+        {'assure_agent_fenced_total{instance="agent:9464"}': "0+1x240"},
+        "AssureAgentFenced",
+        "60",
+        1,
+    ),
+)
+
+
+def _of_three(runbook: str, known: list[Alert]) -> list[dict[str, Any]]:
+    """The tests with three replicas. No other alert than the named one fires."""
+    well = {key.replace("agent:9464", one): values for one in _THREE for key, values in _WELL.items()}
+    found = [_test("three replicas are well", well, [_expected(alert, []) for alert in known])]
+    for name, series, fired, reading, times in _OF_THREE:
+        expected = [
+            _fires(alert, runbook, _labels(alert), reading) if alert.name == fired and times else _expected(alert, [])
+            for alert in known
+        ]
+        found.append(_test(name, well | series, [one | {"eval_time": "4h"} for one in expected]))
+    return found
+
+
 def tests(runbook: str) -> dict[str, Any]:
     """The tests for promtool. Each alert fires in its failure, and no alert fires in normal operation."""
     known = alerts(Times())
@@ -168,6 +234,7 @@ def tests(runbook: str) -> dict[str, Any]:
                 _test(name, series, [_expected(alert, []) for alert in known if alert.name in silent])
                 for name, series, silent in _NO_ALERT
             ),
+            *_of_three(runbook, known),
         ],
     }
 
@@ -196,15 +263,12 @@ def _fires(alert: Alert, runbook: str, labels: dict[str, str], reading: str) -> 
 
 def _labels(alert: Alert) -> dict[str, str]:
     """The labels of the alert that the first series of `firing` raises."""
-    labels = {"severity": alert.severity, "instance": "agent:9464"}
-    kept = alert.expression.split()[0].split("{")[0]
-    if kept == "absent(up":
-        return {"severity": alert.severity, "job": "assure-agent"}
-    if kept == "up":
+    labels = {"severity": alert.severity} | ({"instance": "agent:9464"} if alert.per_replica else {})
+    if "up{" in alert.expression:
         labels["job"] = "assure-agent"
     if alert.name == "AssureAgentListenerCrowded":
         labels["listener"] = "listen"
-    if kept == "assure_agent_source_files":
+    if "assure_agent_source_files" in alert.expression:
         labels["state"] = "refused" if "refused" in alert.expression else "waiting_withdrawal"
     if alert.name == "AssureAgentFetchFailing":
         labels["cause"] = "dns"

@@ -1,4 +1,7 @@
-"""Commands to the agent: over its control socket, or through the store if no agent is running."""
+"""Commands to the agent: over its control socket, or through the store if no agent is running.
+
+A command on a database always goes through the store: its replicas may run on other machines.
+"""
 
 import secrets
 import socket
@@ -79,6 +82,8 @@ def _message_of(answer: dict[str, Any]) -> str:
 def _send_or_run_offline(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
     from agent.daemon.offline import execute_offline
 
+    if settings.uses_database:
+        return execute_offline(settings, request)
     for _ in range(_ATTEMPTS):
         try:
             return _send(settings, request)

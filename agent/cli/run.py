@@ -225,7 +225,7 @@ def _subscribe(server: "SandboxServer", settings: Settings, secret: str, url: st
 async def _run(remote: _Remote, options: _Options) -> int:
     from agent.cli.progress import Progress
     from agent.daemon.agent import Agent
-    from agent.platform.log import configure, logger
+    from agent.platform.log import configure, ended_lives, logger
 
     settings = remote.settings
     warnings_only = options.for_people and "log_level" not in settings.model_fields_set
@@ -242,6 +242,7 @@ async def _run(remote: _Remote, options: _Options) -> int:
         with contextlib.suppress(Fenced):
             finished = await _live(opening, remote, options, progress, interrupted)
             break
+        ended_lives.add(1)
         logger().warning("the lease ended, and another replica continues its work; this one begins anew")
     if progress is not None:
         progress.print_outcomes()

@@ -188,6 +188,11 @@ class Reconciler:
         self._wake.set()
 
     @property
+    def driven(self) -> int:
+        """How many records are active."""
+        return len(self._driven)
+
+    @property
     def idle(self) -> bool:
         """True when no record is active or ready."""
         return not self._driven and self._queue.empty and not self._committing

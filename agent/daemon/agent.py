@@ -62,6 +62,7 @@ class Agent:
         self._settings, self._store, self._clock = settings, store, clock
         self._telemetry, self._health, self._shutdown = common.telemetry, common.health, common.shutdown
         self._log = logger()
+        self._own_commands: set[str] = set()  # ids of those that this process executed
         self._url = ""  # of LISTEN, while the agent runs
         self.events_url: str | None = None  # receives Assure Events and hooks, while the agent runs
         self._integrity = IntegrityCheck(store, self._shutdown)
@@ -247,9 +248,9 @@ class Agent:
         if self._clock_corrector is not None:
             loops.append(self._clock_corrector.run())
         if self._store.shared:
-            loops.append(
-                SharedWatch(self._store, self._clock, self._shared_changed, self._looked, self._shutdown.fail).run()
-            )
+            wakes = self.reconciler.wake, self._http_service.wake
+            hooks = self._work_gate.refresh, self._command_found, self._shared_state_read, wakes, self._shutdown.fail
+            loops.append(SharedWatch(self._store, *hooks).run())
         return [asyncio.create_task(loop) for loop in loops]
 
     async def _drive(self) -> None:
@@ -278,25 +279,29 @@ class Agent:
         waiting = await self._store.awaiting_budget_or_images()
         await self.reconciler.deliver({uid: RetryRequested(at=now) for uid in waiting})
 
+    async def _command_found(self, command: Command) -> None:
+        """A command is in the shared store. Each replica applies it once."""
+        if command.id in self._own_commands:
+            self._own_commands.remove(command.id)
+        else:
+            await self._command_executed(command)
+            self._own_commands.discard(command.id)
+
     async def _command_executed(self, command: Command) -> None:
+        if self._store.shared:
+            self._own_commands.add(command.id)
         self._telemetry.command_executed(command)
         if command.verb == "resume":
             self._throttle.trust_missing()
+        if command.verb == "approve" and self._revisions is not None:
+            self._revisions.fetch_now()
         await self._work_gate.refresh()
         self.reconciler.wake()
 
-    async def _shared_changed(self, before: SharedState, after: SharedState) -> None:
-        """Apply what a command or another replica changed."""
-        if before.resumes != after.resumes:
-            self._throttle.trust_missing()
-        if (before.commands, before.recovery) != (after.commands, after.recovery):
-            await self._work_gate.refresh()
-
-    def _looked(self, state: SharedState) -> None:
+    def _shared_state_read(self, state: SharedState) -> None:
+        """Take the part of this replica in what all replicas share."""
         self._rate_limiter.bucket.share(state.replicas)
         self._budget.counted(state.starts)
-        self.reconciler.wake()
-        self._http_service.wake()
 
     async def scan(self) -> None:
         """Scan the source; scan again shortly after if a file is still being written."""

@@ -3,6 +3,9 @@
 A running agent receives commands on a socket next to the store (mode 0600): one JSON object per line, and one line as
 the answer. The sender gives each command an id. A repeated id returns the stored answer, and the command is executed
 once. If no agent is running, the command line takes the lock and executes the command with the same `CommandHandler`.
+
+On a database, the command line always executes it, beside the replicas. They find the command in the store
+(`shared_watch.py`).
 """
 
 import asyncio
@@ -11,7 +14,7 @@ from typing import Any
 
 from agent import __version__
 from agent.admission.adoption import DossierUse, refuse_adoption
-from agent.core.errors import AgentError, UnknownRequest
+from agent.core.errors import AgentError, Moved, UnknownRequest
 from agent.core.observations import (
     ClaimsDisclosed,
     ClaimsErased,
@@ -27,6 +30,7 @@ from agent.views.revisions import approval_sentence, refusal_sentence, short
 
 _DURABLE_TIMEOUT = 30.0  # seconds until an observation must be durable
 _POLL_SECONDS = 0.05  # seconds between two checks that it is durable
+_BUSY_SECONDS = 0.25  # seconds between two tries while a replica waits for an answer of Assure
 
 
 class CommandHandler:
@@ -96,9 +100,22 @@ class CommandHandler:
             if isinstance(name, str)
             else None
         )
-        message = await VERBS[verb](self, uid, request)
+        message = await self._perform(verb, uid, request)
         await self._record_command(Command(id=command_id, verb=verb, uid=uid, sender=sender), message)
         return {"ok": True, "message": message}
+
+    async def _perform(self, verb: str, uid: str | None, request: Mapping[str, Any]) -> str:
+        """Perform a verb. Begins again for 30 s while another process changes the request or calls Assure for it."""
+        never, waited = asyncio.Event(), 0.0
+        while True:
+            try:
+                return await VERBS[verb](self, uid, request)
+            except Moved:
+                if waited >= _DURABLE_TIMEOUT:
+                    busy = "A call to Assure is under way for the request, so nothing was changed."
+                    raise AgentError(busy, "send the command again in a minute") from None
+            await self._clock.wait(never, _BUSY_SECONDS)
+            waited += _BUSY_SECONDS
 
     async def _record_command(self, command: Command, answer: str) -> None:
         await self._store.apply_command(command, answer, self._clock.now())
@@ -153,12 +170,11 @@ class CommandHandler:
     async def _deliver_durably(self, uid: str, observation: Observation, is_durable: Callable[[Record], bool]) -> None:
         """Deliver an observation and wait until it is durable. A driven record receives it after its open call.
 
-        After a timeout the observation is retracted, because the operator will send the command again.
+        After a timeout the observation is retracted, because the operator will send the command again. Raises Moved if
+        another process changed the record, or waits for the answer to its call.
         """
         if await self._records.deliver({uid: observation}):
-            raise AgentError(
-                "The request changed meanwhile, so the command was not executed.", "send the command again"
-            )
+            raise Moved(uid)
         never, waited = asyncio.Event(), 0.0
         while not ((record := await self._store.get(uid)) is not None and is_durable(record)):
             if waited > _DURABLE_TIMEOUT:

@@ -193,6 +193,7 @@ def build_controller(common: CommonParts, assure: AssureParts, on_step: Callable
         assure.throttle,
         common.telemetry.moved,
     )
+    common.metrics.replica(lambda: store.lease_remaining, lambda: reconciler.driven)
     sole = not settings.agent_id
     return ControllerParts(
         reconciler=reconciler,
@@ -285,6 +286,7 @@ def build_web(
         troubles=health.troubles,
         revision=common.revision,
         web_page=settings.source_web_url,
+        epoch=common.store.epoch,
     )
     return HttpService(
         settings,

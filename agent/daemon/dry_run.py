@@ -213,6 +213,10 @@ class OverlayStore:
         """Names and uids of stored requests that have a file."""
         return self._reading.present(source) if self._reading is not None else {}
 
+    async def is_driven(self, uid: str) -> bool:
+        """False: the overlay has records that no replica sees."""
+        return False
+
     async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
         """Keep the records."""
         for step in steps:

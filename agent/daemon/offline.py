@@ -1,14 +1,9 @@
-"""Commands without an agent in reach: the command opens the store itself.
-
-It takes the lock of a state file, so that no agent runs meanwhile. On a database it lives beside the replicas, which
-notice the command within a second.
-"""
+"""Commands through the store: while no agent has the state file, or beside the replicas of a database."""
 
 import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from agent.admission import Admission, AdmissionRules
@@ -16,7 +11,7 @@ from agent.admission.revision_sync import state_of
 from agent.assure.document_type_cache import DocumentTypeCache, OfflineDocumentTypes
 from agent.core.errors import AgentError
 from agent.daemon.commands import CommandHandler
-from agent.daemon.offline_records import OfflineRecords, sole
+from agent.daemon.offline_records import OfflineRecords
 from agent.daemon.peer_credentials import own_account
 from agent.platform.clock import Anchor, SystemClock
 from agent.platform.settings import Settings
@@ -24,19 +19,13 @@ from agent.ports import MetaKey
 from agent.source.choice import source_of
 from agent.source.folder_source import FolderSource
 from agent.store import open_store
-from agent.store.contract import Store
 
 _READS_DOCUMENTS = ("resolve", "rerun")  # commands that need a revision of a git source
 
 
 def execute_offline(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Execute one command on the store. Raises StoreLocked if an agent has the lock of a state file."""
+    """Execute one command. Raises StoreLocked if an agent has the state file, or a copy is made of the database."""
     return asyncio.run(_execute(settings, request))
-
-
-async def _take_over(store: Store, uid: str) -> bool:
-    """Claim a request whose call was not answered. False: the replica that sent the call lives."""
-    return bool(await store.claim(0.0, 0, set(), wanted=[uid]))
 
 
 async def _execute(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +35,7 @@ async def _execute(settings: Settings, request: Mapping[str, Any]) -> dict[str, 
         clock.resume(await store.last_event_at(), Anchor.read(await store.recall(MetaKey.CLOCK)))
         recovering = await store.recoveries.open() is not None
         policy = replace(settings.policy, recovering=recovering, clock_unconfirmed=not clock.confirmed)
-        records = OfflineRecords(store, clock, policy, partial(_take_over, store) if store.shared else sole)
+        records = OfflineRecords(store, clock, policy)
         rules = AdmissionRules.of(settings, store.keys.agent_id())
         types = DocumentTypeCache(OfflineDocumentTypes(), store, clock)
         source = source_of(settings)

@@ -1,50 +1,58 @@
 """The watch of a shared store: other replicas and commands change it without an event in this process."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from agent.controller.start_budget import DAY
-from agent.ports import Clock, SharedState, SharedStore
+from agent.core.errors import StoreError
+from agent.ports import Command, SharedState, SharedStore
 
 _INTERVAL = 1.0  # seconds of real time: a virtual clock that jumps a day must not stop at each second
 
 
 class SharedWatch:
-    """Reads the shared state once a second."""
+    """Applies the pause, the recovery and the commands of the store to this replica, within about a second."""
 
     def __init__(
         self,
         store: SharedStore,
-        clock: Clock,
-        changed: Callable[[SharedState, SharedState], Awaitable[None]],
-        looked: Callable[[SharedState], None],
+        changed: Callable[[], Awaitable[None]],
+        executed: Callable[[Command], Awaitable[None]],
+        read: Callable[[SharedState], None],
+        wakes: Sequence[Callable[[], None]],
         failed: Callable[[Exception], None],
     ) -> None:
-        """`changed` gets the state before and after a change. `looked` gets the state of each second.
+        """`changed` is called after a change of the pause or the recovery, and `executed` for each new command.
 
-        `failed` gets an error, after which the watch continues.
+        `read` gets the state of each look. `wakes` are called at each look, and `failed` with an error of the others.
         """
         self._store = store
-        self._clock = clock
         self._changed = changed
-        self._looked = looked
+        self._executed = executed
+        self._read = read
+        self._wakes = wakes
         self._failed = failed
-        self._known: SharedState | None = None
+        self._seen: SharedState | None = None
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look once a second until cancelled. An error does not end it."""
         while True:
             try:
                 await self.look()
+            except StoreError:
+                pass  # the loops report it
             except Exception as error:
                 self._failed(error)
             await asyncio.sleep(_INTERVAL)
 
     async def look(self) -> None:
-        """Look once."""
-        now = self._clock.now()
-        found, before = await self._store.shared_state(now - now % DAY), self._known
-        self._known = found
-        if before is not None and found != before:
-            await self._changed(before, found)
-        self._looked(found)
+        """Look once. Commands from before the first look have no effect: the start applied what they left."""
+        for wake in self._wakes:
+            wake()
+        state, before = await self._store.shared_state(), self._seen
+        if before is None or (state.paused, state.recovery) != (before.paused, before.recovery):
+            await self._changed()
+        if before is not None and state.command > before.command:
+            for command in await self._store.commands_after(before.command):
+                await self._executed(command)
+        self._seen = state
+        self._read(state)

@@ -28,6 +28,7 @@ def _redact(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typ
 
 
 lost_lines = AtomicCounter()  # lines that this process could not write
+ended_lives = AtomicCounter()  # lives of this process on a database that another replica ended
 
 
 class _NonRaisingLogger(structlog.BoundLoggerBase):

@@ -69,7 +69,9 @@ COUNTERS: Final = {
         "Assure Events received, by result. Forged, oversized and unreadable events are refused.",
         {"result": EventResult},
     ),
-    "moved": Definition("Commits that the store refused, because the record had changed meanwhile. Above 0 is a bug."),
+    "moved": Definition(
+        "Commits that the store refused, because the record had changed meanwhile. Above 0 is a bug with a state file."
+    ),
     "source_hooks": Definition(
         "Hooks received at /hooks/source, by result. Only an accepted hook makes the agent fetch.",
         {"result": HookResult},
@@ -120,6 +122,13 @@ GAUGES: Final = {
     "database_away": Definition(
         "1 while the server of the database does not answer and everything waits for it; otherwise 0."
     ),
+    "lease_remaining_seconds": Definition(
+        "Seconds until this replica may no longer call Assure without a renewal of its lease; +Inf for a state file."
+    ),
+    "requests_driven": Definition("Requests that this replica works on now."),
+    "database_behind": Definition(
+        "1 while the database may have lost transactions that it had confirmed to this replica; otherwise 0."
+    ),
     "circuit_open": Definition("1 while the circuit breaker is open and only probes are sent to Assure; otherwise 0."),
     "endpoint_trouble": Definition(
         "1 while calls to an endpoint (assure, token, or a sink) fail, by cause; otherwise 0.",
@@ -129,6 +138,8 @@ GAUGES: Final = {
 }
 
 STORE_GAUGES: Final = {
+    "replicas": "Agents that run on the store: 1 with a state file, or the living replicas of a database.",
+    "oldest_snapshot_seconds": "Age of the database's oldest open transaction, in seconds; absent for a state file.",
     "store_bytes": "Size of the state file and its write-ahead log, or of the tables of the database, in bytes.",
     "store_free_bytes": "Bytes that this user can still write to the file system of the state file; absent if unknown.",
     "open_dossiers": "Dossiers that the agent created at Assure and has not deleted yet.",

@@ -23,7 +23,7 @@ from agent.core.source_revision import FetchFailure, RevisionRefusal
 from agent.core.step import Step
 from agent.platform.callbacks import isolated
 from agent.platform.endpoint_health import EndpointCause, EndpointTrouble
-from agent.platform.log import lost_lines
+from agent.platform.log import ended_lives, lost_lines
 from agent.platform.metric_families import CounterFamily, HistogramFamily
 from agent.platform.metric_tables import COUNTERS, FETCHED, GAUGES, HISTOGRAMS, PREFIX
 from agent.platform.store_metrics import StoreCollector
@@ -50,7 +50,7 @@ class Metrics:
         for name, value in (("start_budget_remaining", inf), ("clock_skew_seconds", nan), ("clock_confirmed", 1.0)):
             self._gauges[name].set(value)
         self._gauges["build_info"].labels(__version__).set(1)
-        registry.register(_LogCollector())
+        registry.register(_ProcessCollector())
         ProcessCollector(registry=registry)  # CPU, memory, file descriptors, start time; only on Linux
 
     def called(self, operation: Operation, result: str, seconds: float) -> None:
@@ -175,6 +175,23 @@ class Metrics:
         """Set the interval of backups in seconds, or 0 without backups."""
         self._gauges["backup_interval_seconds"].set(interval)
 
+    def replica(self, lease: Callable[[], float], driven: Callable[[], int]) -> None:
+        """Read at each scrape the seconds that are left of the lease, and how many requests this replica drives."""
+        self._gauges["lease_remaining_seconds"].set_function(lease)
+        self._gauges["requests_driven"].set_function(lambda: float(driven()))
+
+    @isolated
+    def stood_by(self) -> None:
+        """Another replica acts on the source, and shows its files."""
+        for state in ("seen", "refused", "waiting_withdrawal", "passed_over"):
+            self._gauges["source_files"].labels(state).set(0)
+        self._gauges["source_scan_complete"].set(0)
+
+    @isolated
+    def database_behind(self, behind: bool) -> None:
+        """The database may, or may not, have lost confirmed transactions."""
+        self._gauges["database_behind"].set(behind)
+
     def database(self, away: Callable[[], bool]) -> None:
         """Read at each scrape whether the server of the database is away."""
         self._gauges["database_away"].set_function(lambda: float(away()))
@@ -200,11 +217,16 @@ class Metrics:
         self.registry.register(StoreCollector(open_store, self._clock))
 
 
-class _LogCollector(Collector):
-    """The counter of lost log lines, which belongs to the process."""
+class _ProcessCollector(Collector):
+    """The counters that belong to the process: they go on when a replica begins another life."""
 
     def collect(self) -> Iterable[Metric]:
-        """The counter."""
+        """The counters."""
+        yield CounterMetricFamily(
+            PREFIX + "fenced",
+            "Lives of this process that ended because its lease was over, and another replica took its work.",
+            value=ended_lives.value,
+        )
         yield CounterMetricFamily(
             PREFIX + "log_lines_lost",
             "Log lines that this process could not write: the disk is full, or the reader is too slow.",

@@ -28,6 +28,27 @@ class Command:
     sender: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedState:
+    """What replicas and commands change for all replicas of a store."""
+
+    paused: bool
+    recovery: tuple[float | None, ...]  # when the open one began, was scanned and approved; None each without one
+    command: int  # the number of the last command
+    replicas: int = 1  # the replicas that live
+    starts: int | None = None  # the starts of today that count for the budget; None: no replica took one yet
+
+
+class SharedStore(Protocol):
+    """The store, as a replica watches it."""
+
+    async def shared_state(self) -> SharedState:
+        """The current state."""
+
+    async def commands_after(self, number: int) -> list[Command]:
+        """The commands with a higher number, in the order of application."""
+
+
 class Documents(Protocol):
     """The documents of the source, as they are now."""
 

@@ -92,7 +92,14 @@ class Records(Protocol):
         """
 
 
-class DueRecords(Records, MissingImages, Protocol):
+class DrivenRecords(Records, Protocol):
+    """Records that replicas may be processing."""
+
+    async def is_driven(self, uid: str) -> bool:
+        """True if a replica that lives has claimed the record. False with a state file."""
+
+
+class DueRecords(DrivenRecords, MissingImages, Protocol):
     """The records that the reconciler drives."""
 
     @property

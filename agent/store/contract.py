@@ -136,6 +136,14 @@ class Store(
         Ask before each call that changes Assure: the process may have been stopped since it committed the intent.
         """
 
+    @property
+    def epoch(self) -> str:
+        """The id of the life of this process on a database; empty with a state file."""
+
+    @property
+    def lease_remaining(self) -> float:
+        """Seconds until this process may no longer call Assure without a renewal; infinite with a state file."""
+
     def begin_end(self) -> None:
         """Wait for the server at most some seconds from now on, because the agent ends."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.core.record import HoldReason, Outcome, Phase, Record
+from agent.core.timestamps import format_optional_timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,32 @@ class SupersededImage:
     path: str
     sha256: str
     tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivingProcess:
+    """A process that writes to the store now."""
+
+    name: str  # host:pid, or the pid of the agent of a state file
+    kind: str  # replica | command | copy
+    epoch: str = ""  # of its life on a database
+    version: str | None = None  # this and the rest: None if the store does not know it
+    since: float | None = None
+    lease_seconds: float | None = None  # until its lease ends
+    driving: int | None = None  # the requests that it processes now
+    turns: tuple[str, ...] = ()  # what it alone does until its life ends
+
+    def to_json(self) -> dict[str, Any]:
+        """As the command line and the API show it. None: the store does not know it."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "version": self.version,
+            "since": format_optional_timestamp(self.since),
+            "leaseSeconds": None if self.lease_seconds is None else round(self.lease_seconds, 1),
+            "driving": self.driving,
+            "turns": list(self.turns),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

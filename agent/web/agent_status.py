@@ -25,6 +25,7 @@ class StatusSnapshot:
     last_trouble: tuple[float, str, str] | None  # when, the call, the result
     revision: RevisionState | None = None  # of a git source
     web_page: str = ""  # SOURCE_WEB_URL
+    epoch: str = ""  # of the life of the replica that serves the page; empty with a state file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class AgentStatus:
     revision: Callable[[], Awaitable[RevisionState | None]]  # of a git source
     troubles: Callable[[], tuple[tuple[str, float, str], ...]] = tuple
     web_page: str = ""  # SOURCE_WEB_URL
+    epoch: str = ""  # of this life on a database
 
     async def snapshot(self) -> StatusSnapshot:
         """The current state."""
@@ -58,4 +60,5 @@ class AgentStatus:
             last_trouble=self.recent_calls.last_trouble,
             revision=await self.revision(),
             web_page=self.web_page,
+            epoch=self.epoch,
         )

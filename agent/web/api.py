@@ -1,4 +1,6 @@
-"""The API for programs: /api/requests, /api/requests/{name}, /api/openapi.json. Read-only, with the bearer API_TOKEN.
+"""The API for programs: /api/requests, /api/requests/{name}, /api/replicas, /api/openapi.json.
+
+It is read-only, and needs the bearer API_TOKEN.
 
 Without an API_TOKEN there is no API: everything below /api is 404. Errors are problem documents (RFC 9457).
 """
@@ -41,8 +43,10 @@ class HttpProblem(Exception):
 class Api:
     """The routes below /api."""
 
-    def __init__(self, token: str, source: str, read_pool: ReadPool) -> None:
+    def __init__(self, token: str, source: str, read_pool: ReadPool, epoch: str = "") -> None:
+        """`epoch` is the life of this replica on a database."""
         self._token = token
+        self._epoch = epoch
         self._source = source
         self._read_pool = read_pool
 
@@ -55,6 +59,7 @@ class Api:
                     Route("/openapi.json", self._guarded(self._description)),
                     Route("/requests", self._guarded(self._list)),
                     Route("/requests/{name}", self._guarded(self._one)),
+                    Route("/replicas", self._guarded(self._replicas)),
                     Route("/{rest:path}", self._guarded(_nothing)),
                 ],
             ),
@@ -75,6 +80,12 @@ class Api:
         wanted, (cursor, limit) = read_filter(query), _page_bounds(query)
         page: Page = await self._read_pool(lambda browsing: browsing.page(wanted, limit, after=cursor))
         return _json({"items": [request_status_json(record) for record in page.records], "cursor": page.after})
+
+    async def _replicas(self, request: Request) -> Response:
+        refuse_unknown(request.query_params, ())
+        living = await self._read_pool(lambda browsing: browsing.processes())
+        items = [one.to_json() | {"answers": one.epoch == self._epoch} for one in living if one.kind == "replica"]
+        return _json({"items": items})
 
     async def _one(self, request: Request) -> Response:
         refuse_unknown(request.query_params, ())

@@ -94,6 +94,34 @@ class Page(_Object):
     """The cursor of the next page, or null on the last page."""
 
 
+class Replica(_Object):
+    """An agent that runs on the store. With a state file only the name is known."""
+
+    name: str
+    """The host and the process id, or the process id of the agent on a state file."""
+    kind: Literal["replica"]
+    """The kind of the process."""
+    version: str | None
+    """The version of the agent."""
+    since: AwareDatetime | None
+    """The time at which the replica began to work on the database."""
+    lease_seconds: float | None
+    """Seconds until its lease ends, unless it renews the lease."""
+    driving: int | None
+    """How many requests it works on now."""
+    turns: list[str]
+    """The work that it does alone, such as the scan of a source."""
+    answers: bool
+    """True for the replica that answers this call."""
+
+
+class Replicas(_Object):
+    """The agents that run on the store."""
+
+    items: list[Replica]
+    """The replicas, the oldest first."""
+
+
 class Problem(_Object):
     """A problem document (RFC 9457)."""
 

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from agent.core.errors import StoreError
+from agent.core.errors import Moved, StoreError
 from agent.core.event_result import EventResult
 from agent.core.observations import ResultAvailable
 from agent.platform.callbacks import isolated
@@ -84,8 +84,10 @@ class AssureEventEndpoint:
     async def _respond(self, request: Request) -> Response:
         try:
             received = await self._receive(request)
-        except StoreError:
-            return PlainTextResponse("database busy\n", status_code=503)  # the sender repeats the event
+        except (StoreError, Moved):
+            return PlainTextResponse(
+                "database busy\n", status_code=503
+            )  # the sender repeats the event; a poll comes as well
         self._on_result(received)
         status = _STATUS.get(received, 200)
         return PlainTextResponse(f"{received}\n" if status >= 400 else "ok\n", status_code=status)
@@ -117,7 +119,8 @@ class AssureEventEndpoint:
         if uid is None:
             await self._inbox.remember_event(receipt)
             return EventResult.UNMATCHED if complete else EventResult.UNKNOWN
-        await self._deliver({uid: ResultAvailable(at=now)}, receipt=receipt)  # without it, a poll finds the result
+        if await self._deliver({uid: ResultAvailable(at=now)}, receipt=receipt):
+            raise Moved(uid)  # a replica waits for a call of this request
         return EventResult.ACCEPTED
 
 

@@ -6,7 +6,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from agent import __version__
 from agent.core.notifications import EVENT_TYPE_PREFIX, NoticeType
-from agent.web.api_models import CloudEvent, Page, Problem, RequestWithLink
+from agent.web.api_models import CloudEvent, Page, Problem, Replicas, RequestWithLink
 
 _SCHEMAS = "#/components/schemas/"
 _PROBLEMS = {
@@ -32,7 +32,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def _schemas() -> dict[str, Any]:
-    models = [(model, "serialization") for model in (Page, RequestWithLink, Problem, CloudEvent)]
+    models = [(model, "serialization") for model in (Page, RequestWithLink, Replicas, Problem, CloudEvent)]
     _, schema = models_json_schema(
         models,  # type: ignore[arg-type]
         ref_template=_SCHEMAS + "{model}",
@@ -79,6 +79,12 @@ _GET = {
     "responses": _responses("RequestWithLink"),
 }
 
+
+_REPLICAS = {
+    "operationId": "listReplicas",
+    "summary": "List the agents that run on the store",
+    "responses": _responses("Replicas"),
+}
 
 _EVENTS = {
     NoticeType.CAPTURE_READY: "The capture link exists. Read it from the API",
@@ -127,7 +133,11 @@ def openapi() -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "security": [{"token": []}],
-        "paths": {"/api/requests": {"get": _LIST}, "/api/requests/{name}": {"get": _GET}},
+        "paths": {
+            "/api/requests": {"get": _LIST},
+            "/api/requests/{name}": {"get": _GET},
+            "/api/replicas": {"get": _REPLICAS},
+        },
         "webhooks": {EVENT_TYPE_PREFIX + notice: _webhook(notice) for notice in NoticeType},
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

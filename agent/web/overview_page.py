@@ -43,7 +43,27 @@ def overview(browsing: Reading, snapshot: StatusSnapshot) -> dict[str, Any]:
         "sources": sources,
         "revision": None if snapshot.revision is None else revision_card(snapshot.revision, snapshot.web_page),
         "concerns": browsing.concerns(snapshot.now),
+        "replicas": replica_lines(browsing, snapshot.epoch),
     }
+
+
+def replica_lines(browsing: Reading, epoch: str) -> list[dict[str, Any]]:
+    """The replicas of a database; none with a state file. `epoch` is the life of the one that serves the page."""
+    if not epoch:
+        return []
+    return [
+        {
+            "name": one.name,
+            "version": one.version,
+            "since": one.since,
+            "lease": short_duration(one.lease_seconds or 0.0),
+            "driving": one.driving,
+            "turns": ", ".join(one.turns),
+            "serves": one.epoch == epoch,
+        }
+        for one in browsing.processes()
+        if one.kind == "replica"
+    ]
 
 
 def _alarms(browsing: Reading, snapshot: StatusSnapshot) -> list[dict[str, str]]:

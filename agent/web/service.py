@@ -127,7 +127,7 @@ class HttpService:
         return application(
             [
                 *health_routes(self._metrics.registry, self._status.ready),
-                *Api(token, self._settings.source_name, read_pool).routes(),
+                *Api(token, self._settings.source_name, read_pool, self._store.epoch).routes(),
                 *page.routes(),
             ],
             page.unknown,

@@ -59,11 +59,12 @@ def test_every_link_to_the_runbook_is_absolute() -> None:
         assert runbook["query"] == RUNBOOK
 
 
-def test_every_alert_has_a_description_with_its_value_and_its_instance() -> None:
+def test_every_alert_has_a_description_with_its_value_and_that_of_a_replica_its_instance() -> None:
+    per_replica = {alert.name: alert.per_replica for alert in alerts(Times())}
     for rule in yaml.safe_load(files()[PROMETHEUS / "rules.yaml"])["groups"][1]["rules"]:
         description = rule["annotations"]["description"]
         assert "{{ $value" in description, rule["alert"]
-        assert ("{{ $labels.instance }}" in description) is (rule["alert"] != "AssureAgentAbsent")
+        assert ("{{ $labels.instance }}" in description) is per_replica[rule["alert"]]
 
 
 def test_values_that_mean_something_else_are_words() -> None:

@@ -3,13 +3,14 @@
 import typer
 
 from agent.cli.help import SectionedGroup
-from agent.cli.store import copy, migrate
+from agent.cli.store import copy, migrate, replicas
 
 app = typer.Typer(
-    help="Copy the store to another engine, or prepare a database.",
+    help="Copy the store to another engine, prepare a database, or list its replicas.",
     cls=SectionedGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.command("copy")(copy.copy)
 app.command("migrate")(migrate.migrate)
+app.command("replicas")(replicas.replicas)

@@ -11,6 +11,7 @@ from .persistence import Persistence
 
 _CLAIM = "SELECT * FROM claim_due($1, $2, $3, $4, $5, $6, $7, $8)"
 _RELEASE = "SELECT release($1, $2)"
+_IS_DRIVEN = "SELECT NOT is_free($1)"
 _NEXT_DUE = "SELECT next_due($1, $2, $3)"
 
 
@@ -51,6 +52,10 @@ class Driving:
     async def release(self, working: Collection[str]) -> None:
         """Release all claims but these. A fenced replica has none."""
         await self._server.ask(lambda one: one.fetchval(_RELEASE, self._owner.epoch, [*working]))
+
+    async def is_driven(self, uid: str) -> bool:
+        """True if a replica that lives has claimed the record."""
+        return bool(await self._server.ask(lambda one: one.fetchval(_IS_DRIVEN, uid)))
 
     async def next_due(self, busy: Collection[str], started_only: bool = False) -> float | None:
         """When the next record is due that is free and not busy."""

@@ -84,6 +84,11 @@ class Ownership:
             self._sure_until = max(self._sure_until, asked + _SURE * self._lease)
         return renewed
 
+    @property
+    def remaining(self) -> float:
+        """Seconds until this process may no longer call Assure without a renewal; 0 after that."""
+        return max(0.0, self._sure_until - self._elapsed())
+
     async def confirm(self) -> bool:
         """True if no other process can have removed the lease now. Renews one that may have ended, or waits for it."""
         while self._elapsed() >= self._sure_until:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from agent.core.errors import StoreDamaged
 from agent.platform.settings import Settings
 from agent.store.identity_key import Keys
-from agent.store.read_results import RunningAgent
+from agent.store.read_results import LivingProcess, RunningAgent
 from agent.store.reading.reading import Reading
 from agent.store.reading.reads import answer
 from agent.store.rollback_detection import Witnesses, rollback_cause
@@ -24,6 +24,22 @@ from .snapshot import Snapshot
 _SIZE = """
 SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
 WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
+"""
+_PROCESSES = """
+SELECT epoch::text, name, kind, version, extract(epoch FROM since)::float8,
+    extract(epoch FROM until - clock_timestamp())::float8,
+    (SELECT count(*) FROM driving WHERE driving.epoch = replicas.epoch),
+    ARRAY(SELECT duties.name FROM duties WHERE duties.epoch = replicas.epoch ORDER BY 1)
+FROM replicas WHERE until > clock_timestamp() ORDER BY kind = 'replica' DESC, since, name
+"""
+# Autovacuum and VACUUM ignore the snapshots of each other. The sessions of other roles may be hidden.
+_OLDEST_SNAPSHOT = """
+SELECT coalesce(max(extract(epoch FROM clock_timestamp() - begun)), 0)::float8 FROM (
+    SELECT xact_start AS begun FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+        AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+    UNION ALL SELECT prepared FROM pg_prepared_xacts WHERE database = current_database()
+) AS transactions
 """
 # The transactions that have ended: a standby knows them as well, and each role may read them.
 _VERSION = "SELECT hashtextextended(pg_current_snapshot()::text, 0)"
@@ -86,6 +102,26 @@ class PostgresReading(Reading):
     def engine_version(self) -> str:
         """The version of the server, such as 18.4, without the name of its package."""
         return str(self._value("SELECT current_setting('server_version')")).split()[0]
+
+    def processes(self) -> list[LivingProcess]:
+        """The processes that write to the store now: replicas first, the oldest first."""
+        return [
+            LivingProcess(
+                name=name,
+                kind=kind,
+                epoch=epoch,
+                version=version,
+                since=since,
+                lease_seconds=left,
+                driving=driving,
+                turns=tuple(turns),
+            )
+            for epoch, name, kind, version, since, left, driving, turns in self.query(_PROCESSES)
+        ]
+
+    def oldest_snapshot(self) -> float:
+        """The age of the oldest transaction of the database that keeps a snapshot, in seconds; 0 without one."""
+        return float(self._value(_OLDEST_SNAPSHOT))
 
     def rollback(self) -> str | None:
         """The cause of the recovery that `run` would begin, because the store is an older copy. None: it is not."""

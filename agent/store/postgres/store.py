@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from agent.core.errors import Fenced, SettingsError, StoreAway
@@ -14,7 +15,7 @@ from agent.store.audit.checkpoint_file import Checkpoints
 from agent.store.audit.open_requests import refuse_unverified
 from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.opening import open_checked
-from agent.store.reading.common_reads import OPEN, recall
+from agent.store.reading.common_reads import OPEN, recall, shared_state
 from agent.store.reading.loop_reads import grouped
 from agent.store.reading.reads import Query, Rows, answer_later
 from agent.store.rollback_detection import Witnesses
@@ -37,12 +38,10 @@ from .vacuum import vacuum
 
 _TAKE_START = "SELECT * FROM take_start($1, $2, $3, $4, $5)"
 _SHARED = """
-SELECT (SELECT coalesce(max(number), 0) FROM commands),
-    (SELECT coalesce(max(number), 0) FROM commands
-        WHERE verb = 'resume' AND number > (SELECT max(number) FROM commands) - 100),
-    (SELECT coalesce(max(id), 0) FROM recoveries WHERE closed_at IS NULL),
-    (SELECT count(*) FROM replicas WHERE kind = 'replica' AND until > clock_timestamp()),
-    (SELECT counted + (SELECT count(*) FROM taken_starts WHERE day = $1) FROM budgets WHERE day = $1)
+WITH today AS (SELECT extract(epoch FROM date_trunc('day', clock_timestamp(), 'UTC'))::float8 AS day)
+SELECT (SELECT count(*) FROM replicas WHERE kind = 'replica' AND until > clock_timestamp()),
+    (SELECT counted + (SELECT count(*) FROM taken_starts WHERE day = today.day) FROM budgets WHERE day = today.day)
+FROM today
 """
 _CLOSING = 5.0  # seconds that the last commits wait for a server that is away
 _LEAVING = 2.0  # seconds
@@ -164,6 +163,16 @@ class PostgresStore(StoreWrites):
         """True if no other replica can have removed the lease now. Waits while the server is away."""
         return await self._owner.confirm()
 
+    @property
+    def epoch(self) -> str:
+        """The id of the life of this process."""
+        return str(self._owner.epoch)
+
+    @property
+    def lease_remaining(self) -> float:
+        """Seconds until this process may no longer call Assure without a renewal of its lease."""
+        return self._owner.remaining
+
     def begin_end(self) -> None:
         """Wait at most some seconds for the server from now on, because the agent ends."""
         self._persistence.limit(_CLOSING)
@@ -209,6 +218,10 @@ class PostgresStore(StoreWrites):
         """When the next record that is free and not busy is due."""
         return await self._driving.next_due(busy, started_only)
 
+    async def is_driven(self, uid: str) -> bool:
+        """True if a replica that lives has claimed the record."""
+        return await self._driving.is_driven(uid)
+
     async def release(self, working: Collection[str]) -> None:
         """Release all claims of this replica but these."""
         await self._driving.release(working)
@@ -221,10 +234,11 @@ class PostgresStore(StoreWrites):
             raise self._owner.fenced()
         return granted, taken
 
-    async def shared_state(self, day: float) -> SharedState:
+    async def shared_state(self) -> SharedState:
         """What other replicas and commands changed."""
-        row = await self._persistence.ask(lambda one: one.fetchrow(_SHARED, day))
-        return SharedState(commands=row[0], resumes=row[1], recovery=row[2], replicas=max(1, row[3]), starts=row[4])
+        state = await answer_later(shared_state(), self.query)
+        replicas, starts = await self._persistence.ask(lambda one: one.fetchrow(_SHARED))
+        return replace(state, replicas=max(1, replicas), starts=starts)
 
     # -- duties --------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import orjson
 from agent.core.errors import StoreDamaged
 from agent.core.record import Record
 from agent.core.source_revision import RevisionState
-from agent.ports import MetaKey
+from agent.ports import Command, MetaKey, SharedState
 from agent.store.reading.reads import Query, Read, records, row, value
 from agent.store.revisions import COLUMNS
 from agent.store.revisions import revision_state as state_in
@@ -46,6 +46,12 @@ SELECT (SELECT count(*) FROM reservations WHERE at >= ?1)
         AND NOT EXISTS (SELECT 1 FROM starts WHERE uid = requests.uid AND generation = requests.generation))
 """
 _REVISION_STATE = f"SELECT {', '.join(COLUMNS)} FROM source_revisions WHERE source = ?"  # noqa: S608 - constant
+_SHARED_STATE = """
+SELECT (SELECT value FROM meta WHERE key = ?), (SELECT coalesce(max(number), 0) FROM commands),
+    (SELECT at FROM recoveries WHERE closed_at IS NULL),
+    (SELECT scanned_at FROM recoveries WHERE closed_at IS NULL),
+    (SELECT approved_at FROM recoveries WHERE closed_at IS NULL)
+"""
 _META = "SELECT value FROM meta WHERE key = ?"
 
 
@@ -119,6 +125,18 @@ def recall_time(key: MetaKey) -> Read[float | None]:
     """The time of this key, in seconds since the epoch."""
     found = yield from value(_META, key)
     return None if found is None else float(found)
+
+
+def shared_state() -> Read[SharedState]:
+    """What replicas and commands change for all replicas, by one query."""
+    paused, number, *recovery = yield from row(_SHARED_STATE, MetaKey.PAUSED)
+    return SharedState(paused=paused is not None, recovery=tuple(recovery), command=int(number))
+
+
+def commands_after(number: int) -> Read[list[Command]]:
+    """The commands with a higher number, in the order of application."""
+    rows = yield Query("SELECT id, verb, uid, sender FROM commands WHERE number > ? ORDER BY number", (number,))
+    return [Command(id=id, verb=verb, uid=uid, sender=sender) for id, verb, uid, sender in rows]  # noqa: A001
 
 
 def texts(values: Sequence[str]) -> str:

@@ -186,6 +186,8 @@ class LoopReads(ABC):
     get_many = _read(common_reads.get_many)
     present = _read(common_reads.present)
     other_source = _read(common_reads.other_source)
+    shared_state = _read(common_reads.shared_state)
+    commands_after = _read(common_reads.commands_after)
     revision_state = _read(common_reads.revision_state)
     owners = _read(common_reads.owners)
     orphans = _read(common_reads.orphans)

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import Self
 
 from agent.ports import MetaKey
+from agent.store.read_results import LivingProcess
 from agent.store.reading.request_queries import RequestQueries
 from agent.store.reading.statistics import StatisticsQueries
 
@@ -44,6 +45,10 @@ class Reading(RequestQueries, StatisticsQueries):
     @abstractmethod
     def rollback(self) -> str | None:
         """The cause of the recovery that `run` would begin, because the store is an older copy. None: it is not."""
+
+    @abstractmethod
+    def processes(self) -> list[LivingProcess]:
+        """The processes that write to the store now: replicas first, the oldest first. A state file has one at most."""
 
     def last_event(self) -> int:
         """The id of the newest event, 0 without events."""

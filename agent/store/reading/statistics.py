@@ -3,7 +3,7 @@
 from abc import abstractmethod
 
 from agent.ports import MetaKey
-from agent.store.read_results import SourceState
+from agent.store.read_results import LivingProcess, SourceState
 from agent.store.reading.queries import Queries
 from agent.store.reading.request_queries import FAILED_IMAGE_DELETIONS
 
@@ -95,8 +95,9 @@ class StatisticsQueries(Queries):
         undeleted = f"SELECT count(DISTINCT uid) FROM ({FAILED_IMAGE_DELETIONS}) AS failed"  # noqa: S608 - constant
         claims = self._value("SELECT count(*) FROM claims WHERE expires_at < ?", now - _OVERDUE_SECONDS)
         found = self._column(_FOUND_ORPHANS)
-        free = self.free_bytes()
-        return ({} if free is None else {"store_free_bytes": free}) | {
+        known = {"store_free_bytes": self.free_bytes(), "oldest_snapshot_seconds": self.oldest_snapshot()}
+        return {name: value for name, value in known.items() if value is not None} | {
+            "replicas": sum(one.kind == "replica" for one in self.processes()),
             "store_bytes": self.store_bytes(),
             "open_dossiers": self._value(_OPEN_DOSSIERS),
             "oldest_open_dossier_seconds": now - dossier if dossier else 0.0,
@@ -110,6 +111,14 @@ class StatisticsQueries(Queries):
             "possible_orphans": self._value("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),
             "orphans_undeleted": len(found) - len(self.owners(found)),
         }
+
+    @abstractmethod
+    def processes(self) -> list[LivingProcess]:
+        """The processes that write to the store now."""
+
+    @abstractmethod
+    def oldest_snapshot(self) -> float | None:
+        """The age of the oldest transaction of a database that keeps a snapshot, in seconds; None for a state file."""
 
     @abstractmethod
     def store_bytes(self) -> float:

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.store.read_results import LivingProcess
 from agent.store.reading.reading import Reading
 from agent.store.reading.reads import answer
 from agent.store.rollback_detection import Witnesses, rollback_cause
 from agent.store.sqlite.connection import open_reader, readable, refuse_damaged, sqlite3, store_error
+from agent.store.sqlite.lock import holder
 
 
 class ReadOnlyStore(Reading):
@@ -62,6 +64,14 @@ class ReadOnlyStore(Reading):
     def engine_version(self) -> str:
         """The version of SQLite."""
         return str(sqlite3.sqlite_version)
+
+    def processes(self) -> list[LivingProcess]:
+        """The agent that has the lock of the file, if one runs."""
+        pid = holder(self.path)
+        return [] if pid is None else [LivingProcess(name=str(pid), kind="replica")]
+
+    def oldest_snapshot(self) -> None:
+        """None: a state file has no transactions of others."""
 
     def rollback(self) -> str | None:
         """The cause of the recovery that `run` would begin, because the file is an older copy. None: it is not."""

@@ -1,11 +1,15 @@
 """The work of the only agent on a state file: every duty and every turn is its own."""
 
+import math
+
 from agent.core.errors import Impossible
-from agent.ports import SharedState
 
 
 class SoleWork:
-    """Implements `agent.ports.Duties`, `MissingImages` and `SharedStore` without a table."""
+    """Implements `agent.ports.Duties` and `MissingImages` without a table."""
+
+    epoch = ""
+    lease_remaining = math.inf
 
     async def take_duty(self, name: str, every: float) -> bool:
         """True: no other agent exists."""
@@ -14,6 +18,10 @@ class SoleWork:
     async def hold_turn(self, name: str) -> bool:
         """True: no other agent exists."""
         return True
+
+    async def is_driven(self, uid: str) -> bool:
+        """False: no other process has the records."""
+        return False
 
     async def release_turn(self, name: str) -> None:
         """Nothing: no other agent could take it."""
@@ -28,7 +36,3 @@ class SoleWork:
     async def take_start(self, uid: str, generation: int, day: float, limit: int) -> tuple[bool, int]:
         """Never called: the budget of the only agent is in its memory."""
         raise Impossible("a state file has no shared budget")
-
-    async def shared_state(self, day: float) -> SharedState:
-        """Nothing is shared."""
-        return SharedState()

@@ -1,0 +1,118 @@
+"""The watch of a shared store: what a command changes reaches each replica."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent.core.errors import StoreAway
+from agent.core.observations import RetryRequested
+from agent.daemon.offline import execute_offline
+from agent.daemon.offline_records import OfflineRecords
+from agent.daemon.shared_watch import SharedWatch
+from agent.platform.clock import SystemClock
+from agent.ports import Command, SharedState
+from tests.store.engines import PostgresEngine
+from tests.store.support import committed
+from tests.support.postgres_server import PostgresServer
+from verification.builders.lives import Life
+
+
+@pytest.fixture
+async def engine(tmp_path: Path, postgres_server: PostgresServer) -> AsyncIterator[PostgresEngine]:
+    found = PostgresEngine(tmp_path / "state", postgres_server)
+    await found.begin()
+    yield found
+    await found.end()
+
+
+class Watched:
+    """A replica on a store, and what its watch applied."""
+
+    def __init__(self, store: object) -> None:
+        self.applied: list[str] = []
+        self.woken = 0
+        self.watch = SharedWatch(store, self._changed, self._executed, [self._wake], self._failed)  # type: ignore[arg-type]
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    async def _changed(self) -> None:
+        self.applied.append("changed")
+
+    async def _executed(self, command: Command) -> None:
+        self.applied.append(command.verb)
+
+    def _failed(self, error: Exception) -> None:
+        raise error
+
+
+async def test_each_replica_applies_each_command_once(engine: PostgresEngine) -> None:
+    async with engine.opened() as one, engine.opened() as two:
+        replicas = Watched(one), Watched(two)
+        for replica in replicas:
+            await replica.watch.look()
+            assert replica.applied == ["changed"]
+        for number, verb in enumerate(("pause", "pause", "resume")):
+            request = {"id": f"command-{number}", "verb": verb}
+            assert (await asyncio.to_thread(execute_offline, engine.settings, request))["ok"]
+            for replica in replicas:
+                await replica.watch.look()
+                await replica.watch.look()
+        for replica in replicas:
+            assert replica.applied == ["changed", "changed", "pause", "pause", "changed", "resume"]
+            assert replica.woken == 7
+
+
+async def test_an_approved_recovery_reaches_the_other_replica(engine: PostgresEngine) -> None:
+    async with engine.opened() as one, engine.opened() as two:
+        replica = Watched(two)
+        await replica.watch.look()
+        await one.recoveries.begin(1000.0)
+        await replica.watch.look()
+        assert replica.applied == ["changed"] * 2
+        request = {"id": "command-1", "verb": "approve"}
+        assert (await asyncio.to_thread(execute_offline, engine.settings, request))["ok"]
+        await replica.watch.look()
+        assert replica.applied == ["changed", "changed", "changed", "approve"]
+
+
+async def test_a_database_that_is_away_does_not_end_the_watch() -> None:
+    class Away:
+        looks = 0
+
+        async def shared_state(self) -> SharedState:
+            self.looks += 1
+            if self.looks == 1:
+                raise StoreAway("The database does not answer.", "wait")
+            return SharedState(paused=False, recovery=(None, None, None), command=0)
+
+    replica = Watched(store := Away())
+    running = asyncio.create_task(replica.watch.run())
+    while store.looks < 2:
+        await asyncio.sleep(0.01)
+    running.cancel()
+    assert replica.applied == ["changed"]
+
+
+async def test_a_command_leaves_a_request_whose_call_is_under_way(engine: PostgresEngine) -> None:
+    """P1: only the replica that waits for the answer may end the intent, while it lives."""
+    async with engine.opened() as replica:
+        life = await committed(replica, Life())
+        life.goes_on()
+        while life.record.intent is None:
+            life.goes_on()
+        for taken in life.steps[1:]:
+            await replica.commit([taken])
+        command = await engine.open(None)
+        records = OfflineRecords(command, SystemClock(), engine.settings.policy)
+        now = life.record.due_at or 0.0
+        assert await replica.claim(now, 1, set(), wanted=[life.record.uid])
+        asked = {life.record.uid: RetryRequested(at=now)}
+        assert await records.deliver(asked) == [life.record.uid]
+        assert (await command.get(life.record.uid)) == life.record
+        await replica.release([])
+        assert not await records.deliver(asked)
+        ended = await command.get(life.record.uid)
+        assert ended is not None and ended.intent is None
