@@ -27,7 +27,7 @@ from agent.store.reading.common_reads import recall
 from agent.store.reading.reads import Read, value
 
 LAST_EVENT = "SELECT coalesce(max(id), 0) FROM events"
-_LINE = re.compile(r"([0-9a-f]{16}) (\d{20})\n")
+_LINE = re.compile(r"([0-9a-f]{16}) (\d{20})(?: ([0-9a-f]{64}|-{64}) ([0-9a-f-]{36}))?\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,8 @@ class MarkReading:
 
     identity: str
     events: int
+    head: str | None = None  # the hash of that event, on a database
+    epoch: str | None = None  # the life that wrote it, on a database
 
 
 class HighWaterMark:
@@ -46,6 +48,12 @@ class HighWaterMark:
         self._handle: int | None = None
         self._identity = ""
         self._events = -1
+        self._epoch = ""
+
+    @property
+    def identity(self) -> str:
+        """The identity of the store, after `begin`."""
+        return self._identity
 
     def read(self) -> MarkReading | None:
         """The content; None if the file is missing or invalid."""
@@ -53,20 +61,23 @@ class HighWaterMark:
             match = _LINE.fullmatch(self.path.read_text("ascii"))
         except (OSError, UnicodeDecodeError):
             return None
-        return None if match is None else MarkReading(identity=match[1], events=int(match[2]))
+        if match is None:
+            return None
+        head = "" if match[3] and match[3].startswith("-") else match[3]
+        return MarkReading(identity=match[1], events=int(match[2]), head=head, epoch=match[4])
 
-    def begin(self, identity: str, events: int) -> None:
-        """Begin to mark a store. Durable on return."""
+    def begin(self, identity: str, events: int, head: str = "", epoch: str = "") -> None:
+        """Begin to mark a store. Durable on return. The mark of a database has `head` and `epoch`: of its life."""
         self._handle = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
-        self._identity = identity
-        self._put(events)
+        self._identity, self._epoch = identity, epoch
+        self._put(events, head)
         os.fsync(self._handle)
 
-    def advance(self, events: int) -> None:
+    def advance(self, events: int, head: str = "") -> None:
         """Update the mark after a commit. If that fails, the mark stays behind the store, which is safe."""
         if events != self._events:
             with contextlib.suppress(OSError):
-                self._put(events)
+                self._put(events, head)
 
     def close(self) -> None:
         """Make the mark durable, and close it."""
@@ -76,9 +87,10 @@ class HighWaterMark:
             os.close(self._handle)
             self._handle = None
 
-    def _put(self, events: int) -> None:
+    def _put(self, events: int, head: str) -> None:
         assert self._handle is not None
-        os.pwrite(self._handle, f"{self._identity} {events:020d}\n".encode("ascii"), 0)
+        life = f" {head:->64} {self._epoch}" if self._epoch else ""
+        os.pwrite(self._handle, f"{self._identity} {events:020d}{life}\n".encode("ascii"), 0)
         self._events = events
 
 
@@ -109,16 +121,26 @@ def lost_cause(seen: Witnesses) -> str | None:
     return "lost" if seen.key_exists or seen.mark is not None or seen.checkpoint is not None else None
 
 
-def rollback_cause(seen: Witnesses) -> Read[str | None]:
+def rollback_cause(seen: Witnesses, shared: bool = False) -> Read[str | None]:
     """The cause of the recovery that opening this store would begin: older, restored, or None. Writes nothing.
 
     Read the witnesses first, so that commits of a running agent cause no false alarm.
+
+    `shared`: other replicas commit as well. Then a missing mark is not evidence, and one of before a recovery is over.
     """
     identity, last = (yield from recall(MetaKey.IDENTITY)), (yield from last_event())
     if (yield from recall(MetaKey.BACKUP_AT)) is not None:
         return "restored"
     if last == 0 and (identity is None or (seen.mark is None and not seen.key_exists)):
         return None  # a first start ended before its first event
+    if shared:
+        earlier = (yield from recall(MetaKey.IDENTITIES)) or ""
+        if seen.mark is None or seen.mark.identity in earlier.split():
+            return None
+        if seen.mark.head and seen.mark.events <= last:
+            found = yield from value("SELECT hash FROM events WHERE id = ?", seen.mark.events)
+            if found != seen.mark.head:
+                return "older"
     if seen.mark is None or seen.mark.identity != identity or seen.mark.events > last:
         return "older"
     line = seen.checkpoint

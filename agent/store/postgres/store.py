@@ -4,8 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from uuid import UUID
 
-from agent.core.errors import Fenced, SettingsError, StoreAway
+import orjson
+
+from agent.core.errors import Fenced, SettingsError, StoreAway, StoreForeign
 from agent.core.record import Record
 from agent.core.step import Step
 from agent.platform.settings import Settings
@@ -13,11 +16,11 @@ from agent.ports import Command, MetaKey, Receipt
 from agent.store.audit.checkpoint_file import Checkpoints
 from agent.store.audit.open_requests import refuse_unverified
 from agent.store.claims_keyring import ClaimsKeyring
-from agent.store.opening import open_checked
+from agent.store.opening import Life, OpenedStore, open_checked, other_key
 from agent.store.reading.common_reads import OPEN, recall
 from agent.store.reading.loop_reads import grouped
 from agent.store.reading.reads import Query, Rows, answer_later
-from agent.store.rollback_detection import Witnesses
+from agent.store.rollback_detection import MarkReading, Witnesses
 from agent.store.writing.statements import Statement
 from agent.store.writing.store_writes import StoreWrites
 
@@ -48,6 +51,7 @@ LATERAL (
     SELECT json_array_elements(coalesce(record #> '{next,images}', '[]'))
 ) AS images
 """
+_BEGIN = "SELECT begin_store($1, $2)"
 _AWAY = "The database does not answer, so its tables keep the old rows. A running agent tries every minute"
 _FORBIDDEN = (
     "The role of the agent may not VACUUM the tables, so they keep the old rows. "
@@ -110,6 +114,8 @@ class PostgresStore(StoreWrites):
     ) -> None:
         seen = Witnesses.read(self._files, settings.key_file)
         await migrate(self._pool, str(self.server))
+        known = await answer_later(recall(MetaKey.IDENTITY), self.query)
+        witness = self._testify(seen.mark if seen.mark is not None and seen.mark.identity == known else None)
         await self._owner.join(patient=account is not None)
         keeping = asyncio.create_task(self._owner.keep(self._lost.set_result))
         self._ending.callback(keeping.cancel)
@@ -117,9 +123,21 @@ class PostgresStore(StoreWrites):
         known = await answer_later(recall(MetaKey.IDENTITY), self.query)
         fresh = known is None and not await self.last_event_at()  # no agent has opened it
         opening = open_checked(
-            self._files, f"database {self.server}", fresh, seen, account, rebind, key_file=settings.key_file
+            self._files,
+            f"database {self.server}",
+            fresh and not self._owner.others,
+            seen,
+            account,
+            rebind,
+            key_file=settings.key_file,
+            life=Life(
+                epoch=str(self._owner.epoch),
+                others=self._owner.others > 0,
+                unproved=self._owner.unsettled and not witness and not self._owner.others,
+            ),
         )
         checked = await answer_later(opening, self.query)
+        await self._begin_facts(checked, settings)
         self.simulated, self.keys, self._mark = checked.simulated, checked.keys, checked.mark
         self._ending.callback(self._mark.close)
         self._commits = Commits(
@@ -132,8 +150,45 @@ class PostgresStore(StoreWrites):
         )
         self._ending.push_async_callback(self._commits.close, _CLOSING)
         await self.execute(*checked.statements)
+        if not await self._owner.restore():  # a roll call ends before any work
+            raise self._owner.fenced()
         keyring = ClaimsKeyring(settings.claims_keys_dir, settings.claims_key.get_secret_value())
         self._begin_writes(fresh, Checkpoints(self._files, lambda: connected(settings)), keyring)
+
+    def _testify(self, mark: MarkReading | None) -> bool:
+        """Let the mark of this state folder speak for the life before. False: it proves nothing."""
+        if mark is None or mark.head is None or mark.epoch is None:
+            return False
+        self._owner.former = UUID(mark.epoch)
+        self._owner.advance(mark.events, mark.head)
+        return True
+
+    async def _begin_facts(self, checked: OpenedStore, settings: Settings) -> None:
+        """Write the key, the identity and the account of a new store, or raise StoreError for those of another replica.
+
+        Several replicas may begin at once on an empty database. The first one writes the facts.
+        """
+        facts = orjson.dumps(checked.facts).decode()
+        await self._persistence.ask(lambda one: one.execute(_BEGIN, self._owner.epoch, facts))
+        for key, value in checked.facts.items():
+            found = await answer_later(recall(MetaKey(key)), self.query)
+            if key == MetaKey.KEY and found != value:
+                raise other_key(f"database {self.server}", settings.key_path)
+            if key == MetaKey.ACCOUNT and found != value and self._owner.others:
+                raise StoreForeign(
+                    f"Another replica has bound the database {self.server} to another Assure account ({found}).",
+                    "set the same ASSURE_URL and CLIENT_ID for each replica, or STATE_URL to a store of its own",
+                )
+
+    @property
+    def database_time(self) -> Callable[[], float]:
+        """The time of the server, in seconds since the epoch."""
+        return self._owner.time
+
+    @property
+    def behind(self) -> bool:
+        """True if the database lacks an event that this replica knows to be durable."""
+        return self._owner.behind
 
     @property
     def away(self) -> bool:
