@@ -50,6 +50,7 @@ class OpenedStore:
     mark: HighWaterMark
     simulated: bool  # its account is the built-in sandbox
     statements: list[Statement]
+    older: bool  # a recovery begins, so an earlier mark says nothing about this store
     facts: dict[str, str]  # of a new store: what the first of several replicas writes to `meta`
 
 
@@ -99,7 +100,7 @@ def open_checked(
     if bound is not None:
         facts[str(MetaKey.ACCOUNT)] = bound
     return OpenedStore(
-        keys=keys, mark=mark, simulated=simulated(bound), statements=statements, facts=facts if fresh else {}
+        keys=keys, mark=mark, simulated=simulated(bound), statements=statements, older=cause is not None, facts=facts if fresh else {}
     )
 
 

@@ -135,6 +135,8 @@ def rollback_cause(seen: Witnesses, shared: bool = False) -> Read[str | None]:
         return None  # a first start ended before its first event
     if shared:
         earlier = (yield from recall(MetaKey.IDENTITIES)) or ""
+        if seen.mark is None and last and identity is None:
+            return "older"
         if seen.mark is None or seen.mark.identity in earlier.split():
             return None
         if seen.mark.head and seen.mark.events <= last:

@@ -105,6 +105,10 @@ class Ownership:
         if self._mark is None or event > self._mark[0]:
             self._mark = event, digest
 
+    def forget(self) -> None:
+        """Forget the mark: it belongs to transactions that a recovery gave up."""
+        self._mark = None
+
     async def restore(self) -> bool:
         """Renew until no roll call is open. False: the life has ended."""
         while await self._server.ask(self.renew):

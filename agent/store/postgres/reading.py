@@ -90,7 +90,7 @@ class PostgresReading(Reading):
     def rollback(self) -> str | None:
         """The cause of the recovery that `run` would begin, because the store is an older copy. None: it is not."""
         settings = self._settings
-        return answer(rollback_cause(Witnesses.read(settings.local_path, settings.key_file)), self.run)
+        return answer(rollback_cause(Witnesses.read(settings.local_path, settings.key_file), shared=True), self.run)
 
     @cached_property
     def _links(self) -> LinkSeal | None:

@@ -149,6 +149,8 @@ class PostgresStore(StoreWrites):
             self._mark.advance,
         )
         self._ending.push_async_callback(self._commits.close, _CLOSING)
+        if checked.older:
+            self._owner.forget()
         await self.execute(*checked.statements)
         if not await self._owner.restore():  # a roll call ends before any work
             raise self._owner.fenced()
