@@ -51,7 +51,7 @@ class OpenedStore:
     simulated: bool  # its account is the built-in sandbox
     statements: list[Statement]
     older: bool  # a recovery begins, so an earlier mark says nothing about this store
-    facts: dict[str, str]  # of a new store: what the first of several replicas writes to `meta`
+    facts: dict[str, str]  # what the first of several replicas writes to `meta`
 
 
 def open_checked(
@@ -96,11 +96,16 @@ def open_checked(
         cause = "older"
     statements += yield from _begin_mark(mark, keys, seen, cause, life)
     statements += yield from _seal_of_empty_chain(keys)
-    facts = {str(MetaKey.KEY): keys.fingerprint, str(MetaKey.IDENTITY): mark.identity}
+    facts = {str(MetaKey.KEY): keys.fingerprint}
     if bound is not None:
         facts[str(MetaKey.ACCOUNT)] = bound
     return OpenedStore(
-        keys=keys, mark=mark, simulated=simulated(bound), statements=statements, older=cause is not None, facts=facts if fresh else {}
+        keys=keys,
+        mark=mark,
+        simulated=simulated(bound),
+        statements=statements,
+        older=cause not in (None, "lost"),
+        facts=facts,
     )
 
 
@@ -154,7 +159,7 @@ def _begin_mark(
     """Begin the mark, and note a recovery if there is a cause. A recovery gives the store a new identity."""
     identity, last = (yield from recall(MetaKey.IDENTITY)), (yield from last_event())
     backup_at = yield from value("SELECT value FROM meta WHERE key = ?", MetaKey.BACKUP_AT)
-    if cause is not None or identity is None:
+    if identity is None or (cause is not None and (life is None or cause != "lost")):
         identity = secrets.token_hex(8)
     head = (yield from value("SELECT hash FROM events WHERE id = ?", last)) if life is not None else None
     # before the commit, so that a crash between the two raises no false alarm
@@ -164,7 +169,7 @@ def _begin_mark(
         Statement.once(REMEMBER, MetaKey.KEY, keys.fingerprint),
         Statement("DELETE FROM meta WHERE key = ?", [(MetaKey.BACKUP_AT,), (MetaKey.BACKUP_KEY,)]),
     ]
-    if cause is not None and life is not None:
+    if cause not in (None, "lost") and life is not None:
         statements[:0] = [Statement.once(sql) for sql in _END_OTHER_LIVES[:2]]
         statements.append(Statement.once(_END_OTHER_LIVES[2], life.epoch))
     if cause is not None:

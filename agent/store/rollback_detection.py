@@ -50,11 +50,6 @@ class HighWaterMark:
         self._events = -1
         self._epoch = ""
 
-    @property
-    def identity(self) -> str:
-        """The identity of the store, after `begin`."""
-        return self._identity
-
     def read(self) -> MarkReading | None:
         """The content; None if the file is missing or invalid."""
         try:

@@ -34,6 +34,9 @@ WHERE until > clock_timestamp() AND kind = 'replica' ORDER BY since LIMIT 1
 """
 _JOIN = "SELECT * FROM join_replica($1, $2, $3, $4, $5, $6)"
 _RENEW = "SELECT * FROM renew_replica($1, $2, $3, $4)"
+_OTHERS = """
+SELECT EXISTS (SELECT 1 FROM replicas WHERE kind = 'replica' AND epoch <> $1 AND NOT ended AND until > clock_timestamp())
+"""
 _WAIT = 0.5  # seconds between two tries to join
 _SURE = 0.8  # of the lease, from the request for it on: the clocks of two machines run at different rates
 _KINDS = {"replica": "agent", "command": "command", "copy": "copy"}
@@ -49,7 +52,6 @@ class Ownership:
         self.epoch = uuid.uuid4()
         self.running_since = math.inf  # since when replicas have run without a gap, in seconds since the epoch
         self.unsettled = False  # a roll call is open: no step may be committed
-        self.others = 0  # the other replicas that lived at the join
         self.former: uuid.UUID | None = None  # the life before of this state folder
         self.behind = False  # the database lacks the marked event: it lost transactions
         self.time = DatabaseTime(elapsed or boot_clock())
@@ -73,9 +75,9 @@ class Ownership:
                 row = await self._server.pool.fetchrow(
                     _JOIN, self.epoch, name, self._kind, __version__, self._lease, self.former
                 )
-            since, other, kind, left, moment, unsettled, others = row
+            since, other, kind, left, moment, unsettled = row
             if other is None:
-                self.running_since, self.unsettled, self.others = since, unsettled, others
+                self.running_since, self.unsettled = since, unsettled
                 self.time.read(moment, asked)
                 self._sure_until = asked + _SURE * self._lease
                 return
@@ -108,6 +110,10 @@ class Ownership:
     def forget(self) -> None:
         """Forget the mark: it belongs to transactions that a recovery gave up."""
         self._mark = None
+
+    async def others(self) -> bool:
+        """True if other replicas live."""
+        return bool(await self._server.ask(lambda one: one.fetchval(_OTHERS, self.epoch)))
 
     async def restore(self) -> bool:
         """Renew until no roll call is open. False: the life has ended."""

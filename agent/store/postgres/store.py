@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from uuid import UUID
@@ -122,18 +123,21 @@ class PostgresStore(StoreWrites):
         await asyncio.to_thread(_refuse_unverified, settings)
         known = await answer_later(recall(MetaKey.IDENTITY), self.query)
         fresh = known is None and not await self.last_event_at()  # no agent has opened it
+        if fresh:  # several replicas may find it so: the first one writes its identity
+            fresh = await self._begin({str(MetaKey.IDENTITY): secrets.token_hex(8)})
+        others = await self._owner.others()
         opening = open_checked(
             self._files,
             f"database {self.server}",
-            fresh and not self._owner.others,
+            fresh,
             seen,
             account,
             rebind,
             key_file=settings.key_file,
             life=Life(
                 epoch=str(self._owner.epoch),
-                others=self._owner.others > 0,
-                unproved=self._owner.unsettled and not witness and not self._owner.others,
+                others=others,
+                unproved=self._owner.unsettled and not witness and not others,
             ),
         )
         checked = await answer_later(opening, self.query)
@@ -170,17 +174,21 @@ class PostgresStore(StoreWrites):
 
         Several replicas may begin at once on an empty database. The first one writes the facts.
         """
-        facts = orjson.dumps(checked.facts).decode()
-        await self._persistence.ask(lambda one: one.execute(_BEGIN, self._owner.epoch, facts))
+        await self._begin(checked.facts)
         for key, value in checked.facts.items():
             found = await answer_later(recall(MetaKey(key)), self.query)
             if key == MetaKey.KEY and found != value:
                 raise other_key(f"database {self.server}", settings.key_path)
-            if key == MetaKey.ACCOUNT and found != value and self._owner.others:
+            if key == MetaKey.ACCOUNT and found != value and await self._owner.others():
                 raise StoreForeign(
                     f"Another replica has bound the database {self.server} to another Assure account ({found}).",
                     "set the same ASSURE_URL and CLIENT_ID for each replica, or STATE_URL to a store of its own",
                 )
+
+    async def _begin(self, facts: dict[str, str]) -> bool:
+        """Write facts that are missing. False: another replica has written one."""
+        text = orjson.dumps(facts).decode()
+        return bool(await self._persistence.ask(lambda one: one.fetchval(_BEGIN, self._owner.epoch, text)))
 
     @property
     def database_time(self) -> Callable[[], float]:

@@ -8,7 +8,17 @@ from agent.store.postgres.connect import Server, open_pool
 from agent.store.sqlite.connection import Connection, sqlite3
 from agent.store.sqlite.migrations import migrate
 
-ONLY_THERE = {"replicas", "fleet", "driving", "duties", "missing_images", "budgets", "brakes", "missing", "migrations"}  # on PostgreSQL alone
+ONLY_THERE = {
+    "replicas",
+    "fleet",
+    "driving",
+    "duties",
+    "missing_images",
+    "budgets",
+    "brakes",
+    "missing",
+    "migrations",
+}  # on PostgreSQL alone
 KINDS = {
     "TEXT": {"text"},
     "INTEGER": {"bigint", "smallint"},

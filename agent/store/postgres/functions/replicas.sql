@@ -5,11 +5,10 @@
 -- prevents it, with its kind and the seconds until its time is over. Then this life has not begun.
 --
 -- `former`: the life before of this state folder. Its mark speaks for it in a roll call. `unsettled`: a roll call is open.
--- `others`: how many other replicas live.
 CREATE OR REPLACE FUNCTION join_replica(
     my_epoch uuid, my_name text, my_kind text, my_version text, seconds double precision, former uuid,
     OUT running_since double precision, OUT other text, OUT other_kind text, OUT remaining double precision,
-    OUT moment double precision, OUT unsettled boolean, OUT others bigint
+    OUT moment double precision, OUT unsettled boolean
 ) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock('replicas'::regclass::oid::bigint);
@@ -32,8 +31,6 @@ BEGIN
     moment := extract(epoch FROM clock_timestamp());
     running_since := coalesce(running_since, moment);
     unsettled := is_unsettled();
-    SELECT count(*) INTO others FROM replicas
-    WHERE kind = 'replica' AND epoch <> my_epoch AND NOT ended AND until > clock_timestamp();
 END $$;
 
 -- remove_ended: remove the rows whose time is over, with their claims and turns. A commit that still holds a row keeps it

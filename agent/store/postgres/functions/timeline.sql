@@ -66,10 +66,15 @@ BEGIN
 END $$;
 
 -- begin_store: the facts of a store, by the first of several replicas that begin at once. The others find them.
-CREATE OR REPLACE FUNCTION begin_store(my_epoch uuid, facts json) RETURNS void LANGUAGE plpgsql AS $$
+-- False: one of them was there.
+CREATE OR REPLACE FUNCTION begin_store(my_epoch uuid, facts json) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    written bigint := 0;
 BEGIN
     PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() FOR KEY SHARE;
     IF FOUND THEN
         INSERT INTO meta (key, value) SELECT key, value FROM json_each_text(facts) ON CONFLICT (key) DO NOTHING;
+        GET DIAGNOSTICS written = ROW_COUNT;
     END IF;
+    RETURN written = (SELECT count(*) FROM json_object_keys(facts));
 END $$;
