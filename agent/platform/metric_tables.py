@@ -114,6 +114,9 @@ GAUGES: Final = {
     "clock_confirmed": Definition(
         "0 while the time may be wrong, so that requests wait and no deadline deletes anything. Otherwise 1."
     ),
+    "database_behind": Definition(
+        "1 while the database lacks a transaction that it had confirmed to this replica; otherwise 0."
+    ),
     "database_away": Definition(
         "1 while the server of the database does not answer and everything waits for it; otherwise 0."
     ),

@@ -171,9 +171,10 @@ class Metrics:
         """Set the interval of backups in seconds, or 0 without backups."""
         self._gauges["backup_interval_seconds"].set(interval)
 
-    def database(self, away: Callable[[], bool]) -> None:
-        """Read at each scrape whether the server of the database is away."""
+    def database(self, away: Callable[[], bool], behind: Callable[[], bool]) -> None:
+        """Read at each scrape whether the server of the database is away, and whether it lost transactions."""
         self._gauges["database_away"].set_function(lambda: float(away()))
+        self._gauges["database_behind"].set_function(lambda: float(behind()))
 
     @isolated
     def circuit(self, is_open: bool) -> None:

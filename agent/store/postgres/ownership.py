@@ -35,7 +35,9 @@ WHERE until > clock_timestamp() AND kind = 'replica' ORDER BY since LIMIT 1
 _JOIN = "SELECT * FROM join_replica($1, $2, $3, $4, $5, $6)"
 _RENEW = "SELECT * FROM renew_replica($1, $2, $3, $4)"
 _OTHERS = """
-SELECT EXISTS (SELECT 1 FROM replicas WHERE kind = 'replica' AND epoch <> $1 AND NOT ended AND until > clock_timestamp())
+SELECT EXISTS (
+    SELECT 1 FROM replicas WHERE kind = 'replica' AND epoch <> $1 AND NOT ended AND until > clock_timestamp()
+)
 """
 _WAIT = 0.5  # seconds between two tries to join
 _SURE = 0.8  # of the lease, from the request for it on: the clocks of two machines run at different rates

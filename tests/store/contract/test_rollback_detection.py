@@ -58,7 +58,8 @@ async def test_a_store_without_its_mark_is_not_trusted(engine: Engine, content: 
     (engine.folder / "agent.mark").unlink()
     if content is not None:
         (engine.folder / "agent.mark").write_bytes(content)
-    assert await engine.recovery_cause() == ("older" if engine.kind == "sqlite" else None)
+    another = content is not None and content.startswith(b"0123456789abcdef")  # the mark of another store
+    assert await engine.recovery_cause() == ("older" if engine.kind == "sqlite" or another else None)
 
 
 async def test_a_store_in_which_nothing_was_ever_written_is_a_first_start_wherever_it_comes_from(

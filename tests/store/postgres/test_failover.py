@@ -17,6 +17,7 @@ from agent.platform.clock import SystemClock
 from agent.platform.settings import Settings
 from agent.ports import MetaKey, Recovery
 from agent.store.postgres.store import PostgresStore
+from agent.store.reading.reads import Query
 from tests.acceptance.databases import execute
 from tests.support.restartable_server import RestartableServer, restartable_server
 from tests.support.timeouts import PATIENT
@@ -263,7 +264,5 @@ async def test_the_time_is_that_of_the_server_however_wrong_the_clock_of_the_hos
     assert clock.skew is not None
 
 
-def _query(sql: str):  # noqa: ANN202
-    from agent.store.reading.reads import Query
-
+def _query(sql: str) -> Query:
     return Query(sql)
