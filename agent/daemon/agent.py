@@ -106,7 +106,9 @@ class Agent:
         metrics = Metrics(clock)
         store = await build_store(settings, metrics, account, rebind)
         try:
-            if system is not None:
+            if system is not None and store.database_time is not None:
+                system.follow(store.database_time)
+            elif system is not None:
                 anchor = Anchor.read(await store.recall(MetaKey.CLOCK))
                 system.resume(await store.last_event_at(), anchor)
             refuse_renamed(settings.source_name, await store.other_source(settings.source_name))
@@ -123,7 +125,7 @@ class Agent:
     async def _load(self) -> None:
         """Read what the loops need of the store before they begin."""
         await self._budget.count()
-        if self._clock_corrector is not None:
+        if self._clock_corrector is not None and self._store.database_time is None:
             await self._clock_corrector.resume()
 
     async def run(self, on_listening: Callable[[str], None] = lambda url: None) -> None:

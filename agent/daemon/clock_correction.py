@@ -175,7 +175,15 @@ class ClockCorrector:
             return
         self._skewed = skewed
         if not skewed:
-            self._log.warning("the host's clock agrees with Assure's again")
+            whose = "clock of the database" if self._clock.database else "host's clock"
+            self._log.warning(f"the {whose} agrees with Assure's again")
+            return
+        if self._clock.database:
+            self._log.error(
+                "the clocks of the database and of Assure differ",
+                seconds=round(skew, 1),  # that of the database is ahead if positive
+                hint="set the clock of the server, for example with chrony; the agent uses its time",
+            )
             return
         self._log.error(
             "the host's clock is wrong",

@@ -118,7 +118,7 @@ def build_common(
     revision = state_of(settings, store)
     health = AgentHealth(settings, store, telemetry, shutdown, endpoints, clock, revision)
     endpoints.subscribe(health.endpoint_changed)
-    metrics.database(lambda: store.away)
+    metrics.database(lambda: store.away, lambda: store.behind)
     metrics.register_store(partial(_open_statistics, settings, store))
     store.watch(shutdown.fail, health.database_changed)
     return CommonParts(

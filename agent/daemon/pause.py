@@ -49,6 +49,8 @@ class WorkGate:
 
     async def run_recovery(self, first: bool = False) -> None:
         """Detect a rollback, and search Assure during a recovery; otherwise do nothing. `first`: at the start."""
+        if self._store.shared:  # another replica may have begun, approved or ended a recovery
+            await self.refresh()
         if not self._reconciler.recovering:
             behind = await self._store_is_behind(_LIST_ATTEMPTS if first else 1)
             self._telemetry.lists_checked(not self._recovery.lists_unreadable)

@@ -97,6 +97,7 @@ class SystemClock:
         self._first: _Reading | None = None  # the first of the answers that contradict
         self._last: _Reading | None = None
         self._pending: float | None = None  # seconds: a correction that is not applied yet
+        self.database = False  # `wall` is the clock of a database: the `Date` of Assure corrects nothing
         self.held = False  # stored times are wrong: an earlier run did not complete a correction
 
     # -- the port
@@ -128,6 +129,17 @@ class SystemClock:
                 await event.wait()
 
     # -- at a start
+
+    def follow(self, wall: Callable[[], float]) -> None:
+        """Use the clock of a database that several replicas share, instead of the host's. It is confirmed.
+
+        All times in the store come from it, so a difference to it is corrected in one step.
+        """
+        with self._lock:
+            self._wall, self.database, self._confirmed = wall, True, True
+            self._read_at, self._now = self._elapsed(), wall()
+            self._wall_offset, self._steady_since = self._now - self._read_at, self._read_at
+            self._confirmed_at = self._started_at = self._now
 
     def resume(self, last_event: float, anchor: Anchor | None = None) -> None:
         """Continue from an earlier run. Uses the anchor if it is of this boot; the time is never before the last event.
@@ -162,6 +174,9 @@ class SystemClock:
                 return
             if trip > _LONGEST_TRIP:
                 return
+            if self.database:
+                self._last = _Reading(self._read_at, date + 0.5 + trip / 2 - self._read_at, trip)
+                return
             seen = _Reading(self._read_at, date + 0.5 + trip / 2 - self._read_at, trip)  # `Date` has whole seconds
             self._last = seen
             if abs(self._error(seen)) <= DRIFT + _ROUNDING:
@@ -188,6 +203,8 @@ class SystemClock:
 
     def trust_steady_clock(self) -> None:
         """Trust the wall clock if it was steady for STEADY_SECONDS without an answer of Assure."""
+        if self.database:
+            return
         with self._lock:
             self._advance()
             since = max(self._steady_since, self._last.elapsed if self._last is not None else -STEADY_SECONDS)
@@ -232,6 +249,11 @@ class SystemClock:
         if not -DRIFT <= wall - elapsed - self._wall_offset <= DRIFT:  # the wall clock was set
             self._wall_offset, self._steady_since = wall - elapsed, elapsed
         ahead = wall - (self._now + passed)
+        if self.database:
+            if not -DRIFT <= ahead <= DRIFT:
+                self._now = wall
+                return wall
+            last = None  # the database is right, also where Assure's clock differs
         # Only a small difference to a witnessed wall clock is followed: otherwise many small steps could add up.
         if -DRIFT <= ahead <= DRIFT and (last is None or -DRIFT <= wall - (elapsed + last.offset) <= DRIFT):
             passed += passed if ahead > passed else ahead if ahead > -passed / 2 else -passed / 2

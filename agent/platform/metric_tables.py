@@ -119,6 +119,9 @@ GAUGES: Final = {
     "clock_confirmed": Definition(
         "0 while the time may be wrong, so that requests wait and no deadline deletes anything. Otherwise 1."
     ),
+    "database_behind": Definition(
+        "1 while the database lacks a transaction that it had confirmed to this replica; otherwise 0."
+    ),
     "database_away": Definition(
         "1 while the server of the database does not answer and everything waits for it; otherwise 0."
     ),
@@ -126,9 +129,6 @@ GAUGES: Final = {
         "Seconds until this replica may no longer call Assure without a renewal of its lease; +Inf for a state file."
     ),
     "requests_driven": Definition("Requests that this replica works on now."),
-    "database_behind": Definition(
-        "1 while the database may have lost transactions that it had confirmed to this replica; otherwise 0."
-    ),
     "circuit_open": Definition("1 while the circuit breaker is open and only probes are sent to Assure; otherwise 0."),
     "endpoint_trouble": Definition(
         "1 while calls to an endpoint (assure, token, or a sink) fail, by cause; otherwise 0.",

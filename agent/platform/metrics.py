@@ -180,21 +180,10 @@ class Metrics:
         self._gauges["lease_remaining_seconds"].set_function(lease)
         self._gauges["requests_driven"].set_function(lambda: float(driven()))
 
-    @isolated
-    def stood_by(self) -> None:
-        """Another replica acts on the source, and shows its files."""
-        for state in ("seen", "refused", "waiting_withdrawal", "passed_over"):
-            self._gauges["source_files"].labels(state).set(0)
-        self._gauges["source_scan_complete"].set(0)
-
-    @isolated
-    def database_behind(self, behind: bool) -> None:
-        """The database may, or may not, have lost confirmed transactions."""
-        self._gauges["database_behind"].set(behind)
-
-    def database(self, away: Callable[[], bool]) -> None:
-        """Read at each scrape whether the server of the database is away."""
+    def database(self, away: Callable[[], bool], behind: Callable[[], bool]) -> None:
+        """Read at each scrape whether the server of the database is away, and whether it lost transactions."""
         self._gauges["database_away"].set_function(lambda: float(away()))
+        self._gauges["database_behind"].set_function(lambda: float(behind()))
 
     @isolated
     def circuit(self, is_open: bool) -> None:

@@ -9,7 +9,7 @@ class MetaKey(StrEnum):
 
     ACCOUNT = "account"  # the Assure account of the store
     IDENTITY = "identity"  # the identity of the store, which the high-water mark repeats
-    EARLIER_IDENTITIES = "earlier-identities"  # of the store, before each recovery
+    IDENTITIES = "identities"  # of a database: its identities before each recovery
     KEY = "key"  # the fingerprint of the key file
     COMMANDS = "commands"  # the number of the last command, and its seal
     CHECKPOINT = "checkpoint"  # the number and the hash of the last checkpoint

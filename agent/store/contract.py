@@ -120,6 +120,14 @@ class Store(
         """The image files that the agent deletes."""
 
     @property
+    def database_time(self) -> Callable[[], float] | None:
+        """The time of the server, in seconds since the epoch. None: the clock of the host is used."""
+
+    @property
+    def behind(self) -> bool:
+        """True if the store lacks an event that this process knows to be durable."""
+
+    @property
     def away(self) -> bool:
         """True while the server of the database does not answer: what reads or writes waits."""
 

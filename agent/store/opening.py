@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.core.errors import StoreDamaged, StoreError
+from agent.core.errors import StoreDamaged, StoreError, StoreLocked
 from agent.ports import MetaKey
 from agent.ports.key_value import REMEMBERED
 from agent.store.account_binding import may_bind, simulated
@@ -21,7 +21,25 @@ INSERT INTO recoveries (id, at, cause, known, kept, backup_at)
 SELECT (SELECT coalesce(max(id), 0) + 1 FROM recoveries), ?, ?, ?, ?, ?
 WHERE NOT EXISTS (SELECT 1 FROM recoveries WHERE at = ?)
 """
+# As `begin_recovery` of the database: other replicas have to learn of the recovery before they begin work.
+_END_OTHER_LIVES = (
+    """
+    INSERT INTO meta (key, value) SELECT 'identities', value FROM meta WHERE key = 'identity'
+    ON CONFLICT (key) DO UPDATE SET value = meta.value || ' ' || excluded.value
+    """,
+    "UPDATE fleet SET timeline = lineage()",
+    "UPDATE replicas SET ended = true WHERE kind = 'replica' AND epoch <> ?",
+)
 _CLOSE_OTHERS = "UPDATE recoveries SET closed_at = ? WHERE closed_at IS NULL AND at <> ?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """The life of a process on a database that several replicas share."""
+
+    epoch: str
+    others: bool  # other replicas live
+    unproved: bool  # the database has another lineage than before, and no replica and no mark proves that it is current
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +50,8 @@ class OpenedStore:
     mark: HighWaterMark
     simulated: bool  # its account is the built-in sandbox
     statements: list[Statement]
+    older: bool  # a recovery begins, so an earlier mark says nothing about this store
+    facts: dict[str, str]  # what the first of several replicas writes to `meta`
 
 
 def open_checked(
@@ -42,11 +62,13 @@ def open_checked(
     account: str | None,
     rebind: bool,
     key_file: Path | None = None,
+    life: Life | None = None,
 ) -> Read[OpenedStore]:
     """Check a store with the current schema, and begin its mark, durably.
 
     `files`: the state file, or the path that the names of the local files begin with. `where` names the store in
     errors. `fresh`: this process created it. `seen`: the witnesses before that. `key_file`: KEY_FILE.
+    `life`: with a database.
 
     Raises StoreForeign for a store of another account, and StoreDamaged for a missing or another key. Raises StoreError
     for a store that was copied to another one, or an unfinished copy.
@@ -55,19 +77,36 @@ def open_checked(
     bound = yield from recall(MetaKey.ACCOUNT)
     statements: list[Statement] = []
     if account is not None:
-        used = (yield from row("SELECT 1 FROM attempts LIMIT 1")) is not None
+        others = life is not None and life.others
+        used = others or (yield from row("SELECT 1 FROM attempts LIMIT 1")) is not None
+        if others and rebind and bound not in (None, account):
+            raise StoreLocked(
+                f"Other replicas use the {where} for another Assure account ({bound}).", "stop them, and run it again"
+            )
         if may_bind(bound, account, used, rebind):
             if bound is not None and bound != account:
                 forgotten = (REMEMBERED, REMEMBERED + "\U0010ffff")
                 statements.append(Statement.once("DELETE FROM meta WHERE key >= ? AND key < ?", *forgotten))
             statements.append(Statement.once(REMEMBER, MetaKey.ACCOUNT, account))
             bound = account
-    keys = yield from _keys(files, where, key_file)
+    keys = yield from _keys(files, where, key_file, shared=life is not None)
     mark = HighWaterMark(files)
     cause = lost_cause(seen) if fresh else (yield from rollback_cause(seen))
-    statements += yield from _begin_mark(mark, keys, seen, cause)
+    if cause is None and life is not None and life.unproved:
+        cause = "older"
+    statements += yield from _begin_mark(mark, keys, seen, cause, life)
     statements += yield from _seal_of_empty_chain(keys)
-    return OpenedStore(keys=keys, mark=mark, simulated=simulated(bound), statements=statements)
+    facts = {str(MetaKey.KEY): keys.fingerprint}
+    if bound is not None:
+        facts[str(MetaKey.ACCOUNT)] = bound
+    return OpenedStore(
+        keys=keys,
+        mark=mark,
+        simulated=simulated(bound),
+        statements=statements,
+        older=cause not in (None, "lost"),
+        facts=facts,
+    )
 
 
 def _refuse_copied(where: str) -> Read[None]:
@@ -84,46 +123,55 @@ def _refuse_copied(where: str) -> Read[None]:
         )
 
 
-def _keys(files: Path, where: str, key_file: Path | None) -> Read[Keys]:
+def _keys(files: Path, where: str, key_file: Path | None, shared: bool) -> Read[Keys]:
     """The key of this store: the key file, the key inside a backup, or a new key for a new store.
 
     Raises StoreDamaged for another key: the agent would treat every request as new, and Assure would bill it again.
     """
     kept, carried = (yield from recall(MetaKey.KEY)), (yield from recall(MetaKey.BACKUP_KEY))
     used = (yield from row("SELECT 1 FROM requests LIMIT 1")) is not None
+    bound = used or (shared and kept is not None)  # of several replicas, the first one brings the key
     keys, named = Keys.existing(files, key_file), key_file or files.with_name("agent.key")
     if keys is None and carried is not None:
         keys = Keys.load_or_create(files, carried, key_file)
-    if keys is None and used:
+    if keys is None and bound:
         raise StoreDamaged(
             f"The key file {named} is missing: every request would be verified again.",
             "restore it from the backup of the state folder, or restore a backup made with `assure-agent backup`",
         )
     keys = keys or Keys.load_or_create(files, file=key_file)
-    if kept is not None and used and kept != keys.fingerprint:
-        raise StoreDamaged(
-            f"The {where} was written under another key than {named}.",
-            "restore the key of that store, or set STATE_URL to a store of its own",
-        )
+    if kept is not None and bound and kept != keys.fingerprint:
+        raise other_key(where, named)
     return keys
 
 
-def _begin_mark(mark: HighWaterMark, keys: Keys, seen: Witnesses, cause: str | None) -> Read[list[Statement]]:
+def other_key(where: str, key: Path) -> StoreDamaged:
+    """The error for a store that was written under another key than this file."""
+    return StoreDamaged(
+        f"The {where} was written under another key than {key}.",
+        "restore the key of that store, or set STATE_URL to a store of its own",
+    )
+
+
+def _begin_mark(
+    mark: HighWaterMark, keys: Keys, seen: Witnesses, cause: str | None, life: Life | None
+) -> Read[list[Statement]]:
     """Begin the mark, and note a recovery if there is a cause. A recovery gives the store a new identity."""
     identity, last = (yield from recall(MetaKey.IDENTITY)), (yield from last_event())
     backup_at = yield from value("SELECT value FROM meta WHERE key = ?", MetaKey.BACKUP_AT)
-    before = identity
-    if cause is not None or identity is None:
+    if identity is None or (cause is not None and (life is None or cause != "lost")):
         identity = secrets.token_hex(8)
-    mark.begin(identity, last)  # before the commit, so that a crash between the two raises no false alarm
+    head = (yield from value("SELECT hash FROM events WHERE id = ?", last)) if life is not None else None
+    # before the commit, so that a crash between the two raises no false alarm
+    mark.begin(identity, last, head or "", "" if life is None else life.epoch)
     statements = [
         Statement.once(REMEMBER, MetaKey.IDENTITY, identity),
         Statement.once(REMEMBER, MetaKey.KEY, keys.fingerprint),
         Statement("DELETE FROM meta WHERE key = ?", [(MetaKey.BACKUP_AT,), (MetaKey.BACKUP_KEY,)]),
     ]
-    if cause is not None and before is not None:
-        earlier = (yield from recall(MetaKey.EARLIER_IDENTITIES)) or ""
-        statements.append(Statement.once(REMEMBER, MetaKey.EARLIER_IDENTITIES, f"{earlier} {before}".strip()))
+    if cause not in (None, "lost") and life is not None:
+        statements[:0] = [Statement.once(sql) for sql in _END_OTHER_LIVES[:2]]
+        statements.append(Statement.once(_END_OTHER_LIVES[2], life.epoch))
     if cause is not None:
         known, now = seen.mark.events if seen.mark is not None else None, time.time()
         if seen.checkpoint is not None:

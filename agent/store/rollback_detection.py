@@ -27,7 +27,7 @@ from agent.store.reading.common_reads import recall
 from agent.store.reading.reads import Read, value
 
 LAST_EVENT = "SELECT coalesce(max(id), 0) FROM events"
-_LINE = re.compile(r"([0-9a-f]{16}) (\d{20})\n")
+_LINE = re.compile(r"([0-9a-f]{16}) (\d{20})(?: ([0-9a-f]{64}|-{64}) ([0-9a-f-]{36}))?\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,8 @@ class MarkReading:
 
     identity: str
     events: int
+    head: str | None = None  # the hash of that event, on a database
+    epoch: str | None = None  # the life that wrote it, on a database
 
 
 class HighWaterMark:
@@ -46,6 +48,7 @@ class HighWaterMark:
         self._handle: int | None = None
         self._identity = ""
         self._events = -1
+        self._epoch = ""
 
     def read(self) -> MarkReading | None:
         """The content; None if the file is missing or invalid."""
@@ -53,20 +56,23 @@ class HighWaterMark:
             match = _LINE.fullmatch(self.path.read_text("ascii"))
         except (OSError, UnicodeDecodeError):
             return None
-        return None if match is None else MarkReading(identity=match[1], events=int(match[2]))
+        if match is None:
+            return None
+        head = "" if match[3] and match[3].startswith("-") else match[3]
+        return MarkReading(identity=match[1], events=int(match[2]), head=head, epoch=match[4])
 
-    def begin(self, identity: str, events: int) -> None:
-        """Begin to mark a store. Durable on return."""
+    def begin(self, identity: str, events: int, head: str = "", epoch: str = "") -> None:
+        """Begin to mark a store. Durable on return. The mark of a database has `head` and `epoch`: of its life."""
         self._handle = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
-        self._identity = identity
-        self._put(events)
+        self._identity, self._epoch = identity, epoch
+        self._put(events, head)
         os.fsync(self._handle)
 
-    def advance(self, events: int) -> None:
+    def advance(self, events: int, head: str = "") -> None:
         """Update the mark after a commit. If that fails, the mark stays behind the store, which is safe."""
         if events != self._events:
             with contextlib.suppress(OSError):
-                self._put(events)
+                self._put(events, head)
 
     def close(self) -> None:
         """Make the mark durable, and close it."""
@@ -76,9 +82,10 @@ class HighWaterMark:
             os.close(self._handle)
             self._handle = None
 
-    def _put(self, events: int) -> None:
+    def _put(self, events: int, head: str) -> None:
         assert self._handle is not None
-        os.pwrite(self._handle, f"{self._identity} {events:020d}\n".encode("ascii"), 0)
+        life = f" {head:->64} {self._epoch}" if self._epoch else ""
+        os.pwrite(self._handle, f"{self._identity} {events:020d}{life}\n".encode("ascii"), 0)
         self._events = events
 
 
@@ -124,6 +131,8 @@ def rollback_cause(seen: Witnesses) -> Read[str | None]:
     """The cause of the recovery that opening this store would begin: older, restored, or None. Writes nothing.
 
     Read the witnesses first, so that commits of a running agent cause no false alarm.
+
+    If other replicas commit as well, a missing mark is not evidence, and one from before a recovery is over.
     """
     identity, last = (yield from recall(MetaKey.IDENTITY)), (yield from last_event())
     if (yield from recall(MetaKey.BACKUP_AT)) is not None:
@@ -131,24 +140,19 @@ def rollback_cause(seen: Witnesses) -> Read[str | None]:
     if last == 0 and (identity is None or (seen.mark is None and not seen.key_exists)):
         return None  # a first start ended before its first event
     if seen.shared:
-        if (cause := (yield from _cause_of_replica(seen.mark, identity, last))) is not None:
-            return cause
-    elif seen.mark is None or seen.mark.identity != identity or seen.mark.events > last:
+        earlier = (yield from recall(MetaKey.IDENTITIES)) or ""
+        if seen.mark is None and last and identity is None:
+            return "older"
+        if seen.mark is None or seen.mark.identity in earlier.split():
+            return None
+        if seen.mark.head and seen.mark.events <= last:
+            found = yield from value("SELECT hash FROM events WHERE id = ?", seen.mark.events)
+            if found != seen.mark.head:
+                return "older"
+    if seen.mark is None or seen.mark.identity != identity or seen.mark.events > last:
         return "older"
     line = seen.checkpoint
     if line is None or line.event <= last:
         return None
     abandoned = yield from recall(MetaKey.ABANDONED_CHECKPOINT)  # checkpoints before a recovery do not count
     return "older" if line.number > int(abandoned or 0) else None
-
-
-def _cause_of_replica(mark: MarkReading | None, identity: str | None, last: int) -> Read[str | None]:
-    """The cause according to the mark of a replica. Another replica may have begun a recovery after this mark."""
-    if identity is None:
-        return "older"  # each start gives it one before the first event
-    if mark is None:
-        return None
-    if mark.identity == identity:
-        return "older" if mark.events > last else None
-    earlier = (yield from recall(MetaKey.EARLIER_IDENTITIES)) or ""
-    return None if mark.identity in earlier.split() else "older"

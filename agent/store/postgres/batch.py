@@ -144,6 +144,12 @@ class Batch:
         }
 
     @property
+    def last_hash(self) -> str:
+        """The hash of the last event; empty without events."""
+        events = self._changes.rows[Write.EVENT]
+        return str(events[-1][-1]) if events else ""
+
+    @property
     def command(self) -> tuple[str, str] | None:
         """The id and the hash of the command."""
         return None if self._command is None else (self._command[1], self._command[-1])

@@ -56,11 +56,11 @@ class Commits:
         keys: Keys,
         sinks: Sequence[str] = (),
         observe: Callable[[float, int], None] = lambda seconds, callers: None,
-        committed: Callable[[int], None] = lambda event: None,
+        committed: Callable[[int, str], None] = lambda event, digest: None,
     ) -> None:
         """`sinks` receive the notifications.
 
-        `committed` receives the number of the last event of each commit that has any.
+        `committed` receives the number and the hash of the last event of each commit that has any.
         """
         self._server = server
         self._owner = owner
@@ -104,7 +104,7 @@ class Commits:
             return counts
 
         counts = await self._server.ask(send)
-        if counts is None and await self._server.ask(self._owner.renew):
+        if counts is None and await self._owner.restore():
             counts = await self._server.ask(send)
         if counts is None:
             raise self._owner.fenced()
@@ -254,14 +254,15 @@ class Commits:
             return outcome, last_event
 
         outcome, last_event = await self._server.ask(send, broke)
-        if outcome == "fenced" and await self._server.ask(self._owner.renew):
+        if outcome == "fenced" and await self._owner.restore():
             outcome, last_event = await self._server.ask(send, broke)
         if outcome != "done" and not (lost and await self._is_written(batch)):
             if outcome == "fenced":
                 raise self._owner.fenced()
             raise _MovedOn
         if last_event is not None:
-            self._committed(last_event)
+            self._owner.advance(last_event, batch.last_hash)
+            self._committed(last_event, batch.last_hash)
         for uid, row in after.items():
             self._remember(uid, row)
 

@@ -43,7 +43,7 @@ class Driving:
             return rows
 
         rows = await self._server.ask(ask)
-        if _is_fenced(rows) and await self._server.ask(self._owner.renew):
+        if _is_fenced(rows) and await self._owner.restore():
             rows = await self._server.ask(ask)
         if _is_fenced(rows):
             raise self._owner.fenced()

@@ -22,6 +22,7 @@ from agent.platform.clock import boot_clock
 from agent.platform.log import logger
 from agent.store.read_results import RunningAgent
 
+from .database_time import DatabaseTime
 from .driver import Connection
 from .errors import translated
 from .persistence import Persistence
@@ -31,7 +32,13 @@ OWNER = """
 SELECT name, extract(epoch FROM since)::float8 FROM replicas
 WHERE until > clock_timestamp() AND kind = 'replica' ORDER BY since LIMIT 1
 """
-_JOIN = "SELECT * FROM join_replica($1, $2, $3, $4, $5)"
+_JOIN = "SELECT * FROM join_replica($1, $2, $3, $4, $5, $6)"
+_RENEW = "SELECT * FROM renew_replica($1, $2, $3, $4)"
+_OTHERS = """
+SELECT EXISTS (
+    SELECT 1 FROM replicas WHERE kind = 'replica' AND epoch <> $1 AND NOT ended AND until > clock_timestamp()
+)
+"""
 _WAIT = 0.5  # seconds between two tries to join
 _SURE = 0.8  # of the lease, from the request for it on: the clocks of two machines run at different rates
 _KINDS = {"replica": "agent", "command": "command", "copy": "copy"}
@@ -46,6 +53,11 @@ class Ownership:
         """`lease` is in seconds. `elapsed` is a clock in seconds that a suspend of the machine does not stop."""
         self.epoch = uuid.uuid4()
         self.running_since = math.inf  # since when replicas have run without a gap, in seconds since the epoch
+        self.unsettled = False  # a roll call is open: no step may be committed
+        self.former: uuid.UUID | None = None  # the life before of this state folder
+        self.behind = False  # the database lacks the marked event: it lost transactions
+        self.time = DatabaseTime(elapsed or boot_clock())
+        self._mark: tuple[int, str] | None = None  # the last event that this life knows to be durable, and its hash
         self._server = server
         self._lease = lease
         self._kind = kind
@@ -62,11 +74,13 @@ class Ownership:
         while True:
             asked = self._elapsed()
             with translated(self._server.where):
-                since, other, kind, left = await self._server.pool.fetchrow(
-                    _JOIN, self.epoch, name, self._kind, __version__, self._lease
+                row = await self._server.pool.fetchrow(
+                    _JOIN, self.epoch, name, self._kind, __version__, self._lease, self.former
                 )
+            since, other, kind, left, moment, unsettled = row
             if other is None:
-                self.running_since = since
+                self.running_since, self.unsettled = since, unsettled
+                self.time.read(moment, asked)
                 self._sure_until = asked + _SURE * self._lease
                 return
             if left > before or not patient:
@@ -77,12 +91,39 @@ class Ownership:
             await asyncio.sleep(min(_WAIT, left))
 
     async def renew(self, connection: Connection) -> bool:
-        """Extend the life. False: another process has removed it."""
+        """Extend the life. False: another process has removed it, or the database lost transactions."""
         asked = self._elapsed()
-        renewed = bool(await connection.fetchval("SELECT renew_replica($1, $2)", self.epoch, self._lease))
-        if renewed:
+        event, digest = self._mark or (None, None)
+        alive, settled, behind, moment, *last = await connection.fetchrow(
+            _RENEW, self.epoch, self._lease, event, digest
+        )
+        self.unsettled, self.behind = not settled, behind
+        if alive:
             self._sure_until = max(self._sure_until, asked + _SURE * self._lease)
-        return renewed
+            self.time.read(moment, asked)
+            self.advance(last[0] or 0, last[1] or "")
+        return bool(alive)
+
+    def advance(self, event: int, digest: str) -> None:
+        """Note the last event that is durable, and its hash."""
+        if self._mark is None or event > self._mark[0]:
+            self._mark = event, digest
+
+    def forget(self) -> None:
+        """Forget the mark: it belongs to transactions that a recovery gave up."""
+        self._mark = None
+
+    async def others(self) -> bool:
+        """True if other replicas live."""
+        return bool(await self._server.ask(lambda one: one.fetchval(_OTHERS, self.epoch)))
+
+    async def restore(self) -> bool:
+        """Renew until no roll call is open. False: the life has ended."""
+        while await self._server.ask(self.renew):
+            if not self.unsettled:
+                return True
+            await asyncio.sleep(_WAIT)
+        return False
 
     @property
     def remaining(self) -> float:
@@ -93,7 +134,7 @@ class Ownership:
         """True if no other process can have removed the lease now. Renews one that may have ended, or waits for it."""
         while self._elapsed() >= self._sure_until:
             try:
-                if not await self._server.ask(self.renew):
+                if not await self.restore():
                     return False
             except StoreError:  # the next commit fails as well, and reports it
                 return False
@@ -104,7 +145,7 @@ class Ownership:
         while True:
             await asyncio.sleep(self._lease / 3)
             try:
-                if not await self._server.ask(self.renew):
+                if not await self.restore():
                     lost(self.fenced())
                     return
             except StoreError:  # the next commit fails as well, and reports it
@@ -116,6 +157,11 @@ class Ownership:
 
     def fenced(self) -> Fenced:
         """The error of a process whose life has ended."""
+        if self.behind:
+            return Fenced(
+                f"The database {self._server.where} lost transactions that it had confirmed, so a recovery begins.",
+                "see `assure-agent status`, then run `assure-agent approve`",
+            )
         return Fenced(
             f"The lease of this agent (pid {os.getpid()}) on the database {self._server.where} has ended, "
             "and another one removed it.",

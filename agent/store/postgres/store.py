@@ -2,11 +2,15 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
-from agent.core.errors import Fenced, SettingsError, StoreAway
+import orjson
+
+from agent.core.errors import Fenced, SettingsError, StoreAway, StoreForeign
 from agent.core.record import Record
 from agent.core.step import Step
 from agent.platform.settings import Settings
@@ -14,11 +18,11 @@ from agent.ports import Command, MetaKey, Receipt, SharedState
 from agent.store.audit.checkpoint_file import Checkpoints
 from agent.store.audit.open_requests import refuse_unverified
 from agent.store.claims_keyring import ClaimsKeyring
-from agent.store.opening import open_checked
+from agent.store.opening import Life, OpenedStore, open_checked, other_key
 from agent.store.reading.common_reads import OPEN, recall, shared_state
 from agent.store.reading.loop_reads import grouped
 from agent.store.reading.reads import Query, Rows, answer_later
-from agent.store.rollback_detection import Witnesses
+from agent.store.rollback_detection import MarkReading, Witnesses
 from agent.store.writing.statements import Statement
 from agent.store.writing.store_writes import StoreWrites
 
@@ -58,6 +62,7 @@ LATERAL (
     SELECT json_array_elements(coalesce(record #> '{next,images}', '[]'))
 ) AS images
 """
+_BEGIN = "SELECT begin_store($1, $2)"
 _AWAY = "The database does not answer, so its tables keep the old rows. A running agent tries every minute"
 _FORBIDDEN = (
     "The role of the agent may not VACUUM the tables, so they keep the old rows. "
@@ -121,16 +126,33 @@ class PostgresStore(StoreWrites):
     ) -> None:
         seen = Witnesses.of_replica(self._files, settings.key_file)
         await migrate(self._pool, str(self.server))
+        known = await answer_later(recall(MetaKey.IDENTITY), self.query)
+        witness = self._testify(seen.mark if seen.mark is not None and seen.mark.identity == known else None)
         await self._owner.join(patient=account is not None)
         keeping = asyncio.create_task(self._owner.keep(self._lost.set_result))
         self._ending.callback(keeping.cancel)
         await asyncio.to_thread(_refuse_unverified, settings)
         known = await answer_later(recall(MetaKey.IDENTITY), self.query)
         fresh = known is None and not await self.last_event_at()  # no agent has opened it
+        if fresh:  # several replicas may find it so: the first one writes its identity
+            fresh = await self._begin({str(MetaKey.IDENTITY): secrets.token_hex(8)})
+        others = await self._owner.others()
         opening = open_checked(
-            self._files, f"database {self.server}", fresh, seen, account, rebind, key_file=settings.key_file
+            self._files,
+            f"database {self.server}",
+            fresh,
+            seen,
+            account,
+            rebind,
+            key_file=settings.key_file,
+            life=Life(
+                epoch=str(self._owner.epoch),
+                others=others,
+                unproved=self._owner.unsettled and not witness and not others,
+            ),
         )
         checked = await answer_later(opening, self.query)
+        await self._begin_facts(checked, settings)
         self.simulated, self.keys, self._mark = checked.simulated, checked.keys, checked.mark
         self._ending.callback(self._mark.close)
         self._commits = Commits(
@@ -142,11 +164,54 @@ class PostgresStore(StoreWrites):
             self._mark.advance,
         )
         self._ending.push_async_callback(self._commits.close, _CLOSING)
+        if checked.older:
+            self._owner.forget()
         await self.execute(*checked.statements)
         lines = LinesInTable(settings, self._owner)
         checkpoints = Checkpoints(lines, lambda: connected(settings), shared=True)
+        if not await self._owner.restore():  # a roll call ends before any work
+            raise self._owner.fenced()
         keyring = ClaimsKeyring(settings.claims_keys_dir, settings.claims_key.get_secret_value())
         self._begin_writes(fresh, checkpoints, keyring)
+
+    def _testify(self, mark: MarkReading | None) -> bool:
+        """Let the mark of this state folder speak for the life before. False: it proves nothing."""
+        if mark is None or mark.head is None or mark.epoch is None:
+            return False
+        self._owner.former = UUID(mark.epoch)
+        self._owner.advance(mark.events, mark.head)
+        return True
+
+    async def _begin_facts(self, checked: OpenedStore, settings: Settings) -> None:
+        """Write the key, the identity and the account of a new store, or raise StoreError for those of another replica.
+
+        Several replicas may begin at once on an empty database. The first one writes the facts.
+        """
+        await self._begin(checked.facts)
+        for key, value in checked.facts.items():
+            found = await answer_later(recall(MetaKey(key)), self.query)
+            if key == MetaKey.KEY and found != value:
+                raise other_key(f"database {self.server}", settings.key_path)
+            if key == MetaKey.ACCOUNT and found != value and await self._owner.others():
+                raise StoreForeign(
+                    f"Another replica has bound the database {self.server} to another Assure account ({found}).",
+                    "set the same ASSURE_URL and CLIENT_ID for each replica, or STATE_URL to a store of its own",
+                )
+
+    async def _begin(self, facts: dict[str, str]) -> bool:
+        """Write facts that are missing. False: another replica has written one."""
+        text = orjson.dumps(facts).decode()
+        return bool(await self._persistence.ask(lambda one: one.fetchval(_BEGIN, self._owner.epoch, text)))
+
+    @property
+    def database_time(self) -> Callable[[], float]:
+        """The time of the server, in seconds since the epoch."""
+        return self._owner.time
+
+    @property
+    def behind(self) -> bool:
+        """True if the database lacks an event that this replica knows to be durable."""
+        return self._owner.behind
 
     @property
     def away(self) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from agent.core.admission import ScanNote
 from agent.core.errors import StoreAway
@@ -33,6 +33,16 @@ ON CONFLICT (source) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for na
 
 class StoreWrites(LoopReads):
     """Reads and writes that only need the queries and statements of an engine."""
+
+    @property
+    def database_time(self) -> Callable[[], float] | None:
+        """None: a state file has the clock of the host."""
+        return None
+
+    @property
+    def behind(self) -> bool:
+        """False: the mark is compared when a state file is opened."""
+        return False
 
     @property
     def away(self) -> bool:

@@ -17,7 +17,7 @@ DECLARE
     chosen text[] := '{}';
     free text[];
 BEGIN
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() FOR KEY SHARE;
+    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
     IF NOT FOUND THEN
         RETURN QUERY SELECT NULL::text, NULL::text;
         RETURN;
@@ -77,7 +77,7 @@ $$;
 -- release: release the claims of this replica, except for these requests. False: the replica is fenced.
 CREATE OR REPLACE FUNCTION release(my_epoch uuid, working text[]) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() FOR KEY SHARE;
+    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
     IF NOT FOUND THEN
         RETURN false;
     END IF;

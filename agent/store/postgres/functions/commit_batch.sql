@@ -37,8 +37,8 @@ BEGIN
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);  -- what is answered is durable [I4]
     END IF;
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() FOR KEY SHARE;
-    IF NOT FOUND THEN
+    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
+    IF NOT FOUND OR is_foreign() THEN
         outcome := 'fenced';
         RETURN;
     END IF;

@@ -3,9 +3,12 @@
 --
 -- Replicas and commands may live together. A copy needs the database alone: `other` is the name of a process that
 -- prevents it, with its kind and the seconds until its time is over. Then this life has not begun.
+--
+-- `former`: the life before of this state folder. Its mark speaks for it in a roll call. `unsettled`: a roll call is open.
 CREATE OR REPLACE FUNCTION join_replica(
-    my_epoch uuid, my_name text, my_kind text, my_version text, seconds double precision,
-    OUT running_since double precision, OUT other text, OUT other_kind text, OUT remaining double precision
+    my_epoch uuid, my_name text, my_kind text, my_version text, seconds double precision, former uuid,
+    OUT running_since double precision, OUT other text, OUT other_kind text, OUT remaining double precision,
+    OUT moment double precision, OUT unsettled boolean
 ) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock('replicas'::regclass::oid::bigint);
@@ -16,14 +19,18 @@ BEGIN
         RETURN;
     END IF;
     IF my_kind = 'replica' AND NOT EXISTS (SELECT 1 FROM replicas WHERE kind = 'replica' AND until > clock_timestamp()) THEN
-        INSERT INTO fleet AS f (since) VALUES (extract(epoch FROM clock_timestamp()))
+        INSERT INTO fleet AS f (since, timeline) VALUES (extract(epoch FROM clock_timestamp()), lineage())
         ON CONFLICT (one) DO UPDATE SET since = excluded.since;
     END IF;
-    INSERT INTO replicas (epoch, name, kind, version, since, until)
-    VALUES (my_epoch, my_name, my_kind, my_version, clock_timestamp(), clock_timestamp() + make_interval(secs => seconds))
+    UPDATE replicas SET timeline = lineage() WHERE epoch = former;
+    INSERT INTO replicas (epoch, name, kind, version, since, until, timeline)
+    VALUES (my_epoch, my_name, my_kind, my_version, clock_timestamp(), clock_timestamp() + make_interval(secs => seconds),
+        (SELECT f.timeline FROM fleet AS f))
     ON CONFLICT (epoch) DO UPDATE SET until = excluded.until;
     SELECT f.since INTO running_since FROM fleet AS f;
-    running_since := coalesce(running_since, extract(epoch FROM clock_timestamp()));
+    moment := extract(epoch FROM clock_timestamp());
+    running_since := coalesce(running_since, moment);
+    unsettled := is_unsettled();
 END $$;
 
 -- remove_ended: remove the rows whose time is over, with their claims and turns. A commit that still holds a row keeps it
@@ -32,6 +39,9 @@ CREATE OR REPLACE FUNCTION remove_ended() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     ended uuid[];
 BEGIN
+    IF is_unsettled() THEN
+        RETURN;  -- the roll call needs the rows of the lives that do not answer
+    END IF;
     WITH over AS (SELECT epoch FROM replicas WHERE until <= clock_timestamp() FOR UPDATE SKIP LOCKED),
         removed AS (DELETE FROM replicas WHERE epoch IN (SELECT epoch FROM over) RETURNING epoch)
     SELECT array_agg(epoch) INTO ended FROM removed;
@@ -41,15 +51,38 @@ BEGIN
     END IF;
 END $$;
 
--- renew_replica: extend the life of this epoch. False: its time was over, and another process has removed it.
-CREATE OR REPLACE FUNCTION renew_replica(my_epoch uuid, seconds double precision) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE
-    alive boolean;
+-- renew_replica: extend the life of this epoch. Not `alive`: its time was over, and another process has removed it, or
+-- transactions were lost. `event` and `event_hash`: the last event that the life knows to be durable; null: it knows none.
+-- `settled`: false while a roll call is open. `behind`: that event is missing or is another one, so transactions were lost.
+-- `moment` is the time of the server. `last_event` is the last one of the journal, with its hash. It is durable when the
+-- answer arrives: the renewal follows it in the log of the server.
+CREATE OR REPLACE FUNCTION renew_replica(
+    my_epoch uuid, seconds double precision, event bigint, event_hash text,
+    OUT alive boolean, OUT settled boolean, OUT behind boolean, OUT moment double precision,
+    OUT last_event bigint, OUT last_hash text
+) LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE replicas SET until = clock_timestamp() + make_interval(secs => seconds) WHERE epoch = my_epoch;
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    behind := event > 0 AND NOT EXISTS (SELECT 1 FROM events WHERE id = event AND hash = event_hash);
+    IF behind OR is_unsettled() THEN  -- before the row: whoever begins a recovery changes all rows
+        PERFORM pg_advisory_xact_lock('replicas'::regclass::oid::bigint);
+    END IF;
+    UPDATE replicas SET until = clock_timestamp() + make_interval(secs => seconds), timeline = lineage(), marked = event,
+        marked_hash = event_hash
+    WHERE epoch = my_epoch AND NOT ended;
     alive := FOUND;
+    settled := true;
+    IF alive AND behind THEN
+        PERFORM begin_recovery();
+    ELSIF alive AND is_unsettled() THEN
+        settled := call_roll();
+    END IF;
+    alive := alive AND NOT coalesce((SELECT ended FROM replicas WHERE epoch = my_epoch), true);
     PERFORM remove_ended();
-    RETURN alive;
+    SELECT id, hash INTO last_event, last_hash FROM events ORDER BY id DESC LIMIT 1;
+    moment := extract(epoch FROM clock_timestamp());
 END $$;
 
 -- leave_replica: end the life of this epoch, so that others continue its work at once.

@@ -540,13 +540,18 @@ CREATE TABLE replicas (
     kind    text COLLATE "C" NOT NULL CHECK (kind IN ('replica', 'command', 'copy')),
     version text COLLATE "C" NOT NULL,                       -- of the agent
     since   timestamptz NOT NULL,
-    until   timestamptz NOT NULL
+    until   timestamptz NOT NULL,
+    timeline text COLLATE "C",                               -- the lineage of the database that this life knows
+    marked  bigint,                                          -- the last event that this life knows to be durable
+    marked_hash text COLLATE "C",                            -- its hash
+    ended   boolean NOT NULL DEFAULT false                   -- transactions were lost: the life may not be renewed
 ) WITH (fillfactor = 50);
 
 -- fleet: since when replicas have run without a gap. A replica that joins others does not begin the delays again.
 CREATE TABLE fleet (
     one   boolean PRIMARY KEY DEFAULT true CHECK (one),
-    since double precision NOT NULL
+    since double precision NOT NULL,
+    timeline text COLLATE "C"                                -- the lineage of the database, after the last roll call
 );
 
 -- driving: the replica that processes a request now. A claim counts only while its epoch has a row in `replicas`.
