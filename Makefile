@@ -41,8 +41,14 @@ $(DIST): pyproject.toml $(READY)
 	$(VENV)/dist/bin/python -m pip install --quiet --group dist
 	@touch $@
 
-run: $(if $(DATABASE),$(RUNTIME_POSTGRES),$(RUNTIME))  ## the agent on the example requests, against the built-in sandbox; Ctrl-C ends it; STORE=postgres
-	$(if $(DATABASE),$(BIN)/python scripts/demo_on_postgres.py run,$(BIN)/assure-agent run --sandbox)
+ifneq ($(REPLICAS),)
+ifneq ($(STORE),postgres)
+$(error REPLICAS needs a database. Try: make $(or $(MAKECMDGOALS),run) STORE=postgres REPLICAS=$(REPLICAS))
+endif
+endif
+
+run: $(if $(DATABASE),$(RUNTIME_POSTGRES),$(RUNTIME))  ## the agent on the example requests, against the built-in sandbox; Ctrl-C ends it; STORE=postgres REPLICAS=3
+	$(if $(DATABASE),$(BIN)/python scripts/demo_on_postgres.py run $(REPLICAS),$(BIN)/assure-agent run --sandbox)
 
 reset: $(if $(DATABASE),$(RUNTIME_POSTGRES),$(RUNTIME))  ## remove the store of the demo, so that `make run` starts it again; STORE=postgres
 	$(if $(DATABASE),$(BIN)/python scripts/demo_on_postgres.py reset,$(BIN)/assure-agent sandbox reset)
@@ -76,8 +82,8 @@ crash: $(READY)  ## verify recorded scenarios: kill at every commit and call, re
 simulate: $(READY)  ## verify whole lives under a virtual clock, with faults and kills; SEEDS=100 lives
 	$(PROVE) $(if $(SEEDS),--count $(SEEDS))
 
-chaos: $(READY)  ## verify the installed command, with kill -9 at random times; STORE=postgres also kills the database
-	$(PROVE) $(if $(STORE),--store $(STORE))
+chaos: $(READY)  ## verify the installed command, with kill -9 at random times; STORE=postgres also kills the database; REPLICAS=3
+	$(PROVE) $(if $(STORE),--store $(STORE)) $(if $(REPLICAS),--replicas $(REPLICAS))
 
 fuzz: $(READY)  ## verify the parsers with noise and with broken bodies and files
 	$(PROVE)

@@ -10,6 +10,7 @@ from agent.store.sqlite.migrations import create_if_missing
 from verification.postgres_server import PostgresServer
 
 _TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+_LINES = "checkpoints"
 _ONLY_DATABASE = (
     "replicas",
     "fleet",
@@ -18,7 +19,6 @@ _ONLY_DATABASE = (
     "missing_images",
     "budgets",
     "taken_starts",
-    "checkpoints",
     "migrations",
 )
 
@@ -26,13 +26,17 @@ _ONLY_DATABASE = (
 async def copy_to_file(server: PostgresServer, database: str, local: Path, state: Path) -> None:
     """Write the rows of the database, as they are at one time, to a new state file with the same tables.
 
-    `local` has the key and the checkpoints of the agent. Without tables there is no file.
+    `local` has the key of the agent. The checkpoints go into the file next to the state file. Without tables there is
+    no file.
     """
     state.parent.mkdir()
     for file in local.glob("agent.*"):
         if file.is_file():
             shutil.copy(file, state.with_name(file.name))
     tables = await _snapshot(server, database)
+    if lines := tables.pop(_LINES, []):
+        text = "".join(f"{line}\n" for _, line in sorted(map(tuple, lines)))
+        state.with_name("agent.checkpoints.jsonl").write_text(text)
     if not tables:
         return
     create_if_missing(state)

@@ -1,5 +1,6 @@
 """The checkpoints of a store, as the agent continues them, and the notes about them in the database."""
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from agent.core.errors import StoreError
 from agent.platform.files import fsync_folder
 from agent.ports import MetaKey
 from agent.store.audit.checkpoints import (
@@ -31,6 +33,13 @@ Connection = Any  # of an engine: `execute(sql, values)` with `fetchone` and `fe
 _LAST_COMMAND = "SELECT number, hash FROM commands ORDER BY number DESC LIMIT 1"
 
 
+class CheckpointTaken(StoreError):
+    """Another replica has added a checkpoint with this number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"Another replica has added checkpoint {number}.", "nothing: the next checkpoint follows it")
+
+
 class CheckpointLines(Protocol):
     """Where a store keeps its checkpoints."""
 
@@ -41,7 +50,7 @@ class CheckpointLines(Protocol):
         """The last line, or ORIGIN, and True if the noted line is one of them. Raises MalformedCheckpoint."""
 
     def append(self, line: Checkpoint) -> None:
-        """Add a line, durably."""
+        """Add a line, durably. Raises CheckpointTaken."""
 
 
 class LinesInFile:
@@ -90,8 +99,8 @@ class Checkpoints:
 
     def take(self, at: float) -> tuple[Checkpoint, ...]:
         """Add a line if the journal grew since the last one. Returns the added lines. Raises MalformedCheckpoint."""
-        with self._lock, self._connected() as connection:
-            added: list[Checkpoint] = []
+        added: list[Checkpoint] = []
+        with self._lock, self._connected() as connection, contextlib.suppress(CheckpointTaken):
             last = self._end(connection)
             if not matches_event(connection, last):
                 last = self._append(self._rewind(connection, BREAK, at, last))
@@ -106,7 +115,7 @@ class Checkpoints:
                     last, event=event, head=head, digest=digest, commands=commands[0], commands_head=commands[1]
                 )
                 added.append(self._append(next_line(last, CHECKPOINT, at, now)))
-            return tuple(added)
+        return tuple(added)
 
     def record_restore(self, at: float) -> Checkpoint:
         """Add a line for a restore by the operator: the events after the restored ones are dropped."""

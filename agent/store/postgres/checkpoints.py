@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.platform.settings import Settings
-from agent.store.audit.checkpoint_file import LinesInFile
+from agent.store.audit.checkpoint_file import CheckpointTaken, LinesInFile
 from agent.store.audit.checkpoints import (
     ORIGIN,
     Checkpoint,
@@ -54,7 +54,7 @@ class LinesInTable:
         return last, any(line.hash == noted[1] for line in self._stored(_ONE, noted[0]))
 
     def append(self, line: Checkpoint) -> None:
-        """Add a line, durably. Raises Fenced, and StoreError if another replica added this number."""
+        """Add a line, durably. Raises Fenced, and CheckpointTaken."""
         self._add_to_table(line)
         self._add_to_file([line])
 
@@ -74,8 +74,11 @@ class LinesInTable:
 
     def _add_to_table(self, line: Checkpoint) -> None:
         arguments = self._owner.epoch, line.number, encoded(line).decode()
-        if not facade_of(self._settings).write(_APPEND, *arguments):
+        added = facade_of(self._settings).write(_APPEND, *arguments)
+        if added is None:
             raise self._owner.fenced()
+        if not added:
+            raise CheckpointTaken(line.number)
 
     def _add_to_file(self, added: list[Checkpoint]) -> None:
         """The table is what counts: a full disk of this machine does not stop the checkpoints."""

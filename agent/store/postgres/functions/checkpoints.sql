@@ -1,4 +1,5 @@
--- append_checkpoint: add a checkpoint. A repetition after a lost answer changes nothing. False: the replica is fenced.
+-- append_checkpoint: add a checkpoint. A repetition after a lost answer changes nothing. False: another replica has added
+-- this number. Null: the replica is fenced.
 CREATE OR REPLACE FUNCTION append_checkpoint(my_epoch uuid, next_number bigint, text_of_line text) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -7,10 +8,8 @@ BEGIN
     END IF;
     PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() FOR KEY SHARE;
     IF NOT FOUND THEN
-        RETURN false;
+        RETURN NULL;
     END IF;
-    IF NOT EXISTS (SELECT 1 FROM checkpoints WHERE number = next_number AND line = text_of_line) THEN
-        INSERT INTO checkpoints (number, line) VALUES (next_number, text_of_line);
-    END IF;
-    RETURN true;
+    INSERT INTO checkpoints (number, line) VALUES (next_number, text_of_line) ON CONFLICT (number) DO NOTHING;
+    RETURN EXISTS (SELECT 1 FROM checkpoints WHERE number = next_number AND line = text_of_line);
 END $$;
