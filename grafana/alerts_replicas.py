@@ -12,7 +12,7 @@ def replica_alerts(times: Times) -> list[Alert]:
             expression=f"increase(assure_agent_fenced_total[{times('1h')}]) > 0",
             hold="1m",
             severity="ticket",
-            summary="A replica did not renew its lease in time. Other replicas took its work, and it began anew.",
+            summary="A replica did not renew its lease in time. Other replicas took its work, and it began again.",
             finding="{{ $value | humanize }} lives ended within an hour.",
             reading="60",
             section="fenced",

@@ -8,7 +8,7 @@ REPLICAS = Row(
     panels=(
         Panel(
             title="Requests that each replica works on",
-            description="How the open requests are shared. A replica without requests stands by, or has no lease.",
+            description="How the open requests are shared. A replica without requests waits, or has no lease.",
             unit="short",
             queries=(Query(f"sum by (instance) (assure_agent_requests_driven{{{ONE}}})", "{{instance}}"),),
             section="fenced",

@@ -121,7 +121,7 @@ def page(environment: dict[str, str]) -> str:
 
 
 def command() -> list[str]:
-    """The installed command. Where the system can, it ends together with this process, also after a kill."""
+    """The installed command. On Linux it ends together with this process, also after a kill."""
     agent, setpriv = str(Path(sys.executable).with_name("assure-agent")), shutil.which("setpriv")
     return [agent] if setpriv is None else [setpriv, "--pdeathsig", "TERM", agent]
 

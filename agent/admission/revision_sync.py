@@ -122,7 +122,7 @@ class RevisionSync:
         if found.refused is not None:
             revision, reason, commit = found.refused
             refused = RefusedRevision(revision=revision, reason=reason, commit=commit, since=now)
-        if await self._admission.take_turn():  # a replica that stands by may be behind, or cut off from the server
+        if await self._admission.take_turn():  # a standby replica may be behind, or cut off from the server
             await self._store.record_refresh(self._name, now, found.head is not None, refused, found.failure)
         state = await self._store.revision_state(self._name)
         if found.head is not None:

@@ -1,4 +1,4 @@
-"""The turn of a source: of the replicas on one store, one scans the source and acts on it. The others stand by.
+"""The turn of a source: of the replicas on one store, one scans the source and acts on it. The others only fetch it.
 
 The holder of the turn may have an older checkout than the holder before. Therefore it acts only on the revision that
 was acted on last, or on a descendant. Otherwise it lags: it acts on nothing, and gives the turn back.

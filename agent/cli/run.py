@@ -243,7 +243,7 @@ async def _run(remote: _Remote, options: _Options) -> int:
             finished = await _live(opening, remote, options, progress, interrupted)
             break
         ended_lives.add(1)
-        logger().warning("the lease ended, and another replica continues its work; this one begins anew")
+        logger().warning("the lease ended, and another replica continues its work; this one begins again")
     if progress is not None:
         progress.print_outcomes()
     return _exit_code(settings, finished) if finished is not None else 0

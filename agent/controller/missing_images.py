@@ -1,7 +1,7 @@
 """Image files that this replica does not find, although another replica may have them.
 
 A folder of images may be copied to each replica at different times. Therefore a missing file delays a request at first.
-It becomes invalid only once the replicas have looked often enough. A file with other bytes than those that were
+It becomes invalid only once the replicas have searched often enough. A file with other bytes than those that were
 admitted is invalid at once.
 """
 
@@ -10,7 +10,7 @@ from agent.core.answer import NOT_HERE, CallResult, Evidence
 from agent.ports import MissingImages
 
 MISSING = "missing"  # the reason of an image that is not in the folder
-PAUSE = 10.0  # seconds in which this replica does not claim the request, so that another one looks
+PAUSE = 10.0  # seconds in which this replica does not claim the request, so that another one searches
 
 
 async def judge_missing(store: MissingImages, uid: str, answer: o.Answered) -> o.Answered:

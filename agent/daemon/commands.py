@@ -4,7 +4,7 @@ A running agent receives commands on a socket next to the store (mode 0600): one
 the answer. The sender gives each command an id. A repeated id returns the stored answer, and the command is executed
 once. If no agent is running, the command line takes the lock and executes the command with the same `CommandHandler`.
 
-On a database, the command line always executes it, beside the replicas. They find the command in the store
+On a database, the command line always executes it, while replicas run. They find the command in the store
 (`shared_watch.py`).
 """
 

@@ -77,7 +77,7 @@ class DryRun:
             synced = await self._admission.scan()
             if synced is None or (synced.scan.retry_after is None and not synced.absent):
                 break
-        assert synced is not None  # without a turn, it never stands by
+        assert synced is not None  # without a turn, it always scans
         if (error := synced.scan.error) is not None:
             raise AgentError(f"{error.message[0].upper()}{error.message[1:]}.", error.hint)
         budget = StartBudget(self._limit, self.store, self._clock)

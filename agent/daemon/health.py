@@ -16,7 +16,7 @@ from agent.ports import Clock, MetaKey
 from agent.store.contract import Store
 from agent.views.revisions import failure_sentence, refusal_sentence
 
-_INTERVALS = 3  # without a scan, until the replicas that stand by are not ready
+_INTERVALS = 3  # without a scan, until the standby replicas are not ready
 _EXACTNESS = 60.0  # seconds by which the stored time of the last fetch may be late
 
 

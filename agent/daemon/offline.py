@@ -1,4 +1,4 @@
-"""Commands through the store: while no agent has the state file, or beside the replicas of a database."""
+"""Commands through the store: while no agent has the state file, or while replicas use the database."""
 
 import asyncio
 import contextlib

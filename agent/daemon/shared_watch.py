@@ -23,7 +23,7 @@ class SharedWatch:
     ) -> None:
         """`changed` is called after a change of the pause or the recovery, and `executed` for each new command.
 
-        `read` gets the state of each look. `wakes` are called at each look, and `failed` with an error of the others.
+        `read` gets the state of each poll. `wakes` are called at each poll, and `failed` with an error of the others.
         """
         self._store = store
         self._changed = changed
@@ -34,18 +34,18 @@ class SharedWatch:
         self._seen: SharedState | None = None
 
     async def run(self) -> None:
-        """Look once a second until cancelled. An error does not end it."""
+        """Poll once a second until cancelled. An error does not end it."""
         while True:
             try:
-                await self.look()
+                await self.poll()
             except StoreError:
                 pass  # the loops report it
             except Exception as error:
                 self._failed(error)
             await asyncio.sleep(_INTERVAL)
 
-    async def look(self) -> None:
-        """Look once. Commands from before the first look have no effect: the start applied what they left."""
+    async def poll(self) -> None:
+        """Poll once. Commands from before the first poll have no effect: the start applied what they left."""
         for wake in self._wakes:
             wake()
         state, before = await self._store.shared_state(), self._seen

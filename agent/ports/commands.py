@@ -30,7 +30,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedState:
-    """What replicas and commands change for all replicas of a store."""
+    """The state that replicas and commands change for all replicas of a store."""
 
     paused: bool
     recovery: tuple[float | None, ...]  # when the open one began, was scanned and approved; None each without one

@@ -33,7 +33,7 @@ class MissingImages(Protocol):
         """Note that this replica does not find an image of this request. True: the file is missing for all replicas.
 
         `now` is in seconds since the epoch.
-        Replicas must look three times in a minute or more. If several replicas live, two of them must look.
+        Replicas must search three times in a minute or more. If several replicas live, two of them must search.
         """
 
     async def images_found(self, uid: str) -> None:

@@ -52,14 +52,14 @@ async def test_each_replica_applies_each_command_once(engine: PostgresEngine) ->
     async with engine.opened() as one, engine.opened() as two:
         replicas = Watched(one), Watched(two)
         for replica in replicas:
-            await replica.watch.look()
+            await replica.watch.poll()
             assert replica.applied == ["changed"]
         for number, verb in enumerate(("pause", "pause", "resume")):
             request = {"id": f"command-{number}", "verb": verb}
             assert (await asyncio.to_thread(execute_offline, engine.settings, request))["ok"]
             for replica in replicas:
-                await replica.watch.look()
-                await replica.watch.look()
+                await replica.watch.poll()
+                await replica.watch.poll()
         for replica in replicas:
             assert replica.applied == ["changed", "changed", "pause", "pause", "changed", "resume"]
             assert replica.woken == 7
@@ -68,29 +68,29 @@ async def test_each_replica_applies_each_command_once(engine: PostgresEngine) ->
 async def test_an_approved_recovery_reaches_the_other_replica(engine: PostgresEngine) -> None:
     async with engine.opened() as one, engine.opened() as two:
         replica = Watched(two)
-        await replica.watch.look()
+        await replica.watch.poll()
         await one.recoveries.begin(1000.0)
-        await replica.watch.look()
+        await replica.watch.poll()
         assert replica.applied == ["changed"] * 2
         request = {"id": "command-1", "verb": "approve"}
         assert (await asyncio.to_thread(execute_offline, engine.settings, request))["ok"]
-        await replica.watch.look()
+        await replica.watch.poll()
         assert replica.applied == ["changed", "changed", "changed", "approve"]
 
 
 async def test_a_database_that_is_away_does_not_end_the_watch() -> None:
     class Away:
-        looks = 0
+        polls = 0
 
         async def shared_state(self) -> SharedState:
-            self.looks += 1
-            if self.looks == 1:
+            self.polls += 1
+            if self.polls == 1:
                 raise StoreAway("The database does not answer.", "wait")
             return SharedState(paused=False, recovery=(None, None, None), command=0)
 
     replica = Watched(store := Away())
     running = asyncio.create_task(replica.watch.run())
-    while store.looks < 2:
+    while store.polls < 2:
         await asyncio.sleep(0.01)
     running.cancel()
     assert replica.applied == ["changed"]

@@ -41,7 +41,7 @@ class CheckpointTaken(StoreError):
 
 
 class CheckpointLines(Protocol):
-    """Where a store keeps its checkpoints."""
+    """The place of the checkpoints of a store."""
 
     def read(self) -> Iterator[Checkpoint]:
         """All lines. Raises MalformedCheckpoint."""

@@ -9,7 +9,7 @@ _HOLD = "SELECT hold_turn($1, $2)"
 _RELEASE = "SELECT release_turn($1, $2)"
 _MISSING = "SELECT note_missing_image($1, $2, $3, $4, $5)"
 _FOUND = "SELECT found_images($1, $2)"
-_LOOKS, _SECONDS = 3, 60.0  # until an image counts as missing
+_SEARCHES, _SECONDS = 3, 60.0  # until an image counts as missing
 
 
 class DutyTable:
@@ -35,7 +35,7 @@ class DutyTable:
     async def images_missing(self, uid: str, now: float) -> bool:
         """Note that this replica does not find an image of this request."""
         self._noted.add(uid)
-        return await self._ask(_MISSING, uid, now, _LOOKS, _SECONDS)
+        return await self._ask(_MISSING, uid, now, _SEARCHES, _SECONDS)
 
     async def images_found(self, uid: str) -> None:
         """Forget all notes about this request, if this replica made one."""
@@ -44,14 +44,14 @@ class DutyTable:
             self._noted.discard(uid)
 
     async def _ask(self, sql: str, *values: object) -> bool:
-        """The answer of a function. Null: the life of this replica is over. Renew it if its row is still there."""
+        """The answer of a function. Null: the life of this replica is over. It may be renewed."""
 
         async def ask(connection: Connection) -> bool | None:
             answer: bool | None = await connection.fetchval(sql, self._owner.epoch, *values)
             return answer
 
         answer = await self._server.ask(ask)
-        if answer is None and await self._server.ask(self._owner.renew):
+        if answer is None and await self._owner.restore():
             answer = await self._server.ask(ask)
         if answer is None:
             raise self._owner.fenced()

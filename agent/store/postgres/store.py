@@ -300,7 +300,7 @@ class PostgresStore(StoreWrites):
         return granted, taken
 
     async def shared_state(self) -> SharedState:
-        """What other replicas and commands changed."""
+        """The state that other replicas and commands changed."""
         state = await answer_later(shared_state(), self.query)
         replicas, starts = await self._persistence.ask(lambda one: one.fetchrow(_SHARED))
         return replace(state, replicas=max(1, replicas), starts=starts)

@@ -128,7 +128,7 @@ def recall_time(key: MetaKey) -> Read[float | None]:
 
 
 def shared_state() -> Read[SharedState]:
-    """What replicas and commands change for all replicas, by one query."""
+    """The state that replicas and commands change for all replicas, by one query."""
     paused, number, *recovery = yield from row(_SHARED_STATE, MetaKey.PAUSED)
     return SharedState(paused=paused is not None, recovery=tuple(recovery), command=int(number))
 

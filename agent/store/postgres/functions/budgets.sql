@@ -8,7 +8,7 @@ BEGIN
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() FOR KEY SHARE;
+    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
     IF NOT FOUND THEN
         RETURN;
     END IF;

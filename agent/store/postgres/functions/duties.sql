@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION take_duty(my_epoch uuid, duty text, every double precision) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() FOR KEY SHARE;
+    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -24,7 +24,7 @@ CREATE OR REPLACE FUNCTION hold_turn(my_epoch uuid, duty text) RETURNS boolean L
 DECLARE
     holder uuid;
 BEGIN
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() FOR KEY SHARE;
+    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -49,7 +49,7 @@ CREATE OR REPLACE FUNCTION release_turn(my_epoch uuid, duty text) RETURNS void L
 $$;
 
 -- note_missing_image: note that this replica did not find an image of a request. True: the file is missing for the whole
--- fleet. Then there were `enough` looks in at least `seconds`, by two living replicas, or by the only one. Null: fenced.
+-- fleet. Then there were `enough` searches in at least `seconds`, by two living replicas, or by the only one. Null: fenced.
 CREATE OR REPLACE FUNCTION note_missing_image(
     my_epoch uuid, request text, moment double precision, enough bigint, seconds double precision
 ) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -60,15 +60,15 @@ DECLARE
     first timestamptz;
     oldest timestamptz := to_timestamp(moment) - make_interval(secs => 10 * seconds);  -- an earlier note is of another search
 BEGIN
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() FOR KEY SHARE;
+    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    INSERT INTO missing_images AS m (uid, epoch, since, looks) VALUES (request, my_epoch, to_timestamp(moment), 1)
+    INSERT INTO missing_images AS m (uid, epoch, since, searches) VALUES (request, my_epoch, to_timestamp(moment), 1)
     ON CONFLICT (uid, epoch) DO UPDATE SET
-        looks = CASE WHEN m.since > oldest THEN m.looks + 1 ELSE 1 END,
+        searches = CASE WHEN m.since > oldest THEN m.searches + 1 ELSE 1 END,
         since = CASE WHEN m.since > oldest THEN m.since ELSE excluded.since END;
-    SELECT count(*), sum(m.looks), min(m.since) INTO seen, total, first
+    SELECT count(*), sum(m.searches), min(m.since) INTO seen, total, first
     FROM missing_images AS m JOIN replicas USING (epoch) WHERE m.uid = request AND m.since > oldest;
     SELECT count(*) INTO living FROM replicas WHERE kind = 'replica' AND until > clock_timestamp();
     RETURN seen >= least(2, greatest(1, living)) AND total >= enough
@@ -78,7 +78,7 @@ END $$;
 -- found_images: forget who did not find the images of a request.
 CREATE OR REPLACE FUNCTION found_images(my_epoch uuid, request text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() FOR KEY SHARE;
+    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
     IF FOUND THEN
         DELETE FROM missing_images WHERE uid = request;
     END IF;

@@ -1,8 +1,8 @@
 -- join_replica: begin the life of a process with this epoch. `running_since`: since when replicas run without a gap, in
 -- seconds since 1970. A repetition with the same epoch changes nothing but the time.
 --
--- Replicas and commands may live together. A copy needs the database alone: `other` is the name of a process that
--- prevents it, with its kind and the seconds until its time is over. Then this life has not begun.
+-- Replicas and commands may live together. A copy needs the database alone. `other` is a process that prevents it, with its
+-- kind and the seconds until its time is over. Then this life has not begun.
 --
 -- `former`: the life before of this state folder. Its mark speaks for it in a roll call. `unsettled`: a roll call is open.
 CREATE OR REPLACE FUNCTION join_replica(
@@ -66,7 +66,7 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     behind := event > 0 AND NOT EXISTS (SELECT 1 FROM events WHERE id = event AND hash = event_hash);
-    IF behind OR is_unsettled() THEN  -- before the row: whoever begins a recovery changes all rows
+    IF behind OR is_unsettled() THEN  -- before the row, because a recovery changes all rows
         PERFORM pg_advisory_xact_lock('replicas'::regclass::oid::bigint);
     END IF;
     UPDATE replicas SET until = clock_timestamp() + make_interval(secs => seconds), timeline = lineage(), marked = event,

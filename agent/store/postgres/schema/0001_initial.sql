@@ -573,7 +573,7 @@ CREATE TABLE missing_images (
     uid   text COLLATE "C" NOT NULL,
     epoch uuid NOT NULL,
     since timestamptz NOT NULL,
-    looks bigint NOT NULL,
+    searches bigint NOT NULL,
     PRIMARY KEY (uid, epoch)
 );
 
