@@ -90,7 +90,7 @@ class Admission:
         return self._turn is not None and not self._turn.is_held
 
     async def scan(self, *, prune: bool = True, on_progress: Callable[[], None] | None = None) -> SyncResult | None:
-        """Scan once, and admit, change, withdraw or refuse requests. None: another replica has the turn, so this one did nothing.
+        """Scan once, and admit, change, withdraw or refuse requests. None: another replica has the turn.
 
         Without `prune` the scan withdraws nothing. A scan after a file-system event comes at any time. Therefore it is
         not one of the two scans that prove an absence.

@@ -178,6 +178,10 @@ class Reconciler:
         self._queue.gate_changed()
         self._wake.set()
 
+    def share(self, replicas: int) -> None:
+        """Work on fewer requests at a time, because so many replicas work."""
+        self._queue.share(replicas)
+
     def wake(self) -> None:
         """Check again which records are due."""
         self._wake.set()

@@ -303,6 +303,7 @@ class Agent:
     def _shared_state_read(self, state: SharedState) -> None:
         """Take the part of this replica in what all replicas share."""
         self._rate_limiter.bucket.share(state.replicas)
+        self.reconciler.share(state.replicas)
         self._budget.counted(state.starts)
 
     async def scan(self) -> None:

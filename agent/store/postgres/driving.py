@@ -49,6 +49,12 @@ class Driving:
             raise self._owner.fenced()
         return [load(record) for _, record in rows]
 
+    async def overdue(
+        self, now: float, limit: int, busy: Collection[str], working: Collection[str] = ()
+    ) -> list[Record]:
+        """Claim at most `limit` records that are not busy, and whose deadline has expired before their outcome."""
+        return await self.claim(now, limit, busy, working=working, decided=True)
+
     async def release(self, working: Collection[str]) -> None:
         """Release all claims but these. A fenced replica has none."""
         await self._server.ask(lambda one: one.fetchval(_RELEASE, self._owner.epoch, [*working]))

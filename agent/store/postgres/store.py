@@ -3,28 +3,25 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
 import orjson
 
 from agent.core.errors import Fenced, SettingsError, StoreAway, StoreForeign
-from agent.core.record import Record
 from agent.core.step import Step
 from agent.platform.settings import Settings
-from agent.ports import Command, MetaKey, Receipt, SharedState
+from agent.ports import Command, MetaKey, Receipt
 from agent.store.audit.checkpoint_file import Checkpoints
 from agent.store.audit.open_requests import refuse_unverified
 from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.opening import Life, OpenedStore, open_checked, other_key
-from agent.store.reading.common_reads import OPEN, recall, shared_state
+from agent.store.reading.common_reads import OPEN, recall
 from agent.store.reading.loop_reads import grouped
 from agent.store.reading.reads import Query, Rows, answer_later
 from agent.store.rollback_detection import MarkReading, Witnesses
 from agent.store.writing.statements import Statement
-from agent.store.writing.store_writes import StoreWrites
 
 from .audit_connection import PostgresAudit
 from .checkpoints import LinesInTable
@@ -32,21 +29,13 @@ from .commits import Commits
 from .connect import Server, open_pool
 from .dialect import numbered, sent
 from .driver import Pool
-from .driving import Driving
-from .duties import DutyTable
 from .migrations import migrate
 from .ownership import Kind, Ownership
 from .persistence import Persistence
 from .reading import connected
+from .replica_work import ReplicaWork
 from .vacuum import vacuum
 
-_TAKE_START = "SELECT * FROM take_start($1, $2, $3, $4, $5)"
-_SHARED = """
-WITH today AS (SELECT extract(epoch FROM date_trunc('day', clock_timestamp(), 'UTC'))::float8 AS day)
-SELECT (SELECT count(*) FROM replicas WHERE kind = 'replica' AND until > clock_timestamp()),
-    (SELECT counted + (SELECT count(*) FROM taken_starts WHERE day = today.day) FROM budgets WHERE day = today.day)
-FROM today
-"""
 _CLOSING = 5.0  # seconds that the last commits wait for a server that is away
 _LEAVING = 2.0  # seconds
 _NEEDED = """
@@ -70,10 +59,8 @@ _FORBIDDEN = (
 )
 
 
-class PostgresStore(StoreWrites):
+class PostgresStore(ReplicaWork):
     """The store of a replica, or of a command. Several processes may have it. A lease fences their writes [I7]."""
-
-    shared = True
 
     def __init__(self, server: Server, pool: Pool, files: Path, lease: float, kind: Kind) -> None:
         """Use `open`."""
@@ -83,8 +70,7 @@ class PostgresStore(StoreWrites):
         self._files = files
         self.leftover = ""
         self._owner = Ownership(self._persistence, lease, kind)
-        self._driving = Driving(self._persistence, self._owner)
-        self._duties = DutyTable(self._persistence, self._owner)
+        super().__init__(self._persistence, self._owner)
         self._lost: asyncio.Future[Fenced] = asyncio.get_running_loop().create_future()
         self._ending = contextlib.AsyncExitStack()  # ends what `open` begins
         self._ending.push_async_callback(self._disconnect)
@@ -224,20 +210,6 @@ class PostgresStore(StoreWrites):
         self._persistence.limit(None)
         self._lost.add_done_callback(lambda lost: failed(lost.result()))
 
-    async def confirm_ownership(self) -> bool:
-        """True if no other replica can have removed the lease now. Waits while the server is away."""
-        return await self._owner.confirm()
-
-    @property
-    def epoch(self) -> str:
-        """The id of the life of this process."""
-        return str(self._owner.epoch)
-
-    @property
-    def lease_remaining(self) -> float:
-        """Seconds until this process may no longer call Assure without a renewal of its lease."""
-        return self._owner.remaining
-
     def begin_end(self) -> None:
         """Wait at most some seconds for the server from now on, because the agent ends."""
         self._persistence.limit(_CLOSING)
@@ -255,77 +227,6 @@ class PostgresStore(StoreWrites):
 
     async def check_integrity(self) -> None:
         """The server checks its pages itself, with checksums."""
-
-    # -- claims --------------------------------------------------------------------------------------------------
-
-    @property
-    def running_since(self) -> float:
-        """Since when replicas have run without a gap, in seconds since the epoch."""
-        return self._owner.running_since
-
-    async def claim(
-        self,
-        now: float,
-        limit: int,
-        busy: set[str],
-        started_only: bool = False,
-        working: Collection[str] = (),
-        wanted: Collection[str] = (),
-    ) -> list[Record]:
-        """Claim at most `limit` due records that are not busy, and release the claims that are not `working`."""
-        return await self._driving.claim(now, limit, busy, started_only, working, wanted)
-
-    async def overdue(self, now: float, limit: int, busy: set[str], working: Collection[str] = ()) -> list[Record]:
-        """Claim at most `limit` records that are not busy, and whose deadline has expired before their outcome."""
-        return await self._driving.claim(now, limit, busy, working=working, decided=True)
-
-    async def next_due(self, busy: set[str], started_only: bool = False) -> float | None:
-        """When the next record that is free and not busy is due."""
-        return await self._driving.next_due(busy, started_only)
-
-    async def is_driven(self, uid: str) -> bool:
-        """True if a replica that lives has claimed the record."""
-        return await self._driving.is_driven(uid)
-
-    async def release(self, working: Collection[str]) -> None:
-        """Release all claims of this replica but these."""
-        await self._driving.release(working)
-
-    async def take_start(self, uid: str, generation: int, day: float, limit: int) -> tuple[bool, int]:
-        """Take one start of the budget that all replicas share. Raises Fenced."""
-        arguments = self._owner.epoch, uid, generation, day, limit
-        granted, taken = await self._persistence.ask(lambda one: one.fetchrow(_TAKE_START, *arguments))
-        if granted is None:
-            raise self._owner.fenced()
-        return granted, taken
-
-    async def shared_state(self) -> SharedState:
-        """The state that other replicas and commands changed."""
-        state = await answer_later(shared_state(), self.query)
-        replicas, starts = await self._persistence.ask(lambda one: one.fetchrow(_SHARED))
-        return replace(state, replicas=max(1, replicas), starts=starts)
-
-    # -- duties --------------------------------------------------------------------------------------------------
-
-    async def take_duty(self, name: str, every: float) -> bool:
-        """Take periodic work. True for one replica in `every` seconds."""
-        return await self._duties.take_duty(name, every)
-
-    async def hold_turn(self, name: str) -> bool:
-        """Take or keep a turn. True: no other replica has it."""
-        return await self._duties.hold_turn(name)
-
-    async def release_turn(self, name: str) -> None:
-        """Give a turn back, so that another replica may take it."""
-        await self._duties.release_turn(name)
-
-    async def images_missing(self, uid: str, now: float) -> bool:
-        """Note that this replica does not find an image. True: the file is missing for all replicas."""
-        return await self._duties.images_missing(uid, now)
-
-    async def images_found(self, uid: str) -> None:
-        """Forget that images of this request were not found."""
-        await self._duties.images_found(uid)
 
     # -- queries and statements ----------------------------------------------------------------------------------
 

@@ -1,0 +1,64 @@
+"""The work of one replica among others: its claims, its duties, its starts, and the state that all replicas share."""
+
+from dataclasses import replace
+
+from agent.ports import SharedState
+from agent.store.reading.common_reads import shared_state
+from agent.store.reading.reads import answer_later
+from agent.store.writing.store_writes import StoreWrites
+
+from .driving import Driving
+from .duties import DutyTable
+from .ownership import Ownership
+from .persistence import Persistence
+
+_TAKE_START = "SELECT * FROM take_start($1, $2, $3, $4, $5)"
+_SHARED = """
+WITH today AS (SELECT extract(epoch FROM date_trunc('day', clock_timestamp(), 'UTC'))::float8 AS day)
+SELECT (SELECT count(*) FROM replicas WHERE kind = 'replica' AND until > clock_timestamp()),
+    (SELECT counted + (SELECT count(*) FROM taken_starts WHERE day = today.day) FROM budgets WHERE day = today.day)
+FROM today
+"""
+
+
+class ReplicaWork(Driving, DutyTable, StoreWrites):
+    """The part of a store that exists because other replicas use the same database."""
+
+    shared = True
+
+    def __init__(self, server: Persistence, owner: Ownership) -> None:
+        Driving.__init__(self, server, owner)
+        DutyTable.__init__(self, server, owner)
+
+    @property
+    def running_since(self) -> float:
+        """Since when replicas have run without a gap, in seconds since the epoch."""
+        return self._owner.running_since
+
+    @property
+    def epoch(self) -> str:
+        """The id of the life of this process."""
+        return str(self._owner.epoch)
+
+    @property
+    def lease_remaining(self) -> float:
+        """Seconds until this process may no longer call Assure without a renewal of its lease."""
+        return self._owner.remaining
+
+    async def confirm_ownership(self) -> bool:
+        """True if no other replica can have removed the lease now. Waits while the server is away."""
+        return await self._owner.confirm()
+
+    async def take_start(self, uid: str, generation: int, day: float, limit: int) -> tuple[bool, int]:
+        """Take one start of the budget that all replicas share. Raises Fenced."""
+        arguments = self._owner.epoch, uid, generation, day, limit
+        granted, taken = await self._server.ask(lambda one: one.fetchrow(_TAKE_START, *arguments))
+        if granted is None:
+            raise self._owner.fenced()
+        return granted, taken
+
+    async def shared_state(self) -> SharedState:
+        """The state that other replicas and commands changed."""
+        state = await answer_later(shared_state(), self.query)
+        replicas, starts = await self._server.ask(lambda one: one.fetchrow(_SHARED))
+        return replace(state, replicas=max(1, replicas), starts=starts)
