@@ -54,10 +54,11 @@ class AssureClient:
         on_answer: Callable[[Answer[Any]], None] = lambda answer: None,
         on_date: DateObserver = lambda date, seconds: None,
         may_change: MayChange | None = None,
+        still_may: Callable[[], bool] = lambda: True,
     ) -> None:
         """The arguments are those of `Connection`."""
         self._connection = Connection(
-            config, clock, observe, transport, acquire, on_token_answer, on_answer, on_date, may_change
+            config, clock, observe, transport, acquire, on_token_answer, on_answer, on_date, may_change, still_may
         )
         self._send: Send = self._connection.send
         self.aclose = self._connection.aclose

@@ -24,6 +24,7 @@ from agent.assure.http.messages import (
     Timeouts,
     Transport,
     Unsent,
+    Untimely,
     header_lines,
     path_of,
 )
@@ -132,8 +133,12 @@ class Connection:
         on_answer: Callable[[Answer[Any]], None] = lambda answer: None,
         on_date: DateObserver = lambda date, seconds: None,
         may_change: MayChange | None = None,
+        still_may: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`on_token_answer` receives each answer of the token endpoint, `on_answer` each final answer of Assure."""
+        """`on_token_answer` receives each answer of the token endpoint, `on_answer` each final answer of Assure.
+
+        `may_change` is asked before a call that changes something, and `still_may` again when its connection is ready.
+        """
         self._config = config
         self._acquire = acquire or _unlimited
         self._may_change = may_change or _always
@@ -157,6 +162,7 @@ class Connection:
             ),
             tls=config.tls,
             proxy_to=config.proxy_to,
+            may_send=lambda origin, method: method == "GET" or origin != self._origin or still_may(),
         )
         self._closed = False
 
@@ -241,6 +247,8 @@ class Connection:
                 exchange.close()
                 raise Unsent("closed")
             reply = await exchange
+        except Untimely:
+            return Busy(evidence=Evidence(cause=NOT_SENT))
         except ExchangeError as error:
             trouble = _TROUBLES[type(error)]
             # In TLS 1.3 the alert of a server that wants a client certificate arrives after the request was written.

@@ -158,6 +158,7 @@ def build_assure(common: CommonParts, on_date: Callable[[float | None, float], N
         on_answer=partial(endpoints.record_answer, ASSURE),
         on_date=on_date,
         may_change=common.store.confirm_ownership,
+        still_may=lambda: common.store.lease_remaining > 0.0,
     )
     is_own, on_change = common.rules.is_own_reference, common.health.circuit_changed
     throttle = Throttle(client, rate_limiter, clock, random.random, is_own, on_change, client.authenticate)

@@ -321,6 +321,22 @@ async def test_an_agent_without_its_store_changes_nothing_at_assure(
     assert signal_of(unsent, "d1") is AnswerSignal.NEUTRAL
 
 
+async def test_a_connection_that_is_ready_too_late_carries_no_change(
+    config: Config, clock: JumpingClock, server: ScriptedServer
+) -> None:
+    """[P5] The process may have been stopped while it connected: the lease is over before the first byte."""
+    server.will(answer(200, []), answer(200, []))
+    still_valid = True
+    async with AssureClient(config, clock, still_may=lambda: still_valid) as client:
+        await client.list_dossiers()
+        still_valid = False
+        unsent = await client.start_verification("d1", "p1")
+        assert unsent == Busy(evidence=Evidence(cause=NOT_SENT))
+        assert isinstance(await client.list_dossiers(), Done)  # a read changes nothing
+    assert len(server.deliveries) == 2
+    assert signal_of(unsent, "d1") is AnswerSignal.NEUTRAL
+
+
 async def test_sixty_four_401s_renew_the_token_once(
     config: Config, clock: JumpingClock, server: ScriptedServer
 ) -> None:

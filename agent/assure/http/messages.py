@@ -38,6 +38,10 @@ class Unsent(ExchangeError):
     """No byte of the request was written. The request can be sent again."""
 
 
+class Untimely(Unsent):
+    """The caller may no longer send the request: the connection was ready too late."""
+
+
 class Silent(ExchangeError):
     """The request was written, at least in part, and no complete reply arrived in time."""
 

@@ -9,7 +9,17 @@ from typing import Final
 
 from agent.assure.http.connection import IDLE_LIMIT, Connection
 from agent.assure.http.dial import dial
-from agent.assure.http.messages import Body, Broken, ExchangeError, Origin, Reply, Timeouts, Unsent, request_head
+from agent.assure.http.messages import (
+    Body,
+    Broken,
+    ExchangeError,
+    Origin,
+    Reply,
+    Timeouts,
+    Unsent,
+    Untimely,
+    request_head,
+)
 from agent.platform.proxy import Proxy
 from agent.platform.tls import tls_context
 
@@ -30,13 +40,18 @@ class Pool:
         tls: Callable[[], ssl.SSLContext] = tls_context,
         proxy_to: Callable[[str, int], Proxy | None] = lambda host, port: None,
         idle_limit: float = IDLE_LIMIT,
+        may_send: Callable[[Origin, str], bool] = lambda origin, method: True,
     ) -> None:
-        """`tls` is called once, for the first secure origin; `proxy_to` gets the host and port of each origin."""
+        """`tls` is called once, for the first secure origin; `proxy_to` gets the host and port of each origin.
+
+        `may_send` gets the origin and the method when the connection is ready, before the first byte of a request.
+        """
         self._connections = self._free = connections
         self._timeouts = timeouts or Timeouts()
         self._tls = cache(tls)
         self._proxy_to = proxy_to
         self._idle_limit = idle_limit
+        self._may_send = may_send
         self._idle: dict[Origin, list[Connection]] = {}
         self._open: dict[Connection, list[Connection]] = {}  # each with the idle connections of its origin
         self._dialing: dict[asyncio.Task[object], asyncio.Timeout] = {}
@@ -63,6 +78,7 @@ class Pool:
             connection = self._take(origin)
             if connection is None:
                 connection = await self._dial(origin, until)
+            self._refuse_late(origin, method)
             return await connection.begin(head, body, limit)
         except BaseException as error:
             if connection is None:
@@ -114,6 +130,10 @@ class Pool:
             self._open[connection].append(connection)
         else:
             connection.close()
+
+    def _refuse_late(self, origin: Origin, method: str) -> None:
+        if not self._may_send(origin, method):
+            raise Untimely("lease")
 
     async def _wait_for_place(self, until: float) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
