@@ -26,11 +26,13 @@ _LEASE = 5.0  # seconds
 _PAUSE = 5.0  # seconds between two misfortunes
 _MISFORTUNES = ("kill", "kill", "kill", "stop", "end", "sessions", "crash")
 _FREE_WITHIN = _LEASE + _LEASE / 3 + 1.0  # seconds until the work of a dead replica is free
+_START = 60.0  # seconds that the first start may take
 _END = 30.0  # seconds that a replica may take to end
 _BUSY = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = '{}' AND state = 'active' AND pid <> pg_backend_pid()
 """
+_ALL = "SELECT 1 FROM replicas"
 _LIVING = "SELECT 1 FROM replicas WHERE name LIKE '%:{}'"
 
 
@@ -57,6 +59,16 @@ class Fleet:
             self.stopped.pop(number, None)
             own = {"ASSURE_AGENT_STATE_DIR": str(self.site.folder / f"replica-{number}")}
             self.running[number] = self.site.started("run", more=own)
+
+    def await_start(self, count: int) -> None:
+        """Return when so many replicas have a lease."""
+        end = monotonic() + _START
+        while monotonic() < end:
+            with contextlib.suppress(Exception):  # the tables do not exist yet
+                if len(asyncio.run(self.database.execute(_ALL))) >= count:
+                    return
+            sleep(0.1)
+        self.wrong.append("the replicas did not start in time")
 
     def suffer(self, what: str, chance: Random) -> None:
         """Let one replica, or the server, meet this misfortune."""
@@ -109,8 +121,19 @@ class Fleet:
                 process.wait()
 
 
-def chaos_replicas(seed: int, *, replicas: int, misfortunes: int, requests: int, mutation: str | None = None) -> Report:
-    """Run so many replicas through so many misfortunes, while the requests arrive."""
+def chaos_replicas(
+    seed: int,
+    *,
+    replicas: int,
+    misfortunes: int,
+    requests: int,
+    mutation: str | None = None,
+    patient: bool = False,
+) -> Report:
+    """Run so many replicas through so many misfortunes, while the requests arrive.
+
+    `patient`: do not judge how long the work of a killed replica waits, because the machine may be slow.
+    """
     report = Report(f"make chaos STORE=postgres REPLICAS={replicas}: {misfortunes} misfortunes", seed)
     with (
         temporary_folder() as folder,
@@ -127,7 +150,7 @@ def chaos_replicas(seed: int, *, replicas: int, misfortunes: int, requests: int,
         site = Deployment(folder, url, wire, mutation, database, shared)
         fleet = Fleet(site, database)
         try:
-            _run(fleet, report, Random(seed), replicas, misfortunes, requests)
+            _run(fleet, report, Random(seed), replicas, misfortunes, requests, patient)
         finally:
             for process in fleet.running.values():
                 with contextlib.suppress(ProcessLookupError):
@@ -136,10 +159,13 @@ def chaos_replicas(seed: int, *, replicas: int, misfortunes: int, requests: int,
     return report
 
 
-def _run(fleet: Fleet, report: Report, chance: Random, replicas: int, misfortunes: int, requests: int) -> None:
+def _run(
+    fleet: Fleet, report: Report, chance: Random, replicas: int, misfortunes: int, requests: int, patient: bool
+) -> None:
     site, began, dropped = fleet.site, monotonic(), 0
     site.wire.rate = FAULT_SHARE
     fleet.fill(replicas)
+    fleet.await_start(replicas)
     for number in range(misfortunes):
         while dropped < requests * (number + 1) // misfortunes:
             drop_request(site, chance, dropped)
@@ -162,7 +188,7 @@ def _run(fleet: Fleet, report: Report, chance: Random, replicas: int, misfortune
     if "Traceback" in output:
         report.wrong.append("a traceback in the output: " + output[output.index("Traceback") :][:5000])
     late = [one for one in fleet.moved if one > _FREE_WITHIN]
-    if late and not fleet.counts["crash"]:
+    if late and not fleet.counts["crash"] and not patient:
         report.wrong.append(f"work was free after {max(late):.1f} s, the limit is {_FREE_WITHIN:.1f} s")
     report.rows = [("what", "count"), *figures(site, dropped, misfortunes, monotonic() - began)]
     report.rows += [(f"  {what}", f"{count}") for what, count in sorted(fleet.counts.items())]

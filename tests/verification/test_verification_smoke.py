@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from verification.chaos import chaos
+from verification.chaos_replicas import chaos_replicas
 from verification.crash import crash, run_life
 from verification.explore import explore
 from verification.fuzz import fuzz
@@ -49,6 +50,16 @@ def test_the_killed_command_keeps_the_invariants_on_a_database_that_crashes() ->
     report = chaos(1, kills=2, in_trouble=0, postgres=True)
     assert not report.wrong, report
     assert ("crashes of the database", "1") in report.rows
+
+
+def test_replicas_that_are_killed_and_stopped_keep_the_invariants() -> None:
+    """[I2] [I3] Also where the sandbox accepts a second start."""
+    try:
+        binaries()
+    except PostgresUnavailable as reason:
+        pytest.skip(str(reason))
+    report = chaos_replicas(1, replicas=3, misfortunes=4, requests=20, patient=True)
+    assert not report.wrong, report
 
 
 def test_every_invalid_input_gets_a_clear_error() -> None:
