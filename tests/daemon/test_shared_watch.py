@@ -33,7 +33,7 @@ class Watched:
     def __init__(self, store: object) -> None:
         self.applied: list[str] = []
         self.woken = 0
-        self.watch = SharedWatch(store, self._changed, self._executed, [self._wake], self._failed)  # type: ignore[arg-type]
+        self.watch = SharedWatch(store, self._changed, self._executed, lambda _: None, [self._wake], self._failed)  # type: ignore[arg-type]
 
     def _wake(self) -> None:
         self.woken += 1
