@@ -47,6 +47,7 @@ class Fleet:
     counts: Counter[str] = field(default_factory=Counter)
     moved: list[float] = field(default_factory=list)  # seconds until the work of a killed replica was free
     wrong: list[str] = field(default_factory=list)
+    disturbed_at: float = -_START  # when the server was last disturbed, by `monotonic`
 
     def fill(self, count: int) -> None:
         """Start a replica in each free place."""
@@ -54,7 +55,9 @@ class Fleet:
             process = self.running.get(number)
             if process is not None and process.poll() is None:
                 continue
-            if process is not None and process.returncode not in (0, -signal.SIGKILL, -signal.SIGALRM):
+            if process is not None and process.returncode == 1 and monotonic() - self.disturbed_at < _START:
+                self.counts["start without a server"] += 1  # it says so in one line, and is started again
+            elif process is not None and process.returncode not in (0, -signal.SIGKILL):
                 self.wrong.append(f"a replica ended with {process.returncode}")
             self.stopped.pop(number, None)
             own = {"ASSURE_AGENT_STATE_DIR": str(self.site.folder / f"replica-{number}")}
@@ -74,6 +77,8 @@ class Fleet:
         """Let one replica, or the server, meet this misfortune."""
         living = [one for one in self.running if one not in self.stopped and self.running[one].poll() is None]
         self.counts[what] += 1
+        if what in ("sessions", "crash"):
+            self.disturbed_at = monotonic()
         if what == "sessions":
             asyncio.run(self.database.execute(_BUSY.format(self.database.name)))
         elif what == "crash":
