@@ -58,7 +58,7 @@ def events(office: Office, event: str) -> int:
 
 def answer(office: Office, path: str) -> tuple[int, str]:
     """The status and the text of an answer of LISTEN."""
-    address = next(line["address"] for line in log_lines(office) if line["event"] == "started")
+    address = [line["address"] for line in log_lines(office) if line["event"] == "started"][-1]
     asked = urllib.request.Request(address + path, headers={"Authorization": f"Bearer {TOKEN}", "Accept": "text/html"})
     try:
         with urllib.request.urlopen(asked, timeout=PATIENT) as response:
@@ -146,27 +146,28 @@ def test_an_agent_ends_although_the_server_is_away(office: Office, server: Resta
 
 
 def test_a_killed_agent_is_followed_by_the_next_one(office: Office, server: RestartableServer) -> None:
-    """The next one waits for the end of the lease. While the first one lives, the second one is refused."""
+    """The next one begins at once, and continues the work of the killed one after the end of its lease."""
+    office.settings["REPLICA_LEASE"] = "3s"
     office.upload("person")
     with office.running() as agent:
-        eventually(lambda: ready(office))
-        office.settings["LOG_FORMAT"] = "text"
-        assert office.run("run", "--once") == 1
-        assert f"Another agent (pid {agent.pid}) uses the database postgres at {server.folder}:5432." in office.output
-        assert f"stop it with `kill {agent.pid}`" in office.output
+        eventually(lambda: ready(office) and open_requests(server))
         os.kill(agent.pid, signal.SIGKILL)
         agent.wait(PATIENT)
         assert office.run("run", "--once") == 0
     settled_once(office, server, 1)
 
 
-def test_an_agent_whose_database_was_taken_ends(office: Office, server: RestartableServer) -> None:
+def test_an_agent_whose_lease_was_removed_begins_a_new_life(office: Office, server: RestartableServer) -> None:
+    office.settings["REPLICA_LEASE"] = "3s"
     with office.running() as agent:
         eventually(lambda: ready(office))
         server.rows("DELETE FROM replicas")
-        agent.wait(PATIENT)
-    assert agent.returncode == 1
-    assert "Another agent has taken the database" in office.output
+        eventually(lambda: events(office, "started") == 2 and ready(office))
+        office.upload("person")
+        settled_once(office, server, 1)
+        assert agent.poll() is None
+    assert agent.returncode == 0
+    assert "the lease ended" in office.output
     assert "Traceback" not in office.output
 
 

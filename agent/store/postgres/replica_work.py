@@ -15,7 +15,7 @@ from .persistence import Persistence
 _TAKE_START = "SELECT * FROM take_start($1, $2, $3, $4, $5)"
 _SHARED = """
 WITH today AS (SELECT extract(epoch FROM date_trunc('day', clock_timestamp(), 'UTC'))::float8 AS day)
-SELECT (SELECT count(*) FROM replicas WHERE kind = 'replica' AND until > clock_timestamp()),
+SELECT (SELECT count(*) FROM replicas WHERE kind = 'replica' AND NOT ended AND until > clock_timestamp()),
     (SELECT counted + (SELECT count(*) FROM taken_starts WHERE day = today.day) FROM budgets WHERE day = today.day)
 FROM today
 """

@@ -65,7 +65,7 @@ BEGIN
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
-    behind := event > 0 AND NOT EXISTS (SELECT 1 FROM events WHERE id = event AND hash = event_hash);
+    behind := coalesce(event, 0) > 0 AND NOT EXISTS (SELECT 1 FROM events WHERE id = event AND hash = event_hash);
     IF behind OR is_unsettled() THEN  -- before the row, because a recovery changes all rows
         PERFORM pg_advisory_xact_lock('replicas'::regclass::oid::bigint);
     END IF;
