@@ -27,8 +27,7 @@ class CreateBarrier:
         """Load the doubts of an earlier run. Open intents become doubts, and their delays start again."""
         self._policy = replace(self._policy, started_at=now)
         for record in records:
-            left = record.intent is not None and record.intent.kind is EffectKind.CREATE_DOSSIER
-            if left or blocks_creates(record, self._policy):
+            if _is_creating(record) or blocks_creates(record, self._policy):
                 self._since[record.uid] = now
 
     def update(self, records: Iterable[Record], now: float) -> bool:
@@ -42,6 +41,17 @@ class CreateBarrier:
                 self._since.setdefault(record.uid, now)
             else:
                 self._since.pop(record.uid, None)
+        return before and not self.active(now)
+
+    def follow(self, records: Iterable[Record], now: float) -> bool:
+        """Take over the doubts of all replicas. `records` are all that may be without a dossier.
+
+        Returns True if nothing is blocked any longer.
+        """
+        before, creating = self.active(now), list(records)
+        blocking = {one.uid for one in creating if blocks_creates(one, self._policy)}
+        open_ones = {one.uid for one in creating if _is_creating(one)}  # of replicas that may have ended
+        self._since = {uid: self._since.get(uid, now) for uid in blocking | (open_ones & self._since.keys())}
         return before and not self.active(now)
 
     def restart(self, now: float) -> None:
@@ -59,3 +69,7 @@ class CreateBarrier:
             if self.active(now)
             else None
         )
+
+
+def _is_creating(record: Record) -> bool:
+    return record.intent is not None and record.intent.kind is EffectKind.CREATE_DOSSIER

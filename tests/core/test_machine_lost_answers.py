@@ -14,6 +14,7 @@ from story import (
     doubted,
 )
 
+from agent.controller.create_barrier import CreateBarrier
 from agent.core.assure_types import Status
 from agent.core.effect import (
     CreateDossier,
@@ -74,6 +75,19 @@ def test_a_dossier_in_doubt_blocks_creates_until_a_late_list_lacks_it(how: str) 
     story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, complete=True)
     assert not blocks_creates(story.record, POLICY)
     assert story.record.doubt is EffectKind.CREATE_DOSSIER
+
+
+def test_a_doubtful_create_of_another_replica_blocks_new_creates() -> None:
+    """[I3] Its dossier must be found before new ones displace it from the list."""
+    story = at_create()
+    barrier = CreateBarrier(POLICY)
+    assert not barrier.follow([story.record], NOW)  # the call is in progress
+    assert not barrier.active(NOW)
+    story.unanswered(EffectKind.CREATE_DOSSIER)
+    assert not barrier.follow([story.record], NOW + 1)
+    assert barrier.active(NOW + 1)
+    assert barrier.follow([], NOW + 2)  # the other replica found it
+    assert not barrier.active(NOW + 2)
 
 
 def test_a_found_dossier_blocks_no_creates() -> None:
