@@ -134,7 +134,7 @@ def test_a_role_without_any_privilege_gets_all_other_checks(place: Place, here: 
 
 @pytest.mark.parametrize(("host", "own"), [("elsewhere", False), (socket.gethostname(), True)])
 def test_the_owner_of_the_database_is_named(place: Place, here: Here, host: str, own: bool) -> None:
-    place.execute(f"SELECT * FROM join_replica('{uuid.uuid4()}', '{host}:77', 'replica', '1', 60)", role="plain")
+    place.execute(f"SELECT * FROM join_replica('{uuid.uuid4()}', '{host}:77', 'replica', '1', 60, NULL)", role="plain")
     _, found = doctor(here, place.url())
     assert f"pid 77{'' if own else ' on elsewhere'}, since 20" in found["agent"]["message"]
     assert ("belongs to the running agent" in found["port of LISTEN"]["message"]) is own
