@@ -6,7 +6,7 @@ from agent.cli.help import SectionedGroup
 from agent.cli.store import copy, migrate, replicas
 
 app = typer.Typer(
-    help="Copy the store to another engine, prepare a database, or list its replicas.",
+    help="Copy a store, prepare a database, or list its replicas.",
     cls=SectionedGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
