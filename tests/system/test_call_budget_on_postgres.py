@@ -40,10 +40,12 @@ async def test_a_lifecycle_is_as_many_commits_as_on_sqlite(
 async def calls_of_commit_batch(server: PostgresServer, name: str) -> int:
     """The calls in this database. A session adds its counts when it ends."""
     connection: asyncpg.Connection = await server.connect(name)
+    ours = "FROM pg_stat_activity WHERE datname = $1 AND application_name = 'assure-agent'"
     try:
-        while await connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'assure-agent'", name
-        ):
+        await connection.fetch(
+            f"SELECT pg_terminate_backend(pid) {ours}", name
+        )  # the reads of a process stay connected
+        while await connection.fetchval(f"SELECT count(*) {ours}", name):
             pass
         return int(await connection.fetchval(COUNTED) or 0)
     finally:
