@@ -10,14 +10,14 @@ from agent.store.sqlite.migrations import create_if_missing
 from verification.postgres_server import PostgresServer
 
 _TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
-_LINES = "checkpoints"
-_ONLY_DATABASE = (
+_LINES = "checkpoints"  # a state file has them in a file
+# Tables that a state file does not have.
+ONLY_DATABASE = (
     "replicas",
     "fleet",
     "driving",
     "duties",
     "missing_images",
-    "budgets",
     "taken_starts",
     "migrations",
 )
@@ -55,7 +55,7 @@ async def _snapshot(server: PostgresServer, database: str) -> dict[str, list[Any
     connection = await server.connect(database)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            names = [name for (name,) in await connection.fetch(_TABLES) if name not in _ONLY_DATABASE]
+            names = [name for (name,) in await connection.fetch(_TABLES) if name not in ONLY_DATABASE]
             return {name: await connection.fetch(f"SELECT * FROM {name}") for name in names}
     finally:
         await connection.close()

@@ -152,6 +152,7 @@ class Connection:
         self._tokens = TokenSource(self._fetch_token, clock, on_token_answer)
         self._date: str | None = None  # header of the last answer
         self._time: float | None = None  # of that header
+        token_target = path_of(config.token_url)  # a token changes nothing, also at the origin of Assure
         self._transport = transport or Pool(
             connections=config.concurrency,
             timeouts=Timeouts(
@@ -162,7 +163,7 @@ class Connection:
             ),
             tls=config.tls,
             proxy_to=config.proxy_to,
-            may_send=lambda origin, method: method == "GET" or origin != self._origin or still_may(),
+            may_send=lambda method, target: method == "GET" or target == token_target or still_may(),
         )
         self._closed = False
 

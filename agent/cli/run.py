@@ -143,7 +143,7 @@ class _SignalHandler:
     """
 
     def __init__(self) -> None:
-        self._requested = False
+        self.requested = False
         self._stop: Callable[[], None] | None = None
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
@@ -152,11 +152,11 @@ class _SignalHandler:
     def on_interrupt(self, stop: Callable[[], None]) -> None:
         """Call `stop` after a signal, or now if one was received."""
         self._stop = stop
-        if self._requested:
+        if self.requested:
             stop()
 
     def _request_stop(self) -> None:
-        self._requested = True
+        self.requested = True
         if self._stop is not None:
             self._stop()
 
@@ -237,13 +237,17 @@ async def _run(remote: _Remote, options: _Options) -> int:
         )
     on_step = progress.stepped if progress is not None else lambda step: None
     interrupted = _SignalHandler()
+    finished: OnceResult | None = None
     while True:
         opening = Agent.opened(settings, on_step, account=remote.account, rebind=options.rebind)
-        with contextlib.suppress(Fenced):
+        try:
             finished = await _live(opening, remote, options, progress, interrupted)
             break
-        ended_lives.add(1)
-        logger().warning("the lease ended, and another replica continues its work; this one begins again")
+        except Fenced:
+            ended_lives.add(1)
+            if interrupted.requested:
+                break  # other replicas continue its work
+            logger().warning("the lease ended, and another replica continues its work; this one begins again")
     if progress is not None:
         progress.print_outcomes()
     return _exit_code(settings, finished) if finished is not None else 0

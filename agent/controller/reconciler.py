@@ -6,7 +6,6 @@ the loop, because without it the agent may not act outside [I4].
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -26,7 +25,6 @@ from agent.ports import Clock, DueRecords, Gate, Receipt
 
 _FAULT_PAUSE = 60.0  # seconds until a record with a bug is tried again
 _MOVED_PAUSE = 1.0  # seconds until a record that changed meanwhile is read again
-_DOUBTS_INTERVAL = 1.0  # seconds between two reads of the doubtful creates of other replicas
 _PARK_SECONDS = 60.0  # seconds until a blocked record is tried again, unless the block ends earlier
 
 
@@ -67,7 +65,6 @@ class Reconciler:
         self._driven: dict[str, asyncio.Task[None]] = {}
         self._committing: set[str] = set()  # records whose observations `deliver` is committing
         self._calling: set[str] = set()  # records with a call in progress
-        self._doubts_read_at = -math.inf  # when the doubtful creates of all replicas were read
         self._stopping = False
         self._paused = False
         self._store_error: StoreError | None = None
@@ -139,7 +136,6 @@ class Reconciler:
         self._barrier.load(await self._store.creating(), self._policy.started_at)
         while not self._stopping and self._store_error is None:
             self._wake.clear()
-            await self._follow_doubts()
             await self._queue.fill(self._working(), self._paused)
             while (record := self._queue.take(len(self._driven), len(self._calling))) is not None:
                 self._driven[record.uid] = asyncio.create_task(self._drive(record))
@@ -148,15 +144,6 @@ class Reconciler:
         await self.wait_until_idle()
         if self._store_error is not None:
             raise self._store_error
-
-    async def _follow_doubts(self) -> None:
-        """Block new creates while another replica has a doubtful one, or end the block. At most once a second."""
-        now = self._clock.now()
-        if not self._store.shared or self._doubts_read_at <= now < self._doubts_read_at + _DOUBTS_INTERVAL:
-            return
-        self._doubts_read_at = now
-        if self._barrier.follow(await self._store.creating(), now):
-            self._queue.unpark_all()
 
     @property
     def paused(self) -> bool:

@@ -20,9 +20,7 @@ from agent.ports.remote import list_all_processes
 _LIST_WINDOW = 29 * 86400.0
 _READS_WITHOUT_LIST = 32  # reads at each interval without a list
 _FINAL_STATUSES = tuple(status for status in Status if status.final)
-
-
-_DUTY, _EARLY = "observe", 0.9  # the duty, and the part of the interval after which it is free
+_DUTY = "observe"
 
 
 class PolledStore(WaitingRecords, Duties, Protocol):
@@ -51,7 +49,7 @@ class ResultPoller:
             if is_closed(self._clock.now()) or not self._clock.confirmed:
                 continue
             try:
-                if await self._store.take_duty(_DUTY, _EARLY * interval):
+                if await self._store.take_duty(_DUTY, interval):
                     await self.poll()
             except Exception as error:
                 shutdown.fail(error)

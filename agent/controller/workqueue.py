@@ -17,6 +17,7 @@ from agent.ports import Clock, DueRecords, Gate
 _DEADLINE_INTERVAL = 60.0  # seconds between two checks of deadlines while no call is possible
 _MIN_WAIT = 0.05  # seconds: the shortest wait for room
 _ALL_REPLICAS = 90  # requests that several replicas work on at a time; GET dossiers shows 100 (contract §4)
+_DOUBTS_INTERVAL = 1.0  # seconds between two reads of the doubtful creates of other replicas
 _MAX_OVERDUE = 1000  # overdue records for each check
 
 
@@ -56,6 +57,7 @@ class WorkQueue:
         self._claimed: set[str] = set()  # on a shared store: the records that this replica may still have claimed
         self._parked: dict[str, float] = {}  # uid -> end of the park; ends early when the gate or the barrier opens
         self._deadlines_checked_at = -math.inf  # last check of deadlines while the gate was closed
+        self._doubts_read_at = -math.inf  # when the doubtful creates of all replicas were read
         self._has_new_work = False  # a request was admitted since the last claim
         self.at_capacity = False  # the gate has no room for all ready records
 
@@ -154,6 +156,7 @@ class WorkQueue:
         if not self._clock.confirmed:
             return
         now = self._clock.now()
+        await self._follow_doubts(now)
         self._parked_until_cleared = {uid: until for uid, until in self._parked_until_cleared.items() if until > now}
         self._parked = {uid: until for uid, until in self._parked.items() if until > now}
         if self._gate.is_closed(now):
@@ -198,6 +201,14 @@ class WorkQueue:
         wait = min(times, default=math.inf) - now
         return max(0.0, wait) if wait < math.inf else None
 
+    async def _follow_doubts(self, now: float) -> None:
+        """Block new creates while another replica has a doubtful one, or end the block. At most once a second."""
+        if not self._store.shared or self._doubts_read_at <= now < self._doubts_read_at + _DOUBTS_INTERVAL:
+            return
+        self._doubts_read_at = now
+        if self._barrier.follow(await self._store.creating(), now):
+            self.unpark_all()
+
     def _capacity(self, now: float) -> float:
         return math.inf if self._gate.is_closed(now) else self._gate.capacity(now)
 
@@ -224,13 +235,10 @@ class WorkQueue:
 
     async def _check_deadlines(self, now: float, working: Collection[str]) -> None:
         """Claim overdue records while no call is possible, so that deadlines and kept observations still apply."""
-        left = self._kept()
-        self._ready = {}
+        self._ready = left = self._kept()
         if not self._deadlines_checked_at <= now < self._deadlines_checked_at + _DEADLINE_INTERVAL:
             mine = {*working, *left}
-            self._ready = left
             found = await self._store.overdue(now, _MAX_OVERDUE, self._busy(working) | left.keys(), mine)
-            self._ready = {record.uid: record for record in found}
+            self._ready = {record.uid: record for record in found} | left
             self._claimed = {*mine, *self._ready}
             self._deadlines_checked_at = now if len(found) < _MAX_OVERDUE else -math.inf
-        self._ready.update(left)

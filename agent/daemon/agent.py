@@ -62,7 +62,6 @@ class Agent:
         self._settings, self._store, self._clock = settings, store, clock
         self._telemetry, self._health, self._shutdown = common.telemetry, common.health, common.shutdown
         self._log = logger()
-        self._own_commands: set[str] = set()  # ids of those that this process executed
         self._url = ""  # of LISTEN, while the agent runs
         self.events_url: str | None = None  # receives Assure Events and hooks, while the agent runs
         self._integrity = IntegrityCheck(store, self._shutdown)
@@ -82,6 +81,9 @@ class Agent:
         self._maintenance = build_maintenance(common, assure, self._orphans, self._erasure)
         self._result_poller = ResultPoller(store, assure.remote, self.reconciler, clock)
         self._http_service = build_web(common, assure, controller, admission.fetch_now)
+        wakes = self.reconciler.wake, self._http_service.wake
+        hooks = self._work_gate.refresh, self._apply_command, self._shared_state_read, wakes, self._shutdown.fail
+        self._shared_watch = SharedWatch(store, *hooks)
         self._control = build_commands(common, self.reconciler, admission, self._command_executed, self.page_link)
 
     @classmethod
@@ -250,9 +252,7 @@ class Agent:
         if self._clock_corrector is not None:
             loops.append(self._clock_corrector.run())
         if self._store.shared:
-            wakes = self.reconciler.wake, self._http_service.wake
-            hooks = self._work_gate.refresh, self._command_found, self._shared_state_read, wakes, self._shutdown.fail
-            loops.append(SharedWatch(self._store, *hooks).run())
+            loops.append(self._shared_watch.run())
         return [asyncio.create_task(loop) for loop in loops]
 
     async def _drive(self) -> None:
@@ -281,17 +281,14 @@ class Agent:
         waiting = await self._store.awaiting_budget_or_images()
         await self.reconciler.deliver({uid: RetryRequested(at=now) for uid in waiting})
 
-    async def _command_found(self, command: Command) -> None:
-        """A command is in the shared store. Each replica applies it once."""
-        if command.id in self._own_commands:
-            self._own_commands.remove(command.id)
-        else:
-            await self._command_executed(command)
-            self._own_commands.discard(command.id)
-
     async def _command_executed(self, command: Command) -> None:
+        """This process executed a command."""
         if self._store.shared:
-            self._own_commands.add(command.id)
+            self._shared_watch.ignore(command)
+        await self._apply_command(command)
+
+    async def _apply_command(self, command: Command) -> None:
+        """A command was executed, here or by another process."""
         self._telemetry.command_executed(command)
         if command.verb == "resume":
             self._throttle.trust_missing()

@@ -16,7 +16,6 @@ from agent.store.contract import Store
 _SWEEP = 60.0  # seconds between two searches for orphans, due backups and due erasures
 _TIDY = 60.0  # seconds between two removals of copies of erased data
 _UNTIDY_WARNING = 900.0  # seconds without a removal until a warning
-_EARLY = 0.9  # of an interval
 _CHECKPOINT = 300.0  # seconds between two checkpoints of the audit log
 
 
@@ -53,7 +52,7 @@ class Maintenance:
 
     async def sweep(self) -> None:
         """Collect orphans, unless the circuit breaker or the rate limit stops calls."""
-        if self._gate.is_closed(self._clock.now()) or not await self._takes("sweep", _SWEEP):
+        if self._gate.is_closed(self._clock.now()) or not await self._store.take_duty("sweep", _SWEEP):
             return
         if deleted := await self._orphans.sweep():
             logger().warning("deleted orphaned dossiers", count=deleted)
@@ -64,16 +63,12 @@ class Maintenance:
 
     async def erase(self) -> None:
         """Erase expired claims and used images."""
-        await self._erasure.erase_due(claims=await self._takes("erase", _SWEEP))
-
-    async def _takes(self, duty: str, every: float) -> bool:
-        """True if this replica does this task now. Its timer may come a moment before the interval is over."""
-        return await self._store.take_duty(duty, _EARLY * every)
+        await self._erasure.erase_due(claims=await self._store.take_duty("erase", _SWEEP))
 
     async def tidy(self) -> None:
         """Remove the old rows of erased data: from the write-ahead log of the state file, or from the tables."""
         now = self._clock.now()
-        if not await self._takes("tidy", _TIDY):
+        if not await self._store.take_duty("tidy", _TIDY):
             self._tidied_at = now  # another replica does it, and reports it
             return
         try:
@@ -90,7 +85,7 @@ class Maintenance:
             )
 
     async def _checkpoint_on_duty(self) -> None:
-        if await self._takes("checkpoint", _CHECKPOINT):
+        if await self._store.take_duty("checkpoint", _CHECKPOINT):
             await self.checkpoint()
 
     async def checkpoint(self) -> None:

@@ -8,7 +8,7 @@ from agent.ports import Clock, MetaKey
 from agent.store.contract import Store
 
 _LIST_ATTEMPTS = 5  # attempts to read Assure's lists at the start, before any new work
-_SEARCH = 4.5  # seconds between two searches: a little less than the interval of the timer
+_SEARCH = 5.0  # seconds between two searches during a recovery, the interval of the timer
 
 
 class WorkGate:

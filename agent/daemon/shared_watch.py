@@ -32,6 +32,11 @@ class SharedWatch:
         self._wakes = wakes
         self._failed = failed
         self._seen: SharedState | None = None
+        self._ignored: set[str] = set()  # ids of commands
+
+    def ignore(self, command: Command) -> None:
+        """This process has executed the command, so its effects are known."""
+        self._ignored.add(command.id)
 
     async def run(self) -> None:
         """Poll once a second until cancelled. An error does not end it."""
@@ -53,6 +58,9 @@ class SharedWatch:
             await self._changed()
         if before is not None and state.command > before.command:
             for command in await self._store.commands_after(before.command):
-                await self._executed(command)
+                if command.id in self._ignored:
+                    self._ignored.remove(command.id)
+                else:
+                    await self._executed(command)
         self._seen = state
         self._read(state)

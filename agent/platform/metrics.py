@@ -148,6 +148,7 @@ class Metrics:
         """The revision of this replica is older than the one that was acted on last, or it no longer is."""
         self._gauges["source_lagging"].set(lags)
 
+    @isolated
     def revision_acted(self, committed_at: float) -> None:
         """The agent acts on the revision of this committer's time."""
         self._gauges["source_revision_timestamp_seconds"].set(committed_at)

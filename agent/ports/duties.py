@@ -10,7 +10,7 @@ class Duties(Protocol):
     """The work that one replica does at a time. No replica is the leader: each asks the store. Raises Fenced."""
 
     async def take_duty(self, name: str, every: float) -> bool:
-        """Take periodic work. False: another replica that lives took it less than `every` seconds ago.
+        """Take periodic work. False: another replica that lives took it in this interval of `every` seconds.
 
         The replica that took it last may take it again: its own timer decides when. The times are of the server. If
         that replica ends before the work is done, another one takes it at the next tick of its timer.

@@ -21,15 +21,6 @@ INSERT INTO recoveries (id, at, cause, known, kept, backup_at)
 SELECT (SELECT coalesce(max(id), 0) + 1 FROM recoveries), ?, ?, ?, ?, ?
 WHERE NOT EXISTS (SELECT 1 FROM recoveries WHERE at = ?)
 """
-# As `begin_recovery` of the database: other replicas have to learn of the recovery before they begin work.
-_END_OTHER_LIVES = (
-    """
-    INSERT INTO meta (key, value) SELECT 'identities', value FROM meta WHERE key = 'identity'
-    ON CONFLICT (key) DO UPDATE SET value = meta.value || ' ' || excluded.value
-    """,
-    "UPDATE fleet SET timeline = lineage()",
-    "UPDATE replicas SET ended = true WHERE kind = 'replica' AND epoch <> ?",
-)
 _CLOSE_OTHERS = "UPDATE recoveries SET closed_at = ? WHERE closed_at IS NULL AND at <> ?"
 
 
@@ -74,21 +65,7 @@ def open_checked(
     for a store that was copied to another one, or an unfinished copy.
     """
     yield from _refuse_copied(where)
-    bound = yield from recall(MetaKey.ACCOUNT)
-    statements: list[Statement] = []
-    if account is not None:
-        others = life is not None and life.others
-        used = others or (yield from row("SELECT 1 FROM attempts LIMIT 1")) is not None
-        if others and rebind and bound not in (None, account):
-            raise StoreLocked(
-                f"Other replicas use the {where} for another Assure account ({bound}).", "stop them, and run it again"
-            )
-        if may_bind(bound, account, used, rebind):
-            if bound is not None and bound != account:
-                forgotten = (REMEMBERED, REMEMBERED + "\U0010ffff")
-                statements.append(Statement.once("DELETE FROM meta WHERE key >= ? AND key < ?", *forgotten))
-            statements.append(Statement.once(REMEMBER, MetaKey.ACCOUNT, account))
-            bound = account
+    bound, statements = yield from _bind(where, account, rebind, life)
     keys = yield from _keys(files, where, key_file, shared=life is not None)
     mark = HighWaterMark(files)
     cause = lost_cause(seen) if fresh else (yield from rollback_cause(seen))
@@ -107,6 +84,26 @@ def open_checked(
         older=cause not in (None, "lost"),
         facts=facts,
     )
+
+
+def _bind(where: str, account: str | None, rebind: bool, life: Life | None) -> Read[tuple[str | None, list[Statement]]]:
+    """The account of the store, and the statements that bind it. Raises StoreForeign, and StoreLocked for replicas."""
+    bound = yield from recall(MetaKey.ACCOUNT)
+    statements: list[Statement] = []
+    if account is not None:
+        others = life is not None and life.others
+        used = others or (yield from row("SELECT 1 FROM attempts LIMIT 1")) is not None
+        if others and rebind and bound not in (None, account):
+            raise StoreLocked(
+                f"Other replicas use the {where} for another Assure account ({bound}).", "stop them, and run it again"
+            )
+        if may_bind(bound, account, used, rebind):
+            if bound is not None and bound != account:
+                forgotten = (REMEMBERED, REMEMBERED + "\U0010ffff")
+                statements.append(Statement.once("DELETE FROM meta WHERE key >= ? AND key < ?", *forgotten))
+            statements.append(Statement.once(REMEMBER, MetaKey.ACCOUNT, account))
+            bound = account
+    return bound, statements
 
 
 def _refuse_copied(where: str) -> Read[None]:
@@ -169,9 +166,6 @@ def _begin_mark(
         Statement.once(REMEMBER, MetaKey.KEY, keys.fingerprint),
         Statement("DELETE FROM meta WHERE key = ?", [(MetaKey.BACKUP_AT,), (MetaKey.BACKUP_KEY,)]),
     ]
-    if cause not in (None, "lost") and life is not None:
-        statements[:0] = [Statement.once(sql) for sql in _END_OTHER_LIVES[:2]]
-        statements.append(Statement.once(_END_OTHER_LIVES[2], life.epoch))
     if cause is not None:
         known, now = seen.mark.events if seen.mark is not None else None, time.time()
         if seen.checkpoint is not None:

@@ -85,9 +85,7 @@ class AssureEventEndpoint:
         try:
             received = await self._receive(request)
         except (StoreError, Moved):
-            return PlainTextResponse(
-                "database busy\n", status_code=503
-            )  # the sender repeats the event; a poll comes as well
+            return PlainTextResponse("busy\n", status_code=503)  # the sender repeats the event
         self._on_result(received)
         status = _STATUS.get(received, 200)
         return PlainTextResponse(f"{received}\n" if status >= 400 else "ok\n", status_code=status)

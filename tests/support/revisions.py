@@ -36,7 +36,7 @@ class FakeGitSource:
         self.current.parent.mkdir(parents=True, exist_ok=True)
 
     def push(self, files: Mapping[str, str], refused: RevisionRefusal | None = None, descends: bool = True) -> str:
-        """Let the branch be a new commit with these files. It descends from the earlier ones unless told otherwise."""
+        """Let the branch be a new commit with these files. `descends`: from the earlier ones."""
         commit = hashlib.sha1(repr((len(list(self.folder.iterdir())), files)).encode()).hexdigest()
         (self.folder / commit).mkdir()
         for name, text in files.items():

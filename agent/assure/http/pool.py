@@ -40,11 +40,11 @@ class Pool:
         tls: Callable[[], ssl.SSLContext] = tls_context,
         proxy_to: Callable[[str, int], Proxy | None] = lambda host, port: None,
         idle_limit: float = IDLE_LIMIT,
-        may_send: Callable[[Origin, str], bool] = lambda origin, method: True,
+        may_send: Callable[[str, str], bool] = lambda method, target: True,
     ) -> None:
         """`tls` is called once, for the first secure origin; `proxy_to` gets the host and port of each origin.
 
-        `may_send` gets the origin and the method when the connection is ready, before the first byte of a request.
+        `may_send` gets the method and the target when the connection is ready, before the first byte of a request.
         """
         self._connections = self._free = connections
         self._timeouts = timeouts or Timeouts()
@@ -78,10 +78,10 @@ class Pool:
             connection = self._take(origin)
             if connection is None:
                 connection = await self._dial(origin, until)
-            self._refuse_late(origin, method)
+            self._refuse_late(method, target)
             return await connection.begin(head, body, limit)
         except BaseException as error:
-            if connection is None:
+            if connection is None or isinstance(error, Untimely):
                 raise
             connection.close()  # after a cancellation, no other exchange may read the reply
             if isinstance(error, ExchangeError) or not isinstance(error, Exception):
@@ -131,8 +131,8 @@ class Pool:
         else:
             connection.close()
 
-    def _refuse_late(self, origin: Origin, method: str) -> None:
-        if not self._may_send(origin, method):
+    def _refuse_late(self, method: str, target: str) -> None:
+        if not self._may_send(method, target):
             raise Untimely("lease")
 
     async def _wait_for_place(self, until: float) -> None:

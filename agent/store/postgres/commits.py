@@ -103,11 +103,7 @@ class Commits:
             counts: list[int] | None = await connection.fetchval(_EXECUTE, self._owner.epoch, texts, rows)
             return counts
 
-        counts = await self._server.ask(send)
-        if counts is None and await self._owner.restore():
-            counts = await self._server.ask(send)
-        if counts is None:
-            raise self._owner.fenced()
+        counts = await self._owner.ask(send)
         self._observe(perf_counter() - started, 1)
         return counts
 

@@ -38,15 +38,11 @@ class Driving:
         """
         arguments = now, limit, [*working], [*busy], [*wanted], started_only, decided
 
-        async def ask(connection: Connection) -> list[tuple[str | None, str]]:
+        async def ask(connection: Connection) -> list[tuple[str | None, str]] | None:
             rows: list[tuple[str | None, str]] = await connection.fetch(_CLAIM, self._owner.epoch, *arguments)
-            return rows
+            return None if len(rows) == 1 and rows[0][0] is None else rows
 
-        rows = await self._server.ask(ask)
-        if _is_fenced(rows) and await self._owner.restore():
-            rows = await self._server.ask(ask)
-        if _is_fenced(rows):
-            raise self._owner.fenced()
+        rows = await self._owner.ask(ask)
         return [load(record) for _, record in rows]
 
     async def overdue(
@@ -68,7 +64,3 @@ class Driving:
         arguments = self._owner.epoch, [*busy], started_only
         due: float | None = await self._server.ask(lambda one: one.fetchval(_NEXT_DUE, *arguments))
         return due
-
-
-def _is_fenced(rows: list[tuple[str | None, str]]) -> bool:
-    return len(rows) == 1 and rows[0][0] is None

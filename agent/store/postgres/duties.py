@@ -9,6 +9,7 @@ _HOLD = "SELECT hold_turn($1, $2)"
 _RELEASE = "SELECT release_turn($1, $2)"
 _MISSING = "SELECT note_missing_image($1, $2, $3, $4, $5)"
 _FOUND = "SELECT found_images($1, $2)"
+_FREE = 0.9  # of the interval, after which a duty is free: the timers of two replicas differ
 _SEARCHES, _SECONDS = 3, 60.0  # until an image counts as missing
 
 
@@ -22,7 +23,7 @@ class DutyTable:
 
     async def take_duty(self, name: str, every: float) -> bool:
         """Take periodic work. After a lost answer, the work waits for the next interval."""
-        return await self._ask(_TAKE, name, every)
+        return await self._ask(_TAKE, name, _FREE * every)
 
     async def hold_turn(self, name: str) -> bool:
         """Take or keep a turn."""
@@ -44,15 +45,10 @@ class DutyTable:
             self._noted.discard(uid)
 
     async def _ask(self, sql: str, *values: object) -> bool:
-        """The answer of a function. Null: the life of this replica is over. It may be renewed."""
+        """The answer of a function, which is null while this replica is fenced."""
 
         async def ask(connection: Connection) -> bool | None:
             answer: bool | None = await connection.fetchval(sql, self._owner.epoch, *values)
             return answer
 
-        answer = await self._server.ask(ask)
-        if answer is None and await self._owner.restore():
-            answer = await self._server.ask(ask)
-        if answer is None:
-            raise self._owner.fenced()
-        return answer
+        return await self._owner.ask(ask)

@@ -13,8 +13,8 @@ import math
 import os
 import socket
 import uuid
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeVar
 
 from agent import __version__
 from agent.core.errors import Fenced, StoreError, StoreLocked
@@ -27,6 +27,7 @@ from .driver import Connection
 from .errors import translated
 from .persistence import Persistence
 
+T = TypeVar("T")
 Kind = Literal["replica", "command", "copy"]
 OWNER = """
 SELECT name, extract(epoch FROM since)::float8 FROM replicas
@@ -116,6 +117,18 @@ class Ownership:
     async def others(self) -> bool:
         """True if other replicas live."""
         return bool(await self._server.ask(lambda one: one.fetchval(_OTHERS, self.epoch)))
+
+    async def ask(self, statement: Callable[[Connection], Awaitable[T | None]]) -> T:
+        """The answer of a statement that is None while this process is fenced. An old lease is renewed once.
+
+        Raises Fenced if another process has removed the lease.
+        """
+        answer = await self._server.ask(statement)
+        if answer is None and await self.restore():
+            answer = await self._server.ask(statement)
+        if answer is None:
+            raise self.fenced()
+        return answer
 
     async def restore(self) -> bool:
         """Renew until no roll call is open. False: the life has ended."""

@@ -7,6 +7,7 @@ from agent.store.reading.common_reads import shared_state
 from agent.store.reading.reads import answer_later
 from agent.store.writing.store_writes import StoreWrites
 
+from .driver import Connection
 from .driving import Driving
 from .duties import DutyTable
 from .ownership import Ownership
@@ -16,7 +17,7 @@ _TAKE_START = "SELECT * FROM take_start($1, $2, $3, $4, $5)"
 _SHARED = """
 WITH today AS (SELECT extract(epoch FROM date_trunc('day', clock_timestamp(), 'UTC'))::float8 AS day)
 SELECT (SELECT count(*) FROM replicas WHERE kind = 'replica' AND NOT ended AND until > clock_timestamp()),
-    (SELECT counted + (SELECT count(*) FROM taken_starts WHERE day = today.day) FROM budgets WHERE day = today.day)
+    CASE WHEN EXISTS (SELECT 1 FROM taken_starts AS t WHERE t.day = today.day) THEN budget_starts(today.day) END
 FROM today
 """
 
@@ -52,10 +53,12 @@ class ReplicaWork(Driving, DutyTable, StoreWrites):
     async def take_start(self, uid: str, generation: int, day: float, limit: int) -> tuple[bool, int]:
         """Take one start of the budget that all replicas share. Raises Fenced."""
         arguments = self._owner.epoch, uid, generation, day, limit
-        granted, taken = await self._server.ask(lambda one: one.fetchrow(_TAKE_START, *arguments))
-        if granted is None:
-            raise self._owner.fenced()
-        return granted, taken
+
+        async def ask(connection: Connection) -> tuple[bool, int] | None:
+            granted, taken = await connection.fetchrow(_TAKE_START, *arguments)
+            return None if granted is None else (granted, taken)
+
+        return await self._owner.ask(ask)
 
     async def shared_state(self) -> SharedState:
         """The state that other replicas and commands changed."""

@@ -5,31 +5,33 @@ import contextlib
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from uuid import UUID
 
-import orjson
-
-from agent.core.errors import Fenced, SettingsError, StoreAway, StoreForeign
+from agent.core.errors import Fenced, SettingsError, StoreAway
 from agent.core.step import Step
 from agent.platform.settings import Settings
 from agent.ports import Command, MetaKey, Receipt
 from agent.store.audit.checkpoint_file import Checkpoints
-from agent.store.audit.open_requests import refuse_unverified
 from agent.store.claims_keyring import ClaimsKeyring
-from agent.store.opening import Life, OpenedStore, open_checked, other_key
-from agent.store.reading.common_reads import OPEN, recall
+from agent.store.opening import Life, OpenedStore, open_checked
+from agent.store.reading.common_reads import recall
 from agent.store.reading.loop_reads import grouped
 from agent.store.reading.reads import Query, Rows, answer_later
-from agent.store.rollback_detection import MarkReading, Witnesses
+from agent.store.rollback_detection import Witnesses
 from agent.store.writing.statements import Statement
 
-from .audit_connection import PostgresAudit
 from .checkpoints import LinesInTable
 from .commits import Commits
 from .connect import Server, open_pool
 from .dialect import numbered, sent
 from .driver import Pool
 from .migrations import migrate
+from .opening import (
+    begin_facts,
+    continue_mark,
+    opening_statements,
+    refuse_other_facts,
+    refuse_unverified_requests,
+)
 from .ownership import Kind, Ownership
 from .persistence import Persistence
 from .reading import connected
@@ -51,7 +53,6 @@ LATERAL (
     SELECT json_array_elements(coalesce(record #> '{next,images}', '[]'))
 ) AS images
 """
-_BEGIN = "SELECT begin_store($1, $2)"
 _AWAY = "The database does not answer, so its tables keep the old rows. A running agent tries every minute"
 _FORBIDDEN = (
     "The role of the agent may not VACUUM the tables, so they keep the old rows. "
@@ -69,6 +70,7 @@ class PostgresStore(ReplicaWork):
         self._persistence = Persistence(pool, str(server))
         self._files = files
         self.leftover = ""
+        self._kind = kind
         self._owner = Ownership(self._persistence, lease, kind)
         super().__init__(self._persistence, self._owner)
         self._lost: asyncio.Future[Fenced] = asyncio.get_running_loop().create_future()
@@ -112,82 +114,51 @@ class PostgresStore(ReplicaWork):
     ) -> None:
         seen = Witnesses.of_replica(self._files, settings.key_file)
         await migrate(self._pool, str(self.server))
-        known = await answer_later(recall(MetaKey.IDENTITY), self.query)
-        witness = self._testify(seen.mark if seen.mark is not None and seen.mark.identity == known else None)
-        await self._owner.join(patient=account is not None)
-        keeping = asyncio.create_task(self._owner.keep(self._lost.set_result))
-        self._ending.callback(keeping.cancel)
-        await asyncio.to_thread(_refuse_unverified, settings)
-        known = await answer_later(recall(MetaKey.IDENTITY), self.query)
-        fresh = known is None and not await self.last_event_at()  # no agent has opened it
-        if fresh:  # several replicas may find it so: the first one writes its identity
-            fresh = await self._begin({str(MetaKey.IDENTITY): secrets.token_hex(8)})
-        others = await self._owner.others()
-        opening = open_checked(
-            self._files,
-            f"database {self.server}",
-            fresh,
-            seen,
-            account,
-            rebind,
-            key_file=settings.key_file,
-            life=Life(
-                epoch=str(self._owner.epoch),
-                others=others,
-                unproved=self._owner.unsettled and not witness and not others,
-            ),
-        )
-        checked = await answer_later(opening, self.query)
-        await self._begin_facts(checked, settings)
+        witness = await self._join(seen)
+        await asyncio.to_thread(refuse_unverified_requests, settings)
+        checked, fresh = await self._check(settings, account, rebind, seen, witness)
         self.simulated, self.keys, self._mark = checked.simulated, checked.keys, checked.mark
         self._ending.callback(self._mark.close)
-        self._commits = Commits(
-            self._persistence,
-            self._owner,
-            self.keys,
-            sinks,
-            observe or (lambda seconds, callers: None),
-            self._mark.advance,
-        )
+        observed = observe or (lambda seconds, callers: None)
+        self._commits = Commits(self._persistence, self._owner, self.keys, sinks, observed, self._mark.advance)
         self._ending.push_async_callback(self._commits.close, _CLOSING)
         if checked.older:
             self._owner.forget()
-        await self.execute(*checked.statements)
-        lines = LinesInTable(settings, self._owner)
-        checkpoints = Checkpoints(lines, lambda: connected(settings), shared=True)
+        await self.execute(*opening_statements(checked, self._owner))
         if not await self._owner.restore():  # a roll call ends before any work
             raise self._owner.fenced()
+        checkpoints = Checkpoints(LinesInTable(settings, self._owner), lambda: connected(settings), shared=True)
         keyring = ClaimsKeyring(settings.claims_keys_dir, settings.claims_key.get_secret_value())
         self._begin_writes(fresh, checkpoints, keyring)
 
-    def _testify(self, mark: MarkReading | None) -> bool:
-        """Let the mark of this state folder speak for the life before. False: it proves nothing."""
-        if mark is None or mark.head is None or mark.epoch is None:
-            return False
-        self._owner.former = UUID(mark.epoch)
-        self._owner.advance(mark.events, mark.head)
-        return True
+    async def _join(self, seen: Witnesses) -> bool:
+        """Begin the life. True: the mark of this machine shows that the store is current."""
+        known = await answer_later(recall(MetaKey.IDENTITY), self.query)
+        mark = seen.mark if seen.mark is not None and seen.mark.identity == known else None
+        witness = continue_mark(mark, self._owner)
+        await self._owner.join(patient=self._kind == "replica")
+        keeping = asyncio.create_task(self._owner.keep(self._lost.set_result))
+        self._ending.callback(keeping.cancel)
+        return witness
 
-    async def _begin_facts(self, checked: OpenedStore, settings: Settings) -> None:
-        """Write the key, the identity and the account of a new store, or raise StoreError for those of another replica.
-
-        Several replicas may begin at once on an empty database. The first one writes the facts.
-        """
-        await self._begin(checked.facts)
-        for key, value in checked.facts.items():
-            found = await answer_later(recall(MetaKey(key)), self.query)
-            if key == MetaKey.KEY and found != value:
-                raise other_key(f"database {self.server}", settings.key_path)
-            if key == MetaKey.ACCOUNT and found != value and await self._owner.others():
-                raise StoreForeign(
-                    f"Another replica has bound the database {self.server} to another Assure account ({found}).",
-                    "set the same ASSURE_URL and CLIENT_ID for each replica, or STATE_URL to a store of its own",
-                )
-
-    async def _begin(self, facts: dict[str, str]) -> bool:
-        """Write facts that are missing. False: another replica has written one."""
-        text = orjson.dumps(facts).decode()
-        return bool(await self._persistence.ask(lambda one: one.fetchval(_BEGIN, self._owner.epoch, text)))
+    async def _check(
+        self, settings: Settings, account: str | None, rebind: bool, seen: Witnesses, witness: bool
+    ) -> tuple[OpenedStore, bool]:
+        """The result of the checks, and True if this process created the store. Raises StoreError."""
+        known = await answer_later(recall(MetaKey.IDENTITY), self.query)
+        fresh = known is None and not await self.last_event_at()  # no agent has opened it
+        if fresh:  # several replicas may find it so: the first one writes its identity
+            new = {str(MetaKey.IDENTITY): secrets.token_hex(8)}
+            fresh = await begin_facts(self._persistence, self._owner, new)
+        others = await self._owner.others()
+        unproved = self._owner.unsettled and not witness and not others
+        life = Life(epoch=str(self._owner.epoch), others=others, unproved=unproved)
+        opening = open_checked(
+            self._files, f"database {self.server}", fresh, seen, account, rebind, settings.key_file, life
+        )
+        checked = await answer_later(opening, self.query)
+        await refuse_other_facts(self._persistence, self._owner, checked.facts, settings)
+        return checked, fresh
 
     @property
     def database_time(self) -> Callable[[], float]:
@@ -283,11 +254,3 @@ class PostgresStore(ReplicaWork):
         except StoreAway:
             self.leftover = _AWAY
             return False
-
-
-def _refuse_unverified(settings: Settings) -> None:
-    """Raise StoreDamaged if an open request differs from its history. They are read in pages."""
-    with PostgresAudit.open(settings) as audit:
-        audit.freeze()
-        requests = audit.mappings(f"SELECT * FROM {OPEN}")  # noqa: S608 - constant
-        refuse_unverified(audit, requests, audit.place, "the tools of the server")

@@ -87,8 +87,9 @@ def claim(
         first = free[: max(limit - len(claimed), limit - limit // 4)]
         claimed = first + claimed[: limit - len(first)]
     due_now = [load(text) for text in claimed]
-    found = yield from common_reads.get_many([uid for uid in wanted if uid not in busy])
-    return due_now + [record for uid, record in found.items() if uid not in {one.uid for one in due_now}]
+    known = busy | {record.uid for record in due_now}
+    found = yield from common_reads.get_many([uid for uid in wanted if uid not in known])
+    return [*due_now, *found.values()]
 
 
 def overdue(now: float, limit: int, busy: set[str], working: Collection[str] = ()) -> Read[list[Record]]:

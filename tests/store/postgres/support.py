@@ -13,14 +13,14 @@ from agent.store.postgres.ownership import Ownership
 from agent.store.postgres.persistence import Persistence
 from agent.store.postgres.sealed_links import LinkSeal
 from agent.store.sqlite.connection import Connection
+from verification.database_copy import ONLY_DATABASE
 
 KEYS = Keys(b"k" * 32)
 SINKS = ("one-sink", "another-sink")
-TABLES = """
-SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname NOT IN
-    ('replicas', 'fleet', 'driving', 'duties', 'missing_images', 'budgets', 'taken_starts', 'checkpoints',
-    'migrations')
-ORDER BY relname
+NOT_COMPARED = ", ".join(f"'{name}'" for name in (*ONLY_DATABASE, "checkpoints"))
+TABLES = f"""
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+AND relname NOT IN ({NOT_COMPARED}) ORDER BY relname
 """
 
 

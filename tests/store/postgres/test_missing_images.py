@@ -1,4 +1,4 @@
-"""An image that one replica does not find is no evidence: another one may have it."""
+"""An image that one replica does not find proves nothing: another one may have it."""
 
 from pathlib import Path
 from typing import Any

@@ -7,19 +7,10 @@ import pytest
 from agent.store.postgres.connect import Server, open_pool
 from agent.store.sqlite.connection import Connection, sqlite3
 from agent.store.sqlite.migrations import migrate
+from verification.database_copy import ONLY_DATABASE
 
 INDEXES_THERE = {"driving_by_epoch", "taken_starts_by_day"}
-ONLY_THERE = {  # on PostgreSQL alone
-    "replicas",
-    "fleet",
-    "driving",
-    "duties",
-    "missing_images",
-    "budgets",
-    "taken_starts",
-    "checkpoints",
-    "migrations",
-}
+ONLY_THERE = {*ONLY_DATABASE, "checkpoints"}
 KINDS = {
     "TEXT": {"text"},
     "INTEGER": {"bigint", "smallint"},

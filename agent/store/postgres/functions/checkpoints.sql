@@ -3,11 +3,7 @@
 CREATE OR REPLACE FUNCTION append_checkpoint(my_epoch uuid, next_number bigint, text_of_line text) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-    END IF;
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
-    IF NOT FOUND THEN
+    IF NOT holds_lease(my_epoch) THEN
         RETURN NULL;
     END IF;
     INSERT INTO checkpoints (number, line) VALUES (next_number, text_of_line) ON CONFLICT (number) DO NOTHING;

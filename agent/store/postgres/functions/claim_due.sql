@@ -17,8 +17,7 @@ DECLARE
     chosen text[] := '{}';
     free text[];
 BEGIN
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
-    IF NOT FOUND THEN
+    IF NOT holds_lease(my_epoch) THEN
         RETURN QUERY SELECT NULL::text, NULL::text;
         RETURN;
     END IF;
@@ -77,8 +76,7 @@ $$;
 -- release: release the claims of this replica, except for these requests. False: the replica is fenced.
 CREATE OR REPLACE FUNCTION release(my_epoch uuid, working text[]) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
-    IF NOT FOUND THEN
+    IF NOT holds_lease(my_epoch) THEN
         RETURN false;
     END IF;
     DELETE FROM driving WHERE epoch = my_epoch AND uid <> ALL (working);

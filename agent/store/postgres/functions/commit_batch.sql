@@ -34,11 +34,7 @@ BEGIN
         -- another snapshot would not show what the locks waited for
         RAISE EXCEPTION 'the isolation is %', current_setting('transaction_isolation') USING ERRCODE = 'AA003';
     END IF;
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'on', true);  -- what is answered is durable [I4]
-    END IF;
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
-    IF NOT FOUND OR is_foreign() THEN
+    IF NOT holds_lease(my_epoch) OR is_foreign() THEN
         outcome := 'fenced';
         RETURN;
     END IF;

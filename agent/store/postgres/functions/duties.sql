@@ -4,8 +4,7 @@
 CREATE OR REPLACE FUNCTION take_duty(my_epoch uuid, duty text, every double precision) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
-    IF NOT FOUND THEN
+    IF NOT holds_lease(my_epoch) THEN
         RETURN NULL;
     END IF;
     INSERT INTO duties AS d (name, epoch, next_at)
@@ -24,8 +23,7 @@ CREATE OR REPLACE FUNCTION hold_turn(my_epoch uuid, duty text) RETURNS boolean L
 DECLARE
     holder uuid;
 BEGIN
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
-    IF NOT FOUND THEN
+    IF NOT holds_lease(my_epoch) THEN
         RETURN NULL;
     END IF;
     SELECT epoch INTO holder FROM duties WHERE name = duty;
@@ -60,8 +58,7 @@ DECLARE
     first timestamptz;
     oldest timestamptz := to_timestamp(moment) - make_interval(secs => 10 * seconds);  -- an earlier note is of another search
 BEGIN
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
-    IF NOT FOUND THEN
+    IF NOT holds_lease(my_epoch) THEN
         RETURN NULL;
     END IF;
     INSERT INTO missing_images AS m (uid, epoch, since, searches) VALUES (request, my_epoch, to_timestamp(moment), 1)
@@ -78,8 +75,7 @@ END $$;
 -- found_images: forget who did not find the images of a request.
 CREATE OR REPLACE FUNCTION found_images(my_epoch uuid, request text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
-    IF FOUND THEN
+    IF holds_lease(my_epoch) THEN
         DELETE FROM missing_images WHERE uid = request;
     END IF;
 END $$;

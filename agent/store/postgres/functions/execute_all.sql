@@ -9,11 +9,7 @@ DECLARE
     counts bigint[] := '{}';
     total bigint;
 BEGIN
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'on', true);  -- what is answered is durable [I4]
-    END IF;
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
-    IF NOT FOUND THEN
+    IF NOT holds_lease(my_epoch) THEN
         RETURN NULL;
     END IF;
     FOR i IN 1 .. cardinality(statements) LOOP

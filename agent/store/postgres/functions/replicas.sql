@@ -33,6 +33,17 @@ BEGIN
     unsettled := is_unsettled();
 END $$;
 
+-- holds_lease: the fence. True if this replica may write: no other one can remove its row before the end of the transaction,
+-- and what the transaction writes is durable when it is answered [I4]. Each function that writes for a replica calls it.
+CREATE OR REPLACE FUNCTION holds_lease(my_epoch uuid) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
+    RETURN FOUND;
+END $$;
+
 -- remove_ended: remove the rows whose time is over, with their claims and turns. A commit that still holds a row keeps it
 -- until the next call: a renewal must not wait for another replica.
 CREATE OR REPLACE FUNCTION remove_ended() RETURNS void LANGUAGE plpgsql AS $$

@@ -71,8 +71,7 @@ CREATE OR REPLACE FUNCTION begin_store(my_epoch uuid, facts json) RETURNS boolea
 DECLARE
     written bigint := 0;
 BEGIN
-    PERFORM 1 FROM replicas WHERE epoch = my_epoch AND until > clock_timestamp() AND NOT ended FOR KEY SHARE;
-    IF FOUND THEN
+    IF holds_lease(my_epoch) THEN
         INSERT INTO meta (key, value) SELECT key, value FROM json_each_text(facts) ON CONFLICT (key) DO NOTHING;
         GET DIAGNOSTICS written = ROW_COUNT;
     END IF;

@@ -577,12 +577,6 @@ CREATE TABLE missing_images (
     PRIMARY KEY (uid, epoch)
 );
 
--- budgets: the starts of a UTC day that were counted when the first replica took one from the budget.
-CREATE TABLE budgets (
-    day     double precision PRIMARY KEY,
-    counted bigint NOT NULL
-);
-
 -- taken_starts: the starts that replicas took from the budget, before their steps were committed.
 CREATE TABLE taken_starts (
     uid        text COLLATE "C" NOT NULL,
