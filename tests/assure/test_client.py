@@ -325,7 +325,7 @@ async def test_a_connection_that_is_ready_too_late_carries_no_change(
     config: Config, clock: JumpingClock, server: ScriptedServer
 ) -> None:
     """[P5] The process may have been stopped while it connected: the lease is over before the first byte."""
-    server.will(answer(200, []), answer(200, []))
+    server.will(answer(200, []), answer(200, []), answer(200, []))
     still_valid = True
     async with AssureClient(config, clock, still_may=lambda: still_valid) as client:
         await client.list_dossiers()
@@ -333,7 +333,10 @@ async def test_a_connection_that_is_ready_too_late_carries_no_change(
         unsent = await client.start_verification("d1", "p1")
         assert unsent == Busy(evidence=Evidence(cause=NOT_SENT))
         assert isinstance(await client.list_dossiers(), Done)  # a read changes nothing
-    assert len(server.deliveries) == 2
+        assert len(server._connections) == 1  # the connection is as good as before
+        client._connection._tokens.invalidate("token-1")
+        assert isinstance(await client.list_dossiers(), Done)  # nor does a token, also at the origin of Assure
+    assert len(server.deliveries) == 3
     assert signal_of(unsent, "d1") is AnswerSignal.NEUTRAL
 
 

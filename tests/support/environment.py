@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,20 @@ from verification.null_services import serve_nothing, watch_nothing
 from .clock import HostClock, VirtualClock, patiently, until
 
 CONFIG = SandboxConfig(verification_delay=(2.0, 2.0), capture_delay=2.0)
+
+
+_opened: list[object] = []
+
+
+@contextlib.contextmanager
+def in_order() -> Iterator[None]:
+    """A block that ends before every block that began earlier."""
+    _opened.append(me := object())
+    try:
+        yield
+    finally:
+        last = _opened.pop()
+        assert last is me, "agents must end in the reverse order of their start"
 
 
 @dataclass
@@ -95,8 +109,12 @@ class World(WorldStore):
 
     @contextlib.asynccontextmanager
     async def opened(self, http: bool = False, watch: bool = False, **more: Any) -> AsyncIterator[Agent]:
-        """An agent on this store that does nothing yet. `http` starts its server, which takes 0.2 s to end."""
+        """An agent on this store that does nothing yet. `http` starts its server, which takes 0.2 s to end.
+
+        Agents end in the reverse order of their start. Otherwise a patch of an earlier one would stay for other tests.
+        """
         with contextlib.ExitStack() as patches:
+            patches.enter_context(in_order())
             patches.enter_context(mock.patch.object(composition, "source_of", self.source_of))
             patches.enter_context(mock.patch.object(composition, "random", random.Random(7)))  # same jitter
             if not watch:  # tests scan by themselves

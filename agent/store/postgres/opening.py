@@ -1,4 +1,4 @@
-"""What opening a database needs beyond the checks of every store, because several replicas may open it at once."""
+"""Steps of opening a database, which several replicas may open at once. `agent/store/opening.py` has the others."""
 
 from uuid import UUID
 

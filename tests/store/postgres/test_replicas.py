@@ -46,12 +46,11 @@ async def test_the_agent_that_stands_by_admits_nothing_and_is_ready(world: World
 async def test_an_agent_that_ends_leaves_the_source_to_the_other_one(world: World) -> None:
     world.capture("a")
     key = world.folder / "agent.key"
-    async with contextlib.AsyncExitStack() as later:
+    async with world.opened(key_file=key, state_dir=world.folder / "other-state") as second:
         async with world.running(key_file=key) as first:
-            second = await later.enter_async_context(
-                world.running(key_file=key, state_dir=world.folder / "other-state")
-            )
             assert not first._admission.stands_by
+            await second.scan()
+            assert second._admission.stands_by
         world.capture("b")
         await second.scan()
         assert set(world.records()) == {"a", "b"}

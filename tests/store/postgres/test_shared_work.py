@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.core.record import Phase
 from agent.platform.settings import Settings
 from agent.ports import Command
 from agent.store.postgres.store import PostgresStore
+from verification.builders.lives import Life
+from verification.builders.records import NOW as NOW_OF_LIVES
 
 ACCOUNT = "client at https://assure.example"
 DAY = 1_790_000_000.0 - 1_790_000_000.0 % 86400
@@ -35,6 +38,16 @@ async def test_the_budget_is_exact_over_all_replicas(stores: list[PostgresStore]
     today = await stores[0]._pool.fetchval("SELECT extract(epoch FROM date_trunc('day', now(), 'UTC'))::float8")
     assert await stores[1].take_start("today", 1, today, 20) == (True, 1)
     assert (await stores[0].shared_state()).starts == 1
+
+
+async def test_starts_of_a_replica_without_a_limit_count(stores: list[PostgresStore]) -> None:
+    assert await stores[0].take_start("u1", 1, DAY, 3) == (True, 1)
+    life = Life("u2").until(Phase.RESULT)
+    for step in life.steps:
+        await stores[1].commit([step])
+    began = NOW_OF_LIVES - NOW_OF_LIVES % 86400
+    assert await stores[0].take_start("u3", 1, began, 2) == (True, 2)
+    assert await stores[0].take_start("u4", 1, began, 2) == (False, 2)
 
 
 async def test_a_repeated_take_is_free(stores: list[PostgresStore]) -> None:

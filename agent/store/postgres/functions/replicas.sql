@@ -33,8 +33,8 @@ BEGIN
     unsettled := is_unsettled();
 END $$;
 
--- holds_lease: the fence. True if this replica may write: no other one can remove its row before the end of the transaction,
--- and what the transaction writes is durable when it is answered [I4]. Each function that writes for a replica calls it.
+-- holds_lease: the fence. True if this replica may write. No other one can remove its row before the end of the transaction.
+-- The answer to the transaction means that it is durable [I4]. Each function that writes for a replica calls this one.
 CREATE OR REPLACE FUNCTION holds_lease(my_epoch uuid) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('synchronous_commit') = 'off' THEN
