@@ -24,18 +24,22 @@ class StartBudget:
         self._clock = clock
         self._day = -1.0
         self._reserved = 0
-        self._counting = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
 
     async def take(self, uid: str, generation: int) -> float | None:
-        """Take one start. Returns None on success, otherwise the time when the next day's budget begins."""
-        await self.count()
-        if self._limit and self._store.shared:
-            taken, self._reserved = await self._store.take_start(uid, generation, self._day, self._limit)
-            return None if taken else self._day + DAY
-        if self._limit and self._reserved >= self._limit:
-            return self._day + DAY
-        self._reserved += 1
-        return None
+        """Take one start. Callers are served in the order of their calls.
+
+        Returns None on success, otherwise the time when the next day's budget begins.
+        """
+        async with self._one_at_a_time:
+            await self._count()
+            if self._limit and self._store.shared:
+                taken, self._reserved = await self._store.take_start(uid, generation, self._day, self._limit)
+                return None if taken else self._day + DAY
+            if self._limit and self._reserved >= self._limit:
+                return self._day + DAY
+            self._reserved += 1
+            return None
 
     def counted(self, taken: int | None) -> None:
         """Another replica may have taken starts: so many are taken today. None: nothing was counted today."""
@@ -50,11 +54,14 @@ class StartBudget:
         return max(0, self._limit - self._reserved) if self._today() == self._day else self._limit
 
     async def count(self) -> None:
-        """Count the starts of today, once a day. Callers continue in the order of their calls."""
-        async with self._counting:
-            day = self._today()
-            if day != self._day:
-                self._reserved, self._day = await self._store.starts_since(day), day
+        """Count the starts of today, once a day."""
+        async with self._one_at_a_time:
+            await self._count()
+
+    async def _count(self) -> None:
+        day = self._today()
+        if day != self._day:
+            self._reserved, self._day = await self._store.starts_since(day), day
 
     def _today(self) -> float:
         now = self._clock.now()

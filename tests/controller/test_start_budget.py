@@ -1,11 +1,13 @@
 """MAX_STARTS_PER_DAY: the starts in a UTC day, reserved before anything is created (design §10)."""
 
+import asyncio
 from collections import Counter
 
 import pytest
 
+from agent.controller.start_budget import StartBudget
 from agent.core.record import Outcome, Phase, Record
-from tests.support.clock import START
+from tests.support.clock import START, VirtualClock
 from tests.support.environment import World
 from tests.support.faults import rule
 
@@ -233,3 +235,29 @@ async def test_a_request_before_its_start_counts_when_a_limit_is_set(world: Worl
     await world.settle(max_starts_per_day=4)
     assert world.ledger.calls["startVerification"] == 4
     assert len(queued(world)) == 2
+
+
+class SlowFirstAnswer:
+    """A shared store that answers the first question last."""
+
+    shared = True
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def starts_since(self, at: float) -> int:
+        return 0
+
+    async def take_start(self, uid: str, generation: int, day: float, limit: int) -> tuple[bool, int]:
+        for _ in range(3 if uid == "first" else 0):
+            await asyncio.sleep(0)
+        self.asked.append(uid)
+        return len(self.asked) <= limit, len(self.asked)
+
+
+async def test_a_shared_start_goes_to_the_request_that_asked_first() -> None:
+    """[I1] The order of starts does not depend on the speed of the database's answers."""
+    budget = StartBudget(1, SlowFirstAnswer(), VirtualClock())
+    taken = await asyncio.gather(budget.take("first", 1), budget.take("second", 1))
+    assert taken[0] is None
+    assert taken[1] is not None
