@@ -71,7 +71,7 @@ class Server:
             ) from None
 
 
-async def open_pool(server: Server, connections: int = 4) -> Pool:
+async def open_pool(server: Server, connections: int = 5) -> Pool:
     """Open a pool. Raises StoreError in plain words if the server cannot be used."""
     with translated(str(server)):
         pool = await asyncpg.create_pool(

@@ -21,9 +21,13 @@ class Persistence:
     """Repeats a statement until the server answers."""
 
     def __init__(self, pool: Pool, where: str = "") -> None:
-        """`where` names the database in errors."""
+        """`where` names the database in errors.
+
+        One connection of the pool is only for urgent statements: the renewal of the lease waits for no other statement.
+        """
         self.pool = pool
         self.where = where
+        self._places = asyncio.Semaphore(max(1, pool.get_max_size() - 1))
         self.away = False  # the server does not answer
         self._cause = ""  # of the last failed try; empty after an answer
         self._patience: float | None = _OPENING
@@ -46,7 +50,12 @@ class Persistence:
             if not limit.expired():
                 limit.reschedule(end)
 
-    async def ask(self, statement: Callable[[Connection], Awaitable[T]], broke: Callable[[], None] = lambda: None) -> T:
+    async def ask(
+        self,
+        statement: Callable[[Connection], Awaitable[T]],
+        broke: Callable[[], None] = lambda: None,
+        urgent: bool = False,
+    ) -> T:
         """Send the statement until there is an answer. Raises StoreError if the server refuses it, and StoreAway.
 
         Calls `broke` each time that the server may have done it, although its answer is lost.
@@ -55,7 +64,7 @@ class Persistence:
         try:
             async with limit:
                 self._limits.add(limit)
-                return await self._repeat(statement, broke, limit)
+                return await self._repeat(statement, broke, limit, urgent)
         except TimeoutError:
             self._patience = 0.0  # the server had its time, so what follows fails at once
             cause = self._cause or f"The database {self.where} does not answer."
@@ -66,13 +75,18 @@ class Persistence:
             self._limits.discard(limit)
 
     async def _repeat(
-        self, statement: Callable[[Connection], Awaitable[T]], broke: Callable[[], None], limit: asyncio.Timeout
+        self,
+        statement: Callable[[Connection], Awaitable[T]],
+        broke: Callable[[], None],
+        limit: asyncio.Timeout,
+        urgent: bool,
     ) -> T:
         loop, pause = asyncio.get_running_loop(), _PAUSES[0]
         while True:
             silence = loop.call_later(_SILENCE, self._report, "no answer in time")
             try:
-                answer = await self._try(statement, broke)
+                async with contextlib.nullcontext() if urgent else self._places:
+                    answer = await self._try(statement, broke)
             except Exception as error:
                 if not (is_away(error) or is_repeatable(error)):
                     raise

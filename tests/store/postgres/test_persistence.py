@@ -36,3 +36,21 @@ async def test_an_error_quotes_no_value_that_cannot_be_sent(database: str) -> No
         await pool.fetch("SELECT $1::bigint", "customer-4711")
     assert "4711" not in str(refused.value)
     await pool.close()
+
+
+async def test_an_urgent_statement_waits_for_no_other(database: str) -> None:
+    """[I7] A replica whose connections are all in use renews its lease."""
+    pool = await open_pool(Server.parse(database))
+    waiting, go = Persistence(pool, "db"), asyncio.Event()
+
+    async def held(_: Any) -> None:
+        await go.wait()
+
+    others = [asyncio.create_task(waiting.ask(held)) for _ in range(10)]
+    while pool.get_idle_size() or pool.get_size() < pool.get_max_size() - 1:
+        await asyncio.sleep(0)
+    one = waiting.ask(lambda connection: connection.fetchval("SELECT 1"), urgent=True)
+    assert await asyncio.wait_for(one, PATIENT) == 1
+    go.set()
+    await asyncio.gather(*others)
+    await pool.close()
