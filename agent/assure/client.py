@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from agent.assure import request_bodies, response_parsers
 from agent.assure.connection import Acquire, Call, Config, Connection, DateObserver, MayChange, Observer, Send
 from agent.assure.http.messages import Transport
+from agent.assure.http.send_deadline import SendDeadline
 from agent.assure.process_details import ProcessDetails, process_details
 from agent.assure.token import TokenAnswer
 from agent.core.answer import Answer, Operation
@@ -54,11 +55,11 @@ class AssureClient:
         on_answer: Callable[[Answer[Any]], None] = lambda answer: None,
         on_date: DateObserver = lambda date, seconds: None,
         may_change: MayChange | None = None,
-        still_may: Callable[[], bool] = lambda: True,
+        send_deadline: SendDeadline | None = None,
     ) -> None:
         """The arguments are those of `Connection`."""
         self._connection = Connection(
-            config, clock, observe, transport, acquire, on_token_answer, on_answer, on_date, may_change, still_may
+            config, clock, observe, transport, acquire, on_token_answer, on_answer, on_date, may_change, send_deadline
         )
         self._send: Send = self._connection.send
         self.aclose = self._connection.aclose

@@ -29,6 +29,7 @@ from agent.assure.http.messages import (
     path_of,
 )
 from agent.assure.http.pool import Pool
+from agent.assure.http.send_deadline import SendDeadline
 from agent.assure.token import BODY, Token, TokenAnswer, TokenSource, basic, read_token
 from agent.core.answer import (
     NEW_TOKENS_REFUSED,
@@ -133,15 +134,16 @@ class Connection:
         on_answer: Callable[[Answer[Any]], None] = lambda answer: None,
         on_date: DateObserver = lambda date, seconds: None,
         may_change: MayChange | None = None,
-        still_may: Callable[[], bool] = lambda: True,
+        send_deadline: SendDeadline | None = None,
     ) -> None:
         """`on_token_answer` receives each answer of the token endpoint, `on_answer` each final answer of Assure.
 
-        `may_change` is asked before a call that changes something, and `still_may` again when its connection is ready.
+        `may_change` is asked before a call that changes something, and `send_deadline` when its connection is ready.
         """
         self._config = config
         self._acquire = acquire or _unlimited
         self._may_change = may_change or _always
+        self._send_deadline = send_deadline
         self._clock = clock
         self._observe = isolated(observe)
         self._on_answer = isolated(on_answer)
@@ -163,7 +165,7 @@ class Connection:
             ),
             tls=config.tls,
             proxy_to=config.proxy_to,
-            may_send=lambda method, target: method == "GET" or target == token_target or still_may(),
+            deadline=lambda method, target: None if method == "GET" or target == token_target else send_deadline,
         )
         self._closed = False
 
@@ -172,6 +174,8 @@ class Connection:
         await self._tokens.aclose()
         self._closed = True
         await self._transport.aclose()
+        if self._send_deadline is not None:
+            self._send_deadline.close()
 
     @property
     def server_time(self) -> float | None:

@@ -12,6 +12,7 @@ from agent.admission.triggers import SyncTriggers
 from agent.assure.account import account_of, addresses, client_config
 from agent.assure.client import AssureClient
 from agent.assure.document_type_cache import DocumentTypeCache
+from agent.assure.http.send_deadline import SendDeadline
 from agent.assure.rate_limit import RateLimiter
 from agent.assure.throttle import Throttle
 from agent.assure.token import TokenAnswer
@@ -30,6 +31,7 @@ from agent.daemon.health import AgentHealth
 from agent.daemon.maintenance import Maintenance
 from agent.daemon.telemetry import Telemetry
 from agent.platform.endpoint_health import ASSURE, TOKEN, EndpointHealth
+from agent.platform.kernel_timer import KernelTimer
 from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings
 from agent.platform.shutdown import Shutdown
@@ -158,7 +160,7 @@ def build_assure(common: CommonParts, on_date: Callable[[float | None, float], N
         on_answer=partial(endpoints.record_answer, ASSURE),
         on_date=on_date,
         may_change=common.store.confirm_ownership,
-        still_may=lambda: common.store.lease_remaining > 0.0,
+        send_deadline=_send_deadline(common.store),
     )
     is_own, on_change = common.rules.is_own_reference, common.health.circuit_changed
     throttle = Throttle(client, rate_limiter, clock, random.random, is_own, on_change, client.authenticate)
@@ -171,6 +173,11 @@ def build_assure(common: CommonParts, on_date: Callable[[float | None, float], N
         document_types=DocumentTypeCache(remote, common.store, clock),
         recent_calls=recent_calls,
     )
+
+
+def _send_deadline(store: Store) -> SendDeadline | None:
+    """None: no other process can take over the store while this one lives, also while it is stopped."""
+    return SendDeadline(lambda: store.lease_until, KernelTimer.create()) if store.shared else None
 
 
 def build_controller(common: CommonParts, assure: AssureParts, on_step: Callable[[Step], None]) -> ControllerParts:

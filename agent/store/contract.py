@@ -149,6 +149,10 @@ class Store(
         """The id of the life of this process on a database; empty with a state file."""
 
     @property
+    def lease_until(self) -> float:
+        """The end of the lease in seconds of boot time, by the clock of this machine; infinite with a state file."""
+
+    @property
     def lease_remaining(self) -> float:
         """Seconds until this process may no longer call Assure without a renewal; infinite with a state file."""
 

@@ -12,6 +12,7 @@ from agent import __version__
 from agent.assure.answer_signal import AnswerSignal, signal_of
 from agent.assure.client import AssureClient
 from agent.assure.connection import Config
+from agent.assure.http.send_deadline import SendDeadline
 from agent.core.answer import NOT_SENT, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
 from agent.core.assure_types import CaptureOptions, Depiction, DocumentType, ProcessType, Status
 from agent.core.classify import SUCCESS, WITHOUT_DOSSIER
@@ -19,6 +20,8 @@ from agent.ports import Image, Remote
 from tests.assure.scripted_server import Behaviour, ScriptedServer, answer, cut, delivered, hang_up, reset, silence
 
 from .conftest import HURRIED, JumpingClock
+
+LATER = 1e9  # seconds of boot time
 
 JPEG = b"\xff\xd8\xff\xe0image"
 ERROR = {"instance": "/x", "method": "GET", "type": "base:client-problem", "title": "Not Found", "detail": "gone"}
@@ -327,7 +330,9 @@ async def test_a_connection_that_is_ready_too_late_carries_no_change(
     """[P5] The process may have been stopped while it connected: the lease is over before the first byte."""
     server.will(answer(200, []), answer(200, []), answer(200, []))
     still_valid = True
-    async with AssureClient(config, clock, still_may=lambda: still_valid) as client:
+    async with AssureClient(
+        config, clock, send_deadline=SendDeadline(lambda: LATER if still_valid else 0.0, None)
+    ) as client:
         await client.list_dossiers()
         still_valid = False
         unsent = await client.start_verification("d1", "p1")

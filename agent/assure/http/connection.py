@@ -10,6 +10,7 @@ import math
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from agent.assure.http.messages import SEND_RATE, Body, Broken, ExchangeError, Pieces, Reply, Silent, Timeouts
@@ -20,14 +21,16 @@ IDLE_LIMIT: Final = 15.0  # seconds; servers and load balancers close connection
 
 _PEEK_AFTER: Final = 1.0  # seconds; a connection that was idle for longer may have ended unnoticed
 _EARLY: Final = 0.002  # seconds; uvloop rounds timers to milliseconds
+_POLL: Final = 0.02  # seconds between two checks of bytes that the socket does not accept
 
 
 class Connection(asyncio.Protocol):
     """Created by `dial`, used by `Pool`. `on_lost` is called once, after the connection ended."""
 
     __slots__ = (
-        "_answer", "_deadline", "_idle_limit", "_idle_since", "_loop", "_on_lost", "_paused", "_pieces", "_reader",
-        "_reply_until", "_send_until", "_socket", "_timeouts", "_timer", "_timer_at", "_transport", "usable",
+        "_answer", "_below", "_deadline", "_idle_limit", "_idle_since", "_loop", "_on_lost", "_on_sent", "_paused",
+        "_pieces", "_reader", "_reply_until", "_send_until", "_silence", "_socket", "_timeouts", "_timer", "_timer_at",
+        "_transport", "usable",
     )  # fmt: skip
 
     def __init__(
@@ -43,9 +46,12 @@ class Connection(asyncio.Protocol):
         self._timeouts = timeouts
         self._on_lost = on_lost
         self._socket = peer
+        self._silence = 0.0
         self._idle_limit = idle_limit
         self._reader = ReplyReader()
         self._transport: Any = None
+        self._below: Any = None  # the transport that writes to the socket; `_transport` may encrypt for it
+        self._on_sent: Callable[[], None] | None = None
         self.usable = False
         self._paused = False
         self._pieces: Iterator[bytes] | None = None
@@ -53,6 +59,7 @@ class Connection(asyncio.Protocol):
         self._deadline = self._timer_at = self._send_until = self._reply_until = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._idle_since = loop.time()
+        self._limit_silence(timeouts.read)
 
     def is_fresh(self) -> bool:
         """True if the connection can carry a request now.
@@ -74,16 +81,22 @@ class Connection(asyncio.Protocol):
             pass
         return False
 
-    def begin(self, head: bytes, body: Body, limit: int) -> asyncio.Future[Reply]:
+    def begin(
+        self, head: bytes, body: Body, limit: int, on_sent: Callable[[], None] | None = None
+    ) -> asyncio.Future[Reply]:
         """Write the request. From the call on, it counts as sent.
 
-        The future ends with the reply or an ExchangeError.
+        The future ends with the reply or an ExchangeError. `on_sent` is called once, as soon as the process has
+        sent or discarded the last byte of the request.
         """
+        self._on_sent = on_sent
         self._answer = answer = self._loop.create_future()
         self._reader.expect(limit)
         now = self._loop.time()
         length = len(body) if isinstance(body, bytes) else body.length
         self._send_until = now + self._timeouts.send + length / SEND_RATE
+        upload = self._timeouts.send + length / SEND_RATE if length > SEND_RATE else 0.0
+        self._limit_silence(self._timeouts.read + upload)
         self._reply_until = self._send_until + self._timeouts.read
         if isinstance(body, bytes):
             # One write of both. To join them would copy the image, at a cost of 0.18 million instructions.
@@ -92,8 +105,14 @@ class Connection(asyncio.Protocol):
             self._pieces = _exactly(body)
             self._transport.write(head)
             self._write_pieces()
+        self._report_sent()
         self._set_deadline(now)
         return answer
+
+    def give_up(self) -> None:
+        """End an exchange of which a byte is unsent, because the time for it is over."""
+        self._fail(Broken("lease", self._reader.status))
+        self.close()
 
     @property
     def certificate(self) -> bytes | None:
@@ -106,6 +125,7 @@ class Connection(asyncio.Protocol):
         self.usable = False
         if self._transport is not None:
             self._transport.abort()
+        self._report_discarded()
 
     def close_idle(self) -> None:
         """Close an idle connection, over TLS with a close notification."""
@@ -127,6 +147,19 @@ class Connection(asyncio.Protocol):
             self._pieces = None
             self._fail(Broken(f"body-{type(error).__name__}".lower(), self._reader.status))
 
+    def _report_sent(self) -> None:
+        if self._on_sent is None or self._paused or self._pieces is not None:
+            return
+        if self._below.get_write_buffer_size():  # encrypted bytes: the transport does not report their end
+            self._loop.call_later(_POLL, self._report_sent)
+        else:
+            self._report_discarded()
+
+    def _report_discarded(self) -> None:
+        on_sent, self._on_sent = self._on_sent, None
+        if on_sent is not None:
+            on_sent()
+
     def _fail(self, failure: ExchangeError) -> None:
         self.usable = False
         answer, self._answer = self._answer, None
@@ -144,6 +177,17 @@ class Connection(asyncio.Protocol):
             answer.set_result(self._reader.take_reply())
 
     # Time.
+
+    def _limit_silence(self, seconds: float) -> None:
+        """Let the kernel end the connection if the other side accepts no byte for so long.
+
+        It would repeat the bytes of a process that has ended for 15 minutes, and a call must arrive within
+        REQUEST_TIMEOUT or never (design §5).
+        """
+        if self._socket is not None and seconds != self._silence and hasattr(socket, "TCP_USER_TIMEOUT"):
+            self._silence = seconds
+            with suppress(OSError):  # the connection has ended, and its exchange fails by itself
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(seconds * 1000))
 
     def _set_deadline(self, now: float) -> None:
         """Silence counts from the last byte that was sent or received."""
@@ -171,9 +215,15 @@ class Connection(asyncio.Protocol):
 
     # The callbacks of asyncio.
 
+    def begin_over(self, encrypting: asyncio.BaseTransport, below: asyncio.BaseTransport) -> None:
+        """Begin on a transport that encrypts for the one below it."""
+        self._below = below
+        self.connection_made(encrypting)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Report each byte that the socket does not accept as a pause."""
         self._transport = transport
+        self._below = self._below or transport
         # asyncio's TLS pauses at the limit, and all others above it.
         secure = transport.get_extra_info("sslcontext") is not None
         self._transport.set_write_buffer_limits(high=1 if secure else 0, low=0)
@@ -189,6 +239,7 @@ class Connection(asyncio.Protocol):
         """The socket accepts bytes again."""
         self._paused = False
         self._write_pieces()
+        self._report_sent()
         if self._answer is not None:
             self._set_deadline(self._loop.time())
 
@@ -228,6 +279,7 @@ class Connection(asyncio.Protocol):
         self._pieces = None
         code = connection_error_code(error) if isinstance(error, ssl.SSLError) else "reset"
         self._fail(Broken(code, self._reader.status))
+        self._report_discarded()
         self._on_lost(self)
 
 

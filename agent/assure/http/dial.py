@@ -63,12 +63,42 @@ async def _start_protocol(
 ) -> Connection:
     connection = make(peer)
     try:
-        await loop.create_connection(lambda: connection, sock=peer, **secured)
+        if secured:
+            await _start_tls(loop, peer, connection, secured)
+        else:
+            await loop.create_connection(lambda: connection, sock=peer)
     except BaseException:
         connection.close()
         peer.close()
         raise
     return connection
+
+
+async def _start_tls(
+    loop: asyncio.AbstractEventLoop, peer: socket.socket, connection: Connection, secured: dict[str, Any]
+) -> None:
+    """Encrypt by a transport of its own, so that the bytes which the socket does not accept can be counted."""
+    handshake = _Handshake()
+    below, _ = await loop.create_connection(lambda: handshake, sock=peer)
+    below.set_write_buffer_limits(high=0, low=0)
+    encrypting = await loop.start_tls(below, handshake, secured["ssl"], server_hostname=secured["server_hostname"])
+    if encrypting is None or handshake.disturbed:
+        below.abort()
+        raise Unsent("reset")
+    encrypting.set_protocol(connection)
+    connection.begin_over(encrypting, below)
+
+
+class _Handshake(asyncio.Protocol):
+    """Until the handshake is done, the server sends nothing and ends nothing."""
+
+    disturbed = False
+
+    def data_received(self, data: bytes) -> None:
+        self.disturbed = True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.disturbed = True
 
 
 async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 from agent.assure.http.connection import IDLE_LIMIT, Connection
@@ -20,6 +20,7 @@ from agent.assure.http.messages import (
     Untimely,
     request_head,
 )
+from agent.assure.http.send_deadline import SendDeadline
 from agent.platform.proxy import Proxy
 from agent.platform.tls import tls_context
 
@@ -40,18 +41,19 @@ class Pool:
         tls: Callable[[], ssl.SSLContext] = tls_context,
         proxy_to: Callable[[str, int], Proxy | None] = lambda host, port: None,
         idle_limit: float = IDLE_LIMIT,
-        may_send: Callable[[str, str], bool] = lambda method, target: True,
+        deadline: Callable[[str, str], SendDeadline | None] = lambda method, target: None,
     ) -> None:
         """`tls` is called once, for the first secure origin; `proxy_to` gets the host and port of each origin.
 
-        `may_send` gets the method and the target when the connection is ready, before the first byte of a request.
+        `deadline` gets the method and the target of a request. The deadline is asked when the connection is ready,
+        before the first byte.
         """
         self._connections = self._free = connections
         self._timeouts = timeouts or Timeouts()
         self._tls = cache(tls)
         self._proxy_to = proxy_to
         self._idle_limit = idle_limit
-        self._may_send = may_send
+        self._deadline = deadline
         self._idle: dict[Origin, list[Connection]] = {}
         self._open: dict[Connection, list[Connection]] = {}  # each with the idle connections of its origin
         self._dialing: dict[asyncio.Task[object], asyncio.Timeout] = {}
@@ -78,8 +80,7 @@ class Pool:
             connection = self._take(origin)
             if connection is None:
                 connection = await self._dial(origin, until)
-            self._refuse_late(method, target)
-            return await connection.begin(head, body, limit)
+            return await _begin(connection, self._deadline(method, target), head, body, limit)
         except BaseException as error:
             if connection is None or isinstance(error, Untimely):
                 raise
@@ -130,10 +131,6 @@ class Pool:
             self._open[connection].append(connection)
         else:
             connection.close()
-
-    def _refuse_late(self, method: str, target: str) -> None:
-        if not self._may_send(method, target):
-            raise Untimely("lease")
 
     async def _wait_for_place(self, until: float) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -212,3 +209,16 @@ class Pool:
         self._emptied = asyncio.get_running_loop().create_future()
         done, _ = await asyncio.wait([self._emptied], timeout=seconds)
         return bool(done)
+
+
+def _begin(
+    connection: Connection, deadline: SendDeadline | None, head: bytes, body: Body, limit: int
+) -> asyncio.Future[Reply]:
+    if deadline is None:
+        return connection.begin(head, body, limit)
+    if not deadline.begin(connection.give_up):
+        raise Untimely("lease")
+    try:
+        return connection.begin(head, body, limit, partial(deadline.end, connection.give_up))
+    finally:
+        deadline.wait()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.cli.checks import Check, database_role, database_upkeep, problem, warning
 from agent.core.errors import AgentError
 from agent.core.timestamps import format_optional_timestamp
+from agent.platform.kernel_timer import KernelTimer
 from agent.platform.settings import Settings
 from agent.platform.store_url import DatabaseUrl
 from agent.store.read_results import RunningAgent
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 KNOWN_VERSIONS = (15, 18)  # the oldest and the newest that the agent is tested with
 _SLOW = 0.020  # seconds of an answer: a request waits for about eight of them
 _OFFSET = 5.0  # seconds between the two clocks
-_FEW_CONNECTIONS = 8  # an agent and one command use six
+_FEW_CONNECTIONS = 8  # an agent and one command use seven
 _HIDDEN = "not visible to this role"
 
 
@@ -40,12 +41,25 @@ def checks(settings: Settings, facts: "ServerFacts") -> Iterator[Check]:
     yield tls(url, facts)
     yield clock(facts)
     yield connections(facts)
+    yield stop_timer()
     if facts.pooled:
         yield pooler(url)
     yield from database_role.checks(facts)
     yield from database_upkeep.checks(facts)
     if settings.keeps_claims:
         yield claims_keys(settings, url, facts)
+
+
+def stop_timer() -> Check:
+    """The kernel ends a replica that was stopped for longer than its lease."""
+    name, timer = "stop timer", KernelTimer.create()
+    if timer is None:
+        message = "this system has none: a replica that was stopped in a call may finish it after another one sent it"
+        return warning(
+            name, message, "run the replicas on 64-bit Linux, and do not stop them (SIGSTOP, paused machines)"
+        )
+    timer.close()
+    return Check(name=name, message="the kernel ends a replica that is stopped in a call for longer than its lease")
 
 
 def described(owner: RunningAgent | None) -> str | None:

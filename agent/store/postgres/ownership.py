@@ -63,7 +63,7 @@ class Ownership:
         self._lease = lease
         self._kind = kind
         self._elapsed = elapsed or boot_clock()
-        self._sure_until = -math.inf
+        self.sure_until = -math.inf  # of boot time: no other process removes the lease before
 
     async def join(self, patient: bool = False) -> None:
         """Begin the life. Raises StoreError, and StoreLocked if a copy is made or this copy is not alone.
@@ -82,7 +82,7 @@ class Ownership:
             if other is None:
                 self.running_since, self.unsettled = since, unsettled
                 self.time.read(moment, asked)
-                self._sure_until = asked + _SURE * self._lease
+                self.sure_until = asked + _SURE * self._lease
                 return
             if left > before or not patient:
                 raise self._locked(other, kind, left, alive=left > before)
@@ -100,7 +100,7 @@ class Ownership:
         )
         self.unsettled, self.behind = not settled, behind
         if alive:
-            self._sure_until = max(self._sure_until, asked + _SURE * self._lease)
+            self.sure_until = max(self.sure_until, asked + _SURE * self._lease)
             self.time.read(moment, asked)
             self.advance(last[0] or 0, last[1] or "")
         return bool(alive)
@@ -132,7 +132,7 @@ class Ownership:
 
     async def restore(self) -> bool:
         """Renew until no roll call is open. False: the life has ended."""
-        while await self._server.ask(self.renew):
+        while await self._server.ask(self.renew, urgent=True):
             if not self.unsettled:
                 return True
             await asyncio.sleep(_WAIT)
@@ -141,11 +141,11 @@ class Ownership:
     @property
     def remaining(self) -> float:
         """Seconds until this process may no longer call Assure without a renewal; 0 after that."""
-        return max(0.0, self._sure_until - self._elapsed())
+        return max(0.0, self.sure_until - self._elapsed())
 
     async def confirm(self) -> bool:
         """True if no other process can have removed the lease now. Renews one that may have ended, or waits for it."""
-        while self._elapsed() >= self._sure_until:
+        while self._elapsed() >= self.sure_until:
             try:
                 if not await self.restore():
                     return False

@@ -42,6 +42,11 @@ class ReplicaWork(Driving, DutyTable, StoreWrites):
         return str(self._owner.epoch)
 
     @property
+    def lease_until(self) -> float:
+        """Until when this process may call Assure without a renewal of its lease, in seconds of boot time."""
+        return self._owner.sure_until
+
+    @property
     def lease_remaining(self) -> float:
         """Seconds until this process may no longer call Assure without a renewal of its lease."""
         return self._owner.remaining

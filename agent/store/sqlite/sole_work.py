@@ -9,7 +9,7 @@ class SoleWork:
     """Implements `agent.ports.Duties` and `MissingImages` without a table."""
 
     epoch = ""
-    lease_remaining = math.inf
+    lease_until = lease_remaining = math.inf
 
     async def take_duty(self, name: str, every: float) -> bool:
         """True: no other agent exists."""
