@@ -11,7 +11,7 @@ from typing import Any
 
 from verification.database_copy import copy_to_file
 from verification.invariants import Json, Violation, violations
-from verification.postgres_server import PostgresServer, start
+from verification.postgres_server import SUPERUSER, PostgresServer, start
 
 _DATABASE = "chaos"
 
@@ -23,6 +23,7 @@ class ChaosDatabase:
         self._folder = folder / "server"
         self._local = folder / "state"  # the local files of the agent
         self.crashes = 0
+        self.port = 0  # of a proxy on this machine; 0: the agents use the socket
         self._server = self._started()
         asyncio.run(self._server.execute(f"CREATE DATABASE {_DATABASE}"))
 
@@ -36,9 +37,17 @@ class ChaosDatabase:
         return await self._server.execute(statement, database=_DATABASE)
 
     @property
+    def socket(self) -> str:
+        """The Unix socket of the server."""
+        return self._server.socket()
+
+    @property
     def settings(self) -> dict[str, str]:
         """The settings of an agent on this database."""
-        return {"STATE_URL": self._server.url(_DATABASE), "STATE_DIR": str(self._local)}
+        url = (
+            f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{_DATABASE}" if self.port else self._server.url(_DATABASE)
+        )
+        return {"STATE_URL": url, "STATE_DIR": str(self._local)}
 
     def crash(self, away: float) -> None:
         """End the server at once, and start it again after `away` seconds."""

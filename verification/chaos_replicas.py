@@ -1,9 +1,9 @@
 """Three installed replicas on one database: kills, stops, ends and crashes, while requests arrive.
 
 Each few seconds one replica meets a misfortune: SIGKILL, SIGSTOP for longer than its lease, or SIGTERM. A new replica
-takes the place of one that ended. Busy sessions of the server are terminated, and now and then the server crashes. The
-sandbox has faults, and so have the connections to it. Then the faults end, `run --once` settles the rest, and the
-common invariants judge database and ledger.
+takes the place of one that ended. Busy sessions of the server are terminated, and now and then the server crashes. A
+share of its answers is lost. The sandbox has faults, and so have the connections to it. Then the faults end, `run
+--once` settles the rest, and the common invariants judge database and ledger.
 """
 
 import asyncio
@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from random import Random
 from time import monotonic, sleep
 
+from agent.platform.kernel_timer import EXIT_CODE
 from verification.chaos import FAULT_SHARE, Deployment, drop_request, fault_rules, figures, settled
 from verification.chaos_database import ChaosDatabase, chaos_database
+from verification.database_wire import DatabaseWire
 from verification.processes import simulated
 from verification.report import Report, progress
 from verification.temp_stores import temporary_folder
@@ -25,6 +27,7 @@ from verification.unreliable_wire import UnreliableWire
 _LEASE = 5.0  # seconds
 _PAUSE = 5.0  # seconds between two misfortunes
 _MISFORTUNES = ("kill", "kill", "kill", "stop", "end", "sessions", "crash")
+_LOST_SHARE = 0.02  # of the statements: the server executes them, and their answers are lost
 _FREE_WITHIN = _LEASE + _LEASE / 3 + 1.0  # seconds until the work of a dead replica is free
 _START = 60.0  # seconds that the first start may take
 _END = 30.0  # seconds that a replica may take to end
@@ -42,12 +45,13 @@ class Fleet:
 
     site: Deployment
     database: ChaosDatabase
+    wire: DatabaseWire
     running: dict[int, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     stopped: dict[int, float] = field(default_factory=dict)  # when a stopped replica continues, by `monotonic`
     counts: Counter[str] = field(default_factory=Counter)
     moved: list[float] = field(default_factory=list)  # seconds until the work of a killed replica was free
     wrong: list[str] = field(default_factory=list)
-    disturbed_at: float = -_START  # when the server was last disturbed, by `monotonic`
+    began: dict[int, float] = field(default_factory=dict)  # when each one was started, by `monotonic`
 
     def fill(self, count: int) -> None:
         """Start a replica in each free place."""
@@ -55,13 +59,24 @@ class Fleet:
             process = self.running.get(number)
             if process is not None and process.poll() is None:
                 continue
-            if process is not None and process.returncode == 1 and monotonic() - self.disturbed_at < _START:
+            if process is not None and process.returncode == 1 and self._found_no_server(number):
                 self.counts["start without a server"] += 1  # it says so in one line, and is started again
+            elif process is not None and process.returncode == EXIT_CODE:
+                self.counts["ended by the kernel"] += 1  # it was stopped between the check of a call and its last byte
             elif process is not None and process.returncode not in (0, -signal.SIGKILL):
-                self.wrong.append(f"a replica ended with {process.returncode}")
+                self.wrong.append(f"a replica ended with {process.returncode}: {self._last_error()}")
             self.stopped.pop(number, None)
             own = {"ASSURE_AGENT_STATE_DIR": str(self.site.folder / f"replica-{number}")}
+            self.began[number] = monotonic()
             self.running[number] = self.site.started("run", more=own)
+
+    def _found_no_server(self, number: int) -> bool:
+        """True if this replica did not begin, because the server gave no answer. One that has begun waits for it."""
+        return monotonic() - self.began[number] < _START and "cannot be reached" in self._last_error()
+
+    def _last_error(self) -> str:
+        lines = (self.site.folder / "output").read_text(errors="replace").splitlines()
+        return next((line for line in reversed(lines) if line.startswith("assure-agent:")), "no error in the output")
 
     def await_start(self, count: int) -> None:
         """Return when so many replicas have a lease."""
@@ -77,8 +92,6 @@ class Fleet:
         """Let one replica, or the server, meet this misfortune."""
         living = [one for one in self.running if one not in self.stopped and self.running[one].poll() is None]
         self.counts[what] += 1
-        if what in ("sessions", "crash"):
-            self.disturbed_at = monotonic()
         if what == "sessions":
             asyncio.run(self.database.execute(_BUSY.format(self.database.name)))
         elif what == "crash":
@@ -145,7 +158,9 @@ def chaos_replicas(
         chaos_database(folder) as database,
         simulated({"seed": str(seed), "delay": "300ms", "repeated-starts": "accept"}) as url,
         UnreliableWire(url, seed) as wire,
+        DatabaseWire(database.socket, seed) as database_wire,
     ):
+        database.port = database_wire.port
         for name in ("specs", "images", "state"):
             (folder / name).mkdir(exist_ok=True)
         key = folder / "state" / "agent.key"
@@ -153,7 +168,7 @@ def chaos_replicas(
         key.chmod(0o600)
         shared = {"KEY_FILE": str(key), "REPLICA_LEASE": f"{_LEASE:.0f}s"}
         site = Deployment(folder, url, wire, mutation, database, shared)
-        fleet = Fleet(site, database)
+        fleet = Fleet(site, database, database_wire)
         try:
             _run(fleet, report, Random(seed), replicas, misfortunes, requests, patient)
         finally:
@@ -169,6 +184,7 @@ def _run(
 ) -> None:
     site, began, dropped = fleet.site, monotonic(), 0
     site.wire.rate = FAULT_SHARE
+    fleet.wire.rate = _LOST_SHARE
     fleet.fill(replicas)
     fleet.await_start(replicas)
     for number in range(misfortunes):
@@ -184,7 +200,7 @@ def _run(
         fleet.fill(replicas)
         progress(f"{number + 1} misfortunes")
     site.trouble([])
-    site.wire.rate = 0.0
+    site.wire.rate = fleet.wire.rate = 0.0
     fleet.end()
     report.wrong += [str(one) for one in site.violations(settled=False)]
     end = settled(site)
@@ -196,6 +212,7 @@ def _run(
     if late and not fleet.counts["crash"] and not patient:
         report.wrong.append(f"work was free after {max(late):.1f} s, the limit is {_FREE_WITHIN:.1f} s")
     report.rows = [("what", "count"), *figures(site, dropped, misfortunes, monotonic() - began)]
+    report.rows.append(("  answers of the database lost", f"{fleet.wire.lost}"))
     report.rows += [(f"  {what}", f"{count}") for what, count in sorted(fleet.counts.items())]
     if moved := sorted(fleet.moved):
         report.rows.append(("work free after a kill, s: p50", f"{moved[len(moved) // 2]:.1f}"))
