@@ -56,11 +56,15 @@ class CuttingProxy:
             writer.transport.abort()
             return
         self._clients.add(task)
-        there, back = await asyncio.open_unix_connection(self._target)
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-            await self._forward(reader, writer, there, back)
-        for one in (writer, back):
-            one.transport.abort()
+            try:
+                there, back = await asyncio.open_unix_connection(self._target)
+                try:
+                    await self._forward(reader, writer, there, back)
+                finally:
+                    back.transport.abort()
+            finally:
+                writer.transport.abort()
         self._clients.discard(task)
 
     async def _forward(
