@@ -19,6 +19,8 @@ ONLY_DATABASE = (
     "duties",
     "missing_images",
     "taken_starts",
+    "circuit",
+    "missing_dossiers",
     "migrations",
 )
 

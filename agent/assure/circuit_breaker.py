@@ -23,9 +23,10 @@ effect: only the probe closes it.
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from agent.assure.answer_signal import AnswerSignal
 from agent.core.classify import MAX_RETRY_AFTER
@@ -74,6 +75,24 @@ class OpenCircuit:
     interval: float
     probe_at: float
 
+    def is_same(self, other: "OpenCircuit") -> bool:
+        """True if both opened at the same time for the same cause. The probes may differ."""
+        return (self.cause, self.since) == (other.cause, other.since)
+
+
+class Span(NamedTuple):
+    """A time span in seconds since the epoch. It also ends if the clock goes back before its begin."""
+
+    begin: float
+    end: float
+
+    def contains(self, now: float) -> bool:
+        """True during the span."""
+        return self.begin <= now < self.end
+
+
+NEVER: Final = Span(math.inf, -math.inf)
+
 
 class CircuitBreaker:
     """Assure's circuit: closed, paused until a time, or open until a probe succeeds.
@@ -87,8 +106,8 @@ class CircuitBreaker:
         self._failures = _Window()
         self._pauses = _Window()  # answers with Retry-After
         self._forbidden = 0  # in a row
-        self._trust_span = _NEVER  # while missing dossiers are trusted
-        self._paused = _NEVER
+        self.trusted = NEVER  # while missing dossiers are trusted
+        self.paused = NEVER
         self._limit = math.inf  # calls that may be in flight
         self._under_way = 0  # since the circuit was closed
         self._closings = 0
@@ -97,7 +116,7 @@ class CircuitBreaker:
 
     def is_closed_to_calls(self, now: float) -> bool:
         """True while only probes may be sent."""
-        return self.opened is not None or self._paused.contains(now)
+        return self.opened is not None or self.paused.contains(now)
 
     def capacity(self, now: float) -> float:
         """How many more calls may begin now."""
@@ -107,8 +126,8 @@ class CircuitBreaker:
         """The time at which another call may begin. Infinity: a probe decides."""
         if self.opened is not None:
             return math.inf
-        if self._paused.contains(now):
-            return self._paused.end
+        if self.paused.contains(now):
+            return self.paused.end
         return now if self.capacity(now) else now + _RECHECK_SECONDS
 
     def start_call(self) -> int:
@@ -124,18 +143,26 @@ class CircuitBreaker:
     # -- answers
 
     def record(
-        self, signal: AnswerSignal, now: float, jitter: float = 0.5, target: str = "", retry_after: float | None = None
+        self,
+        signal: AnswerSignal,
+        now: float,
+        jitter: float = 0.5,
+        target: str = "",
+        retry_after: float | None = None,
+        missing: Mapping[str, int] | None = None,
     ) -> None:
         """Record the answer to a call. `target`: the dossier in its path.
 
-        `retry_after`: in seconds, limited to MAX_RETRY_AFTER.
+        `retry_after`: in seconds, limited to MAX_RETRY_AFTER. `missing`: the counts of all replicas, with this answer.
         """
         self._pauses.append(now, bool(retry_after))
         if retry_after and not self._pause_is_isolated(now):
-            self._pause(retry_after, now)
+            self.pause_until(Span(now, now + min(max(retry_after, 0.0), MAX_RETRY_AFTER)))
         if self.opened is not None or signal is AnswerSignal.NEUTRAL:
             return
         self._count(signal, now, target)
+        if missing is not None:
+            self.missing = dict(missing)
         if self.missing and sum(self.missing.values()) > MAX_TRUSTED_MISSING:
             self._open(Cause.MISSING, now, jitter)
         elif self._forbidden >= MAX_FORBIDDEN or signal is AnswerSignal.CLIENT_REJECTED:
@@ -155,13 +182,24 @@ class CircuitBreaker:
         recent = self._failures.recent(now)
         return len(recent) >= MIN_ANSWERS and sum(recent) >= OUTAGE_THRESHOLD * len(recent)
 
-    def _pause(self, seconds: float, now: float) -> None:
-        until = now + min(max(seconds, 0.0), MAX_RETRY_AFTER)
-        if self._paused.contains(now) and self._paused.end >= until:
+    def pause_until(self, span: Span) -> None:
+        """Send no calls in this span, unless they are paused for longer."""
+        now = span.begin
+        if self.paused.contains(now) and self.paused.end >= span.end:
             return
-        if not self._paused.contains(now):
+        if not self.paused.contains(now):
             self._limit = min(self._limit, max(MIN_CALLS_AFTER_PAUSE, self._under_way // 2))
-        self._paused = _Span(now, until)
+        self.paused = span
+
+    def set_opened(self, opened: OpenCircuit | None) -> None:
+        """Another replica opened the circuit, set its next probe, or closed it."""
+        was_open, self.opened = self.opened is not None, opened
+        if was_open and opened is None:
+            self._closed()
+
+    def counts_missing(self, now: float) -> bool:
+        """True if an unexpected 404 counts now."""
+        return self.opened is None and not self.trusted.contains(now)
 
     def record_probe(self, healthy: bool, now: float, jitter: float = 0.5) -> None:
         """Record the result of a probe."""
@@ -174,7 +212,7 @@ class CircuitBreaker:
     def trust_missing(self, now: float) -> None:
         """The operator confirms that the missing dossiers were deleted. No effect unless the cause is MISSING."""
         if self.opened is not None and self.opened.cause is Cause.MISSING:
-            self._trust_span = _Span(now, now + TRUST_SECONDS)
+            self.trusted = Span(now, now + TRUST_SECONDS)
             self.opened = None
             self._closed()
 
@@ -190,7 +228,7 @@ class CircuitBreaker:
             self.missing.clear()
         elif good:
             self.missing.pop("", None)
-        elif signal is AnswerSignal.TARGET_MISSING and not self._trust_span.contains(now):
+        elif signal is AnswerSignal.TARGET_MISSING and not self.trusted.contains(now):
             self.missing[target] = min(
                 self.missing.get(target, 0) + 1, MAX_COUNTED_PER_DOSSIER if target else MAX_TRUSTED_MISSING + 1
             )
@@ -275,20 +313,6 @@ def reschedule_probe(before: OpenCircuit, now: float, jitter: float) -> OpenCirc
     """The circuit stays open: double the interval."""
     interval = min(2.0 * before.interval, before.cause.longest)
     return replace(before, interval=interval, probe_at=now + _jittered(interval, jitter))
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """A time span. It also ends if the clock goes back before its start."""
-
-    start: float
-    end: float
-
-    def contains(self, now: float) -> bool:
-        return self.start <= now < self.end
-
-
-_NEVER = _Span(math.inf, -math.inf)
 
 
 def _jittered(interval: float, jitter: float) -> float:

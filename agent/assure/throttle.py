@@ -6,7 +6,7 @@ A call that may not be sent is *busy* at once: it did not happen, and it blocks 
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -14,11 +14,12 @@ from agent.assure.answer_signal import AnswerSignal, signal_of
 from agent.assure.circuit_breaker import Cause, CircuitBreaker, OpenCircuit, TokenCircuit
 from agent.assure.connection import Call, Send
 from agent.assure.rate_limit import RateLimiter
+from agent.assure.shared_circuit import SharedBreaker
 from agent.assure.token import TokenAnswer
 from agent.core.answer import NOT_SENT, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
 from agent.core.classify import MAX_RETRY_AFTER, Reader
 from agent.platform.callbacks import isolated
-from agent.ports import Clock, Remote
+from agent.ports import CircuitState, CircuitTable, Clock, Remote
 
 T = TypeVar("T")
 _Circuits = tuple[OpenCircuit | None, OpenCircuit | None, OpenCircuit | None]
@@ -54,7 +55,9 @@ class Throttle:
         ours: Callable[[str], bool],
         on_circuit_change: Callable[[OpenCircuit | None], None] = lambda opened: None,
         authenticate: Callable[[], Awaitable[object]] | None = None,
+        shared: CircuitTable | None = None,
     ) -> None:
+        """`shared` is the circuit of all replicas; None for a single agent."""
         self._remote = remote
         self._limiter = limiter
         self._clock = clock
@@ -63,6 +66,7 @@ class Throttle:
         self._on_circuit_change = isolated(on_circuit_change)
         self._authenticate = authenticate or remote.list_dossiers
         self._breaker = CircuitBreaker()
+        self._shared = None if shared is None else SharedBreaker(shared, self._breaker)
         self._token = TokenCircuit()
         self._wake: Callable[[], None] = lambda: None
         self._moved = asyncio.Event()
@@ -89,20 +93,35 @@ class Throttle:
             finally:
                 self._breaker.end_call(number)
             signal = signal_of(answer, call.dossier_id, call.expect_missing)
-            answer = self._record(signal, answer, call.dossier_id)
+            counts = await self._count_together(signal, call.dossier_id or "")
+            answer = self._record(signal, answer, call.dossier_id, counts)
             if not attempts or signal is not AnswerSignal.OUTAGE or self.is_closed(self._clock.now()):
                 return answer
 
-    def _record(self, signal: AnswerSignal, answer: Answer[T], target: str | None) -> Answer[T]:
+    async def _count_together(self, signal: AnswerSignal, target: str) -> Mapping[str, int] | None:
+        """The unexpected 404s of all replicas, with this answer. None: it is not one, or this agent counts alone."""
+        if self._shared is None:
+            return None
+        if signal is AnswerSignal.TARGET_FOUND:
+            self._shared.found_dossier()
+        if signal is not AnswerSignal.TARGET_MISSING or not self._breaker.counts_missing(self._clock.now()):
+            return None
+        return await self._shared.count_missing(target)
+
+    def _record(
+        self, signal: AnswerSignal, answer: Answer[T], target: str | None, missing: Mapping[str, int] | None
+    ) -> Answer[T]:
         """Count the answer in Assure's circuit. Return it, or Busy instead of a refusal that is not trusted."""
         retry_after = answer.retry_after if isinstance(answer, _WITH_RETRY_AFTER) else None
         if answer.evidence.trouble is Trouble.NO_TOKEN:
             retry_after = None  # of the token endpoint
         before = self._circuits
-        self._breaker.record(signal, self._clock.now(), self._jitter(), target or "", retry_after)
+        self._breaker.record(signal, self._clock.now(), self._jitter(), target or "", retry_after, missing)
         opened = self._breaker.opened
         if opened is not before[2]:
             self._report_changes(before)
+        elif self._shared is not None and retry_after:
+            self._shared.notice()
         if opened is not None and isinstance(answer, Refused) and opened.cause is _ACCOUNT.get(signal):
             # Most likely this refusal concerns the account, not this request: it counts as not sent.
             return Busy(evidence=replace(answer.evidence, cause=MISSING_NOT_TRUSTED))
@@ -141,6 +160,18 @@ class Throttle:
         self._breaker.trust_missing(self._clock.now())
         self._report_changes(before)
 
+    def apply_shared(self, state: CircuitState) -> None:
+        """Apply what other replicas noticed."""
+        if self._shared is not None:
+            before = self._circuits
+            self._shared.apply(state, self._clock.now())
+            self._report_changes(before)
+
+    async def run_shared(self) -> None:
+        """Write for other replicas what this one notices. Runs until it is cancelled, or ends if there are none."""
+        if self._shared is not None:
+            await self._shared.run()
+
     def token_answered(self, answer: TokenAnswer) -> None:
         """The token endpoint answered, or failed to. One answer counts once, for all calls that waited for it."""
         before = self._circuits
@@ -174,8 +205,11 @@ class Throttle:
             if self._token.next is not None:
                 await self._authenticate()
             elif (opened := self._breaker.opened) is not None:
+                if self._shared is not None and not await self._shared.take_probe(opened, self._clock.now()):
+                    return
                 well = await (self._probe_missing() if opened.cause is Cause.MISSING else self._probe_reads())
-                if self._breaker.opened is opened and self._token.next is None:
+                current = self._breaker.opened
+                if current is not None and current.is_same(opened) and self._token.next is None:
                     before = self._circuits
                     self._breaker.record_probe(well, self._clock.now(), self._jitter())
                     self._report_changes(before)
@@ -207,6 +241,8 @@ class Throttle:
     def _report_changes(self, before: _Circuits) -> None:
         """Report each change of the circuits since `before`. Nearly all answers change none."""
         now = self._circuits
+        if self._shared is not None:
+            self._shared.notice()
         if before == now:
             return
         known, opened = _reported(before), _reported(now)

@@ -252,7 +252,7 @@ class Agent:
         if self._clock_corrector is not None:
             loops.append(self._clock_corrector.run())
         if self._store.shared:
-            loops.append(self._shared_watch.run())
+            loops += self._shared_watch.run(), self._throttle.run_shared()
         return [asyncio.create_task(loop) for loop in loops]
 
     async def _drive(self) -> None:
@@ -300,6 +300,7 @@ class Agent:
     def _shared_state_read(self, state: SharedState) -> None:
         """Take the part of this replica in what all replicas share."""
         self._rate_limiter.bucket.share(state.replicas)
+        self._throttle.apply_shared(state.circuit)
         self.reconciler.share(state.replicas)
         self._budget.counted(state.starts)
 

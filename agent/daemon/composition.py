@@ -163,7 +163,9 @@ def build_assure(common: CommonParts, on_date: Callable[[float | None, float], N
         send_deadline=_send_deadline(common.store),
     )
     is_own, on_change = common.rules.is_own_reference, common.health.circuit_changed
-    throttle = Throttle(client, rate_limiter, clock, random.random, is_own, on_change, client.authenticate)
+    throttle = Throttle(
+        client, rate_limiter, clock, random.random, is_own, on_change, client.authenticate, common.store.circuit
+    )
     remote = client.through(throttle)
     return AssureParts(
         throttle=throttle,

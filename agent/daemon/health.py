@@ -45,7 +45,9 @@ class AgentHealth:
         self._notes: set[asyncio.Task[None]] = set()
 
     async def reset(self) -> None:
-        """Forget the circuit breaker and the troubles of an earlier run."""
+        """Forget the circuit breaker and the troubles of an earlier run. Those of other replicas are current."""
+        if self._store.shared and (await self._store.shared_state()).replicas > 1:
+            return
         for key in (MetaKey.CIRCUIT, MetaKey.ENDPOINTS):
             if await self._store.recall(key):
                 await self._store.remember(key, "")

@@ -1,5 +1,6 @@
 """The ports of the agent: its interfaces to the outside. The adapters are in store, assure, source and web."""
 
+from agent.ports.circuit import CircuitState, CircuitTable, SharedCircuit, TimeSpan
 from agent.ports.clock import Clock
 from agent.ports.commands import Command, CommandStore, Documents, SharedState, SharedStore
 from agent.ports.delivery import DeliverEvent, RecordPort
@@ -27,6 +28,8 @@ from agent.ports.store import (
 __all__ = [
     "AdmissionStore",
     "Budget",
+    "CircuitState",
+    "CircuitTable",
     "ClaimsEncryption",
     "ClaimsEncryptionError",
     "Clock",
@@ -56,11 +59,13 @@ __all__ = [
     "Recovery",
     "Remote",
     "ResultReading",
+    "SharedCircuit",
     "SharedState",
     "SharedStore",
     "Sink",
     "Starts",
     "StoreStatistics",
+    "TimeSpan",
     "UnusableImage",
     "WaitingRecords",
     "WaitingSummary",

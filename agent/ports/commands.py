@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from agent.ports.circuit import CircuitState, CircuitTable
 from agent.ports.key_value import KeyValue
 from agent.ports.store import DossierOwners, IdentityKey
 
@@ -36,6 +37,7 @@ class SharedState:
     recovery: tuple[float | None, ...]  # when the open one began, was scanned and approved; None each without one
     command: int  # the number of the last command
     replicas: int = 1  # the replicas that live
+    circuit: CircuitState = field(default_factory=CircuitState)
     starts: int | None = None  # the starts of today that count for the budget; None: no replica took one yet
 
 
@@ -44,6 +46,10 @@ class SharedStore(Protocol):
 
     async def shared_state(self) -> SharedState:
         """The current state."""
+
+    @property
+    def circuit(self) -> CircuitTable | None:
+        """The circuit breaker of all replicas; None with a state file, which one agent uses."""
 
     async def commands_after(self, number: int) -> list[Command]:
         """The commands with a higher number, in the order of application."""

@@ -1,16 +1,13 @@
 """The throttle around the client: answers that concern the whole account, and calls that are not sent [I9]."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from agent.assure.answer_signal import AnswerSignal, signal_of
-from agent.assure.circuit_breaker import MAX_TRUSTED_MISSING, MIN_ANSWERS, Cause, OpenCircuit
-from agent.assure.connection import Call
-from agent.assure.rate_limit import RateLimiter
-from agent.assure.throttle import LIST_ATTEMPTS, MISSING_NOT_TRUSTED, Throttle
+from agent.assure.circuit_breaker import MAX_TRUSTED_MISSING, MIN_ANSWERS, Cause
+from agent.assure.throttle import LIST_ATTEMPTS, MISSING_NOT_TRUSTED
 from agent.core.answer import (
     NEW_TOKENS_REFUSED,
     NOT_SENT,
@@ -18,13 +15,12 @@ from agent.core.answer import (
     Busy,
     Done,
     Evidence,
-    Operation,
     Refused,
     Trouble,
     Unknown,
 )
 from agent.core.assure_types import ListedDossier
-from agent.core.classify import Reader
+from tests.assure.throttled import limited
 from tests.support.clock import VirtualClock, until
 
 GONE = Refused(evidence=Evidence(status=404, cause="error-body"))
@@ -86,69 +82,6 @@ def test_effects_of_an_answer_on_the_whole_account(
     answer: Answer[Any], target: str | None, gone: bool, seen: AnswerSignal
 ) -> None:
     assert signal_of(answer, target, gone) is seen
-
-
-class Scripted:
-    """A remote that gives the same answer to every call, and records the calls."""
-
-    def __init__(self, answer: Answer[Any]) -> None:
-        self.answer = answer
-        self.calls: list[str] = []
-
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Answer[Any]]]:
-        async def call(*_: object) -> Answer[Any]:
-            self.calls.append(name)
-            return self.answer
-
-        return call
-
-
-class Throttled:
-    """The throttle, and three calls through it."""
-
-    def __init__(self, throttle: Throttle, remote: Scripted) -> None:
-        self.throttle = throttle
-        self._remote = remote
-        self.is_closed, self.capacity, self.opens_at = throttle.is_closed, throttle.capacity, throttle.opens_at
-        self.run_probes = throttle.run_probes
-
-    async def create_dossier(self, reference: str) -> Answer[Any]:
-        return await self._through(Operation.CREATE_DOSSIER, (), lambda: self._remote.create_dossier(reference))
-
-    async def read_dossier(self, dossier_id: str) -> Answer[Any]:
-        return await self._through(Operation.READ_DOSSIER, (dossier_id,), lambda: self._remote.read_dossier(dossier_id))
-
-    async def list_dossiers(self) -> Answer[Any]:
-        return await self._through(Operation.LIST_DOSSIERS, (), self._remote.list_dossiers)
-
-    async def start_verification(self, dossier_id: str, process_id: str) -> Answer[Any]:
-        return await self._through(
-            Operation.START_VERIFICATION,
-            (dossier_id, "processes", process_id),
-            lambda: self._remote.start_verification(dossier_id, process_id),
-        )
-
-    async def _through(
-        self, operation: Operation, path: tuple[str, ...], perform: Callable[[], Awaitable[Answer[Any]]]
-    ) -> Answer[Any]:
-        async def send(_: Call, __: Reader[Any]) -> Answer[Any]:
-            return await perform()
-
-        call = Call(operation=operation, method="GET", path=("dossiers", *path))
-        return await self.throttle(send, call, lambda reply: None)  # type: ignore[arg-type]
-
-
-def limited(answer: Answer[Any], clock: VirtualClock, rate: float = 0.0) -> tuple[Throttled, Scripted, list[Any]]:
-    remote, reported = Scripted(answer), list[OpenCircuit | None]()
-    throttle = Throttle(
-        remote,  # type: ignore[arg-type]
-        RateLimiter(rate, clock),
-        clock,
-        lambda: 0.999,
-        "aa-tests-".__eq__,
-        reported.append,
-    )
-    return Throttled(throttle, remote), remote, reported
 
 
 @pytest.mark.parametrize(

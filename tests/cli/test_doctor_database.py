@@ -21,8 +21,8 @@ from verification.builders.request_files import write
 __all__ = ["place", "server"]
 
 DATABASE_CHECKS = {
-    "database", "database version", "database TLS", "database clock", "database connections", "stop timer", "database role",
-    "database encoding", "durability", "standbys", "snapshots", "vacuum", "idle transactions",
+    "database", "database version", "database TLS", "database clock", "database connections", "stop timer",
+    "database role", "database encoding", "durability", "standbys", "snapshots", "vacuum", "idle transactions",
 }  # fmt: skip
 
 

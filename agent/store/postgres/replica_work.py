@@ -7,6 +7,7 @@ from agent.store.reading.common_reads import shared_state
 from agent.store.reading.reads import answer_later
 from agent.store.writing.store_writes import StoreWrites
 
+from .circuit import COLUMNS, CircuitRow, circuit_state
 from .driver import Connection
 from .driving import Driving
 from .duties import DutyTable
@@ -14,12 +15,13 @@ from .ownership import Ownership
 from .persistence import Persistence
 
 _TAKE_START = "SELECT * FROM take_start($1, $2, $3, $4, $5)"
-_SHARED = """
+_SHARED = f"""
 WITH today AS (SELECT extract(epoch FROM date_trunc('day', clock_timestamp(), 'UTC'))::float8 AS day)
 SELECT (SELECT count(*) FROM replicas WHERE kind = 'replica' AND NOT ended AND until > clock_timestamp()),
-    CASE WHEN EXISTS (SELECT 1 FROM taken_starts AS t WHERE t.day = today.day) THEN budget_starts(today.day) END
+    CASE WHEN EXISTS (SELECT 1 FROM taken_starts AS t WHERE t.day = today.day) THEN budget_starts(today.day) END,
+    {COLUMNS}
 FROM today
-"""
+"""  # noqa: S608 - constant
 
 
 class ReplicaWork(Driving, DutyTable, StoreWrites):
@@ -30,6 +32,7 @@ class ReplicaWork(Driving, DutyTable, StoreWrites):
     def __init__(self, server: Persistence, owner: Ownership) -> None:
         Driving.__init__(self, server, owner)
         DutyTable.__init__(self, server, owner)
+        self.circuit = CircuitRow(owner)
 
     @property
     def running_since(self) -> float:
@@ -68,5 +71,5 @@ class ReplicaWork(Driving, DutyTable, StoreWrites):
     async def shared_state(self) -> SharedState:
         """The state that other replicas and commands changed."""
         state = await answer_later(shared_state(), self.query)
-        replicas, starts = await self._server.ask(lambda one: one.fetchrow(_SHARED))
-        return replace(state, replicas=max(1, replicas), starts=starts)
+        replicas, starts, *circuit = await self._server.ask(lambda one: one.fetchrow(_SHARED))
+        return replace(state, replicas=max(1, replicas), starts=starts, circuit=circuit_state(circuit))

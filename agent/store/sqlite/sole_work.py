@@ -9,6 +9,7 @@ class SoleWork:
     """Implements `agent.ports.Duties` and `MissingImages` without a table."""
 
     epoch = ""
+    circuit = None
     lease_until = lease_remaining = math.inf
 
     async def take_duty(self, name: str, every: float) -> bool:

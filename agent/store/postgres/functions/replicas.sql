@@ -21,6 +21,8 @@ BEGIN
     IF my_kind = 'replica' AND NOT EXISTS (SELECT 1 FROM replicas WHERE kind = 'replica' AND until > clock_timestamp()) THEN
         INSERT INTO fleet AS f (since, timeline) VALUES (extract(epoch FROM clock_timestamp()), lineage())
         ON CONFLICT (one) DO UPDATE SET since = excluded.since;
+        DELETE FROM circuit;  -- of an earlier fleet, which no replica probes
+        DELETE FROM missing_dossiers;
     END IF;
     UPDATE replicas SET timeline = lineage() WHERE epoch = former;
     INSERT INTO replicas (epoch, name, kind, version, since, until, timeline)

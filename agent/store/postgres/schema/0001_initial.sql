@@ -585,3 +585,22 @@ CREATE TABLE taken_starts (
     PRIMARY KEY (uid, generation)
 );
 CREATE INDEX taken_starts_by_day ON taken_starts (day);
+
+-- circuit: why the replicas send no calls to Assure. One row; seconds since 1970.
+CREATE TABLE circuit (
+    one              boolean PRIMARY KEY DEFAULT true CHECK (one),
+    cause            text COLLATE "C",                       -- of the open circuit; null: it is closed
+    since            double precision,
+    interval_seconds double precision,                       -- between two probes
+    probe_at         double precision,                       -- the replica that takes the probe sets the next time
+    pause_begin      double precision,                       -- Assure asked for a pause by Retry-After
+    pause_end        double precision,
+    trust_begin      double precision,                       -- the operator confirmed that missing dossiers were deleted
+    trust_end        double precision
+);
+
+-- missing_dossiers: the unexpected 404 answers since the last dossier that was found; '' for calls without a dossier.
+CREATE TABLE missing_dossiers (
+    dossier text COLLATE "C" PRIMARY KEY,
+    times   bigint NOT NULL
+);
