@@ -24,6 +24,7 @@ from agent.sandbox.ledger import Ledger
 from agent.sandbox.tokens import Tokens
 from agent.sandbox.world import World
 
+_BACKLOG = 2048  # connections that wait to be accepted, as in uvicorn
 SAVE_EVERY = 1.0  # seconds between two checks for changes of the world
 
 
@@ -166,6 +167,7 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(_BACKLOG)  # until then, another process may bind the same port
     except OSError:
         listener.close()
         raise

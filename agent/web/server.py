@@ -33,6 +33,7 @@ def application(routes: Sequence[BaseRoute], unknown: NotFound = not_found) -> S
 
 
 _ANY_PORT = {"LISTEN": "--listen 127.0.0.1:0", "EVENTS_LISTEN": "ASSURE_AGENT_EVENTS_LISTEN=127.0.0.1:0"}
+_BACKLOG = 2048  # connections that wait to be accepted, as in uvicorn
 _USUAL = 256  # connections at once
 
 
@@ -103,6 +104,7 @@ def bind_listener(host: str, port: int, setting: str) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(_BACKLOG)  # until then, another process may bind the same port
     except OSError as error:
         listener.close()
         hint = f"choose another port with {_ANY_PORT[setting]}, or stop the program that uses it"

@@ -6,6 +6,7 @@ import urllib.request
 import pytest
 
 from agent.core.errors import SettingsError
+from agent.sandbox.server import _listener
 from agent.web.server import bind_listener
 from tests.cli.command_runner import Here
 from verification.processes import simulated
@@ -16,6 +17,21 @@ def test_an_unknown_host_is_reported_with_a_hint_about_the_host(here: Here) -> N
     with pytest.raises(SettingsError) as refused:
         bind_listener("nope.invalid", 0, "LISTEN")
     assert "an address of this machine" in refused.value.hint
+
+
+def test_of_two_processes_that_begin_at_once_only_one_has_the_port() -> None:
+    """A port that is bound and not listened to could be bound by another process. Its agent would then have no server."""
+    first = bind_listener("127.0.0.1", 0, "LISTEN")
+    port = first.getsockname()[1]
+    with pytest.raises(SettingsError):
+        bind_listener("127.0.0.1", port, "LISTEN")
+    with pytest.raises(OSError, match="in use"):
+        _listener("127.0.0.1", port)
+    first.close()
+    second = _listener("127.0.0.1", port)
+    with pytest.raises(OSError, match="in use"):
+        _listener("127.0.0.1", port)
+    second.close()
 
 
 def test_the_events_options_create_a_subscription() -> None:
