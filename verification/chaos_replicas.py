@@ -82,6 +82,7 @@ class Fleet:
         """Return when so many replicas have a lease."""
         end = monotonic() + _START
         while monotonic() < end:
+            self.fill(count)
             with contextlib.suppress(Exception):  # the tables do not exist yet
                 if len(asyncio.run(self.database.execute(_ALL))) >= count:
                     return
@@ -185,7 +186,6 @@ def _run(
     site, began, dropped = fleet.site, monotonic(), 0
     site.wire.rate = FAULT_SHARE
     fleet.wire.rate = _LOST_SHARE
-    fleet.fill(replicas)
     fleet.await_start(replicas)
     for number in range(misfortunes):
         while dropped < requests * (number + 1) // misfortunes:

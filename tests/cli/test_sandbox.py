@@ -20,7 +20,7 @@ def test_an_unknown_host_is_reported_with_a_hint_about_the_host(here: Here) -> N
 
 
 def test_of_two_processes_that_begin_at_once_only_one_has_the_port() -> None:
-    """A port that is bound and not listened to could be bound by another process. Its agent would then have no server."""
+    """Another process could bind a port that is bound without `listen`. Its agent would have no server."""
     first = bind_listener("127.0.0.1", 0, "LISTEN")
     port = first.getsockname()[1]
     with pytest.raises(SettingsError):
