@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-SECTIONS = ("lifecycle", "peers", "instructions", "waiting", "source", "git", "restart", "memory", "store")
+SECTIONS = ("lifecycle", "peers", "instructions", "waiting", "source", "git", "restart", "memory", "store", "replicas")
 RESULTS = Path(__file__).with_name("results.json")
 
 
