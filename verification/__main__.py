@@ -20,14 +20,21 @@ def _explore(given: argparse.Namespace) -> Report:
 def _crash(given: argparse.Namespace) -> Report:
     from verification.crash import crash
 
-    return crash(given.seed, long=given.long, jobs=given.jobs, mutation=given.mutate)
+    return crash(given.seed, long=given.long, jobs=given.jobs, mutation=given.mutate, machines=given.replicas)
 
 
 def _simulate(given: argparse.Namespace) -> Report:
     from verification.simulate import simulate
 
     lives = given.count or (500 if given.long else 6)
-    return simulate(given.seed, lives=lives, jobs=given.jobs, mutation=given.mutate, requests=given.requests)
+    return simulate(
+        given.seed,
+        lives=lives,
+        jobs=given.jobs,
+        mutation=given.mutate,
+        requests=given.requests,
+        machines=given.replicas,
+    )
 
 
 def _chaos(given: argparse.Namespace) -> Report:
@@ -70,7 +77,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--requests", type=int, help="the number of requests in each life")
     parser.add_argument("--adversities", type=int, help="the number of adversities in each history")
     parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite", help="the engine for `chaos`")
-    parser.add_argument("--replicas", type=int, default=1, help="the number of replicas for `chaos` with postgres")
+    parser.add_argument("--replicas", type=int, default=1, help="the number of replicas on one database")
     parser.add_argument("--jobs", type=int, default=1, help="the number of parallel processes")
     parser.add_argument("--mutate", choices=list(MUTATIONS), help="break the agent first, which the proof must detect")
     return parser

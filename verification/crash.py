@@ -9,9 +9,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from verification.mutations import mutated
 from verification.parallel import run_parallel
+from verification.replicas.plan import undisturbed
+from verification.replicas.simulation import new_simulation
 from verification.report import Report
 from verification.scenarios import SCENARIOS
 from verification.simulation import AGENT, Simulation
@@ -54,8 +57,11 @@ def _ledger(stage: Simulation) -> dict[str, int]:
     return dict(+counts)  # without zero counts
 
 
-def run_life(name: str, seed: int, fatal: Collection[int]) -> LifeResult:
-    """Run one life, killed at these boundaries."""
+def run_life(name: str, seed: int, fatal: Collection[int], machines: int = 1) -> LifeResult:
+    """Run one life. At each of these boundaries the agent is killed that reached it.
+
+    With several machines, their agents share a database, and another one continues.
+    """
     scenario = SCENARIOS[name]
 
     async def run(stage: Simulation) -> None:
@@ -65,10 +71,11 @@ def run_life(name: str, seed: int, fatal: Collection[int]) -> LifeResult:
             await stage.settle()
 
     with temporary_folder() as folder:
-        stage = Simulation(folder, seed, fatal=fatal, settings={**_SETTINGS, **scenario.settings})
+        given: dict[str, Any] = {"fatal": fatal, "settings": {**_SETTINGS, **scenario.settings}}
+        stage = new_simulation(folder, seed, undisturbed(machines) if machines > 1 else None, **given)
         trouble: list[str] = []
         try:
-            run_virtual(run(stage))
+            run_virtual(run(stage), stage.new_loop)
         except (Exception, Deadlock) as error:
             trouble.append(f"I1 the run never ends ({type(error).__name__}: {error})")
         found = [*stage.violations_at_kills, *stage.violations(settled=True)]
@@ -79,9 +86,9 @@ def run_life(name: str, seed: int, fatal: Collection[int]) -> LifeResult:
         )
 
 
-def compare(name: str, seed: int, reference: LifeResult, fatal: Collection[int]) -> list[str]:
+def compare(name: str, seed: int, reference: LifeResult, fatal: Collection[int], machines: int = 1) -> list[str]:
     """The violations of a killed run, and its differences from the run without kills."""
-    life = run_life(name, seed, fatal)
+    life = run_life(name, seed, fatal, machines)
     where = f"{name}, killed at {', '.join(map(str, sorted(fatal)))}"
     wrong = [f"{where}: {one}" for one in life.wrong]
     if SCENARIOS[name].same:
@@ -92,13 +99,13 @@ def compare(name: str, seed: int, reference: LifeResult, fatal: Collection[int])
     return wrong
 
 
-Run = tuple[str, int, LifeResult, tuple[int, ...], str | None]
+Run = tuple[str, int, LifeResult, tuple[int, ...], int, str | None]
 
 
 def _run(run: Run) -> list[str]:
-    name, seed, reference, fatal, mutation = run
+    name, seed, reference, fatal, machines, mutation = run
     with mutated(mutation):
-        return compare(name, seed, reference, fatal)
+        return compare(name, seed, reference, fatal, machines)
 
 
 def run_all(name: str, boundaries: int, chance: Random, *, long: bool) -> list[tuple[int, ...]]:
@@ -110,7 +117,13 @@ def run_all(name: str, boundaries: int, chance: Random, *, long: bool) -> list[t
 
 
 def crash(
-    seed: int, *, long: bool = False, jobs: int = 1, mutation: str | None = None, only: Iterable[str] = ()
+    seed: int,
+    *,
+    long: bool = False,
+    jobs: int = 1,
+    mutation: str | None = None,
+    only: Iterable[str] = (),
+    machines: int = 1,
 ) -> Report:
     """Run all scenarios."""
     report = Report("make crash" + (" (long)" if long else ""), seed)
@@ -118,11 +131,11 @@ def crash(
     chance = Random(seed)
     total = [0, 0, 0]
     for name in list(only) or list(SCENARIOS):
-        reference = run_life(name, seed, ())
+        reference = run_life(name, seed, (), machines)
         report.wrong += [f"{name}, not killed: {one}" for one in reference.wrong]
         fatal = run_all(name, reference.boundaries, chance, long=long)
         wrong: list[str] = []
-        runs = [(name, seed, reference, at, mutation) for at in fatal]
+        runs = [(name, seed, reference, at, machines, mutation) for at in fatal]
         for done, found in enumerate(run_parallel(_run, runs, jobs), start=1):
             wrong += found
             if found and mutation is not None:  # the mutation was detected, and that is enough

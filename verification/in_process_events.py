@@ -30,9 +30,14 @@ class InProcessEventEndpoint(httpx.AsyncBaseTransport):
         if name != _NAME:
             yield ""
             return
+        async with self._serving(app):
+            yield URL
+
+    @contextlib.asynccontextmanager
+    async def _serving(self, app: ASGIApp) -> AsyncIterator[None]:
         self._app = app
         try:
-            yield URL
+            yield
         finally:
             if self._app is app:
                 self._app = None
@@ -43,9 +48,8 @@ class InProcessEventEndpoint(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Call the application in a task of the agent, with the timeout of a real sender."""
-        if self._app is None:
+        if (called := self._call(request)) is None:
             raise httpx.ConnectError("no listener")
-        called = asyncio.get_running_loop().create_task(httpx.ASGITransport(self._app).handle_async_request(request))
         try:
             async with asyncio.timeout(self._timeout):
                 await asyncio.wait([called])
@@ -55,3 +59,11 @@ class InProcessEventEndpoint(httpx.AsyncBaseTransport):
         if called.cancelled():
             raise httpx.RemoteProtocolError("cut off", request=request)
         return called.result()
+
+    def _call(self, request: httpx.Request) -> "asyncio.Task[httpx.Response] | None":
+        """The call of an application that listens."""
+        return None if self._app is None else self._create(self._app, request)
+
+    @staticmethod
+    def _create(app: ASGIApp, request: httpx.Request) -> "asyncio.Task[httpx.Response]":
+        return asyncio.get_running_loop().create_task(httpx.ASGITransport(app).handle_async_request(request))

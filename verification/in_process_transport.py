@@ -9,16 +9,18 @@ leave it hanging or send half of a body. The connection itself may fail in each 
 import asyncio
 from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message
 
-from agent.assure.http.messages import Body, Broken, ExchangeError, Origin, Oversized, Reply, Silent, Unsent
+from agent.assure.http.messages import Body, Broken, ExchangeError, Origin, Oversized, Reply, Silent, Unsent, Untimely
 from agent.sandbox.faults.injection import CONNECTION
 from verification.crash_points import CrashPoints
+from verification.replicas.process import outside
 
 MAX_DELAY = 28.0  # seconds: a call acts before REQUEST_TIMEOUT, or never
+_SENDING = (0.0, 0.05)  # seconds from the check of the lease to the last byte
 
 _UNSENT = (
     *("refused", "dns", "network", "reset", "connect-timeout", "tls-timeout", "tls-handshake", "closed"),
@@ -39,6 +41,16 @@ FAILURES: tuple[Failure, ...] = (
     (Oversized("oversized", 200), True),
 )
 """The failures of a connection, each with true if the call acts."""
+
+
+class Deadline(Protocol):
+    """The part of `SendDeadline` that a transport uses."""
+
+    def begin(self, give_up: Callable[[], None]) -> bool:
+        """False: it is too late for the first byte."""
+
+    def end(self, give_up: Callable[[], None]) -> None:
+        """The last byte is sent."""
 
 
 class _Connection:
@@ -106,7 +118,8 @@ class InProcessTransport:
     """Implements `Transport`. A call takes some milliseconds by `chance`. `on_event` receives each answer.
 
     `down()`: the network is down. `severed()`: the probability that a connection ends at once although its call
-    arrives, up to MAX_DELAY seconds later. `failure(chance)`: the failure of the next call, or None.
+    arrives, up to MAX_DELAY seconds later. `failure(chance)`: the failure of the next call, or None. `deadline` is
+    asked before a call that changes something.
     """
 
     def __init__(
@@ -119,7 +132,9 @@ class InProcessTransport:
         down: Callable[[], bool],
         severed: Callable[[], float],
         failure: Callable[[Random], Failure | None],
+        deadline: Deadline | None = None,
     ) -> None:
+        self._deadline = deadline
         self._failure = failure
         self._down = down
         self._severed = severed
@@ -134,13 +149,15 @@ class InProcessTransport:
         """Send once, and wait for an answer with the timeout of the real transport."""
         if self._gate.dead or self._down():
             raise Unsent("refused")
+        if self._deadline is not None and method != "GET" and not target.endswith("/token"):
+            await self._pass_deadline(self._deadline)
         content = body if isinstance(body, bytes) else b"".join(body.produce())
         exchange = _Exchange(origin, method, target, fields, content)
         if failed := self._failure(self._chance):
             await self._fail(exchange, *failed)
         severed = self._chance.random() < self._severed()
         late = self._chance.uniform(0.0, MAX_DELAY) if severed else 0.0
-        travel = asyncio.get_running_loop().create_task(self._carry(exchange, late))
+        travel = asyncio.get_running_loop().create_task(self._carry(exchange, late), context=outside())
         self._in_flight.add(travel)
         travel.add_done_callback(self._in_flight.discard)
         name = f"{method} {exchange.path}"
@@ -172,11 +189,24 @@ class InProcessTransport:
             date.decode("latin-1") if date is not None else None,
         )
 
+    async def _pass_deadline(self, deadline: Deadline) -> None:
+        """Let time pass between the check of the lease and the last byte: the process may be stopped there."""
+
+        def give_up() -> None:
+            """Nothing: it takes less time than the margin."""
+
+        if not deadline.begin(give_up):
+            raise Untimely("lease")
+        await asyncio.sleep(self._chance.uniform(*_SENDING))
+        if self._gate.dead:
+            await asyncio.Event().wait()
+        deadline.end(give_up)
+
     async def _fail(self, exchange: _Exchange, failure: ExchangeError, acts: bool) -> None:
         """Raise the failure. If the call acts, it does so before."""
         self._on_event(f"{exchange.method} {exchange.path} -> {failure!r}{', acts' if acts else ''}")
         if acts:
-            travel = asyncio.get_running_loop().create_task(self._carry(exchange, 0.0))
+            travel = asyncio.get_running_loop().create_task(self._carry(exchange, 0.0), context=outside())
             self._in_flight.add(travel)
             travel.add_done_callback(self._in_flight.discard)
             await asyncio.wait([travel], timeout=self._timeout)

@@ -14,7 +14,6 @@ from time import perf_counter
 from typing import Any
 
 from agent.core.record import Record
-from agent.platform.clock import DRIFT
 from agent.sandbox import SandboxConfig
 from agent.sandbox.faults.rules import Kind
 from agent.store.sqlite.connection import open_reader
@@ -30,6 +29,8 @@ from verification.in_process_events import SECRET
 from verification.life_plan import Edit, LifePlan, Request, draw_plan
 from verification.mutations import mutated
 from verification.parallel import run_parallel
+from verification.replicas.plan import ReplicaPlan, draw_replicas
+from verification.replicas.simulation import new_simulation
 from verification.report import Report, progress
 from verification.shrink import shrink
 from verification.simulation import Simulation
@@ -146,18 +147,19 @@ def _spec(stage: Simulation, one: Request) -> dict[str, Any]:
     return upload_spec(write_pictures(stage.images, one.name, marker, back=back, selfie=one.selfie), **more)
 
 
-def run_life(plan: LifePlan) -> LifeReport:
-    """Run one life by its plan."""
+def run_life(plan: LifePlan, replicas: ReplicaPlan | None = None) -> LifeReport:
+    """Run one life by its plan: one agent on a state file, or several on a database."""
     report = LifeReport(plan.seed, len(plan.requests))
     with temporary_folder() as folder:
         config = SandboxConfig(verification_delay=(2.0, 20.0), **dict(plan.sandbox))
         settings = {**_SETTINGS, "claims_key": _CLAIMS_KEY, **dict(plan.settings)}
         if plan.events:
             settings["events_secret"] = SECRET
-        stage = Simulation(folder, plan.seed, fatal=plan.kills, config=config, settings=settings)
+        given: dict[str, Any] = {"fatal": plan.kills, "config": config, "settings": settings}
+        stage = new_simulation(folder, plan.seed, replicas, **given)
         people = _Requesters(stage, plan)
         try:
-            run_virtual(_life(stage, plan, people))
+            run_virtual(_life(stage, plan, people), stage.new_loop)
         except (Exception, Deadlock) as error:
             report.wrong.append(f"I1 the life never settles ({type(error).__name__} {error}): {_moving(stage)}")
         _report(report, stage, people)
@@ -172,14 +174,14 @@ async def _life(stage: Simulation, plan: LifePlan, people: _Requesters) -> None:
     stage.failing = plan.failing
     stage.network_down = lambda: _run_plan(plan.outages, stage)
     stage.disk_full = lambda: _run_plan(plan.full, stage)
-    stage.max_clock_error = 2 * DRIFT if plan.jumps else 0.0
-    stage.clock_ahead = lambda: sum(seconds for at, seconds in plan.jumps if at <= stage.clock.now() - START)
+    stage.set_clocks(plan.jumps)
     async with asyncio.timeout(_PATIENCE), stage.running(lambda: _down(chance)):
         answering = asyncio.create_task(people.answer())
         await people.work()
         await asyncio.sleep(max(0.0, START + plan.calm_at - stage.clock.now()))
         stage.faults.clear()
         stage.severed = stage.failing = 0.0
+        stage.calm()
         await asyncio.sleep(2 * _ANSWER_INTERVAL)
         await stage.until(lambda: people.present <= stage.records().keys() and not stage.moving(), every=60.0)
         answering.cancel()
@@ -208,7 +210,7 @@ def _report(report: LifeReport, stage: Simulation, people: _Requesters) -> None:
     report.wrong += [str(one) for one in (*stage.violations_at_kills, *stage.violations(settled=True))]
     report.wrong += [f"I1 lost: {name}" for name in sorted(people.present - records.keys())]
     report.counts.update(_outcomes(records))
-    report.counts["kills"] = stage.lives - 1
+    report.counts.update(stage.misfortunes())
     report.counts["calls"] = sum(stage.world.ledger.calls.values())
     report.counts.update(f"event {entry.state}" for entry in stage.world.ledger.events)
     report.counts["virtual seconds"] = int(stage.clock.now() - START)
@@ -231,13 +233,14 @@ def _events(stage: Simulation) -> list[str]:
     return [f"{at - START:10.2f}  {uid[:6]} {kind} {changes[:160]}" for at, uid, kind, changes in rows[-120:]]
 
 
-Run = tuple[int, int, str | None]
+Run = tuple[int, int, int, str | None]
 
 
 def _run(run: Run) -> LifeReport:
-    seed, requests, mutation = run
+    seed, requests, machines, mutation = run
+    plan = draw_plan(seed, requests)
     with mutated(mutation):
-        return run_life(draw_plan(seed, requests))
+        return run_life(plan, draw_replicas(seed, machines, plan.calm_at) if machines > 1 else None)
 
 
 def size(seed: int) -> int:
@@ -246,12 +249,18 @@ def size(seed: int) -> int:
 
 
 def simulate(
-    seed: int, *, lives: int, jobs: int = 1, mutation: str | None = None, requests: int | None = None
+    seed: int,
+    *,
+    lives: int,
+    jobs: int = 1,
+    mutation: str | None = None,
+    requests: int | None = None,
+    machines: int = 1,
 ) -> Report:
-    """Simulate `lives` seeds from this one on."""
+    """Simulate `lives` seeds from this one on. With several machines, their agents share a database."""
     report = Report(f"make simulate: {lives} lives", f"{seed} to {seed + lives - 1}")
     began, counts, simulated = perf_counter(), Counter[str](), 0
-    plans = [(number, requests or size(number), mutation) for number in range(seed, seed + lives)]
+    plans = [(number, requests or size(number), machines, mutation) for number in range(seed, seed + lives)]
     for reports in run_parallel(_run, plans, jobs):
         counts += reports.counts
         simulated += reports.requests
@@ -260,7 +269,7 @@ def simulate(
             report.wrong = [
                 f"seed {reports.seed} with {reports.requests} requests: {one}" for one in reports.wrong[:10]
             ]
-            report.notes += _smaller(reports, mutation)
+            report.notes += _smaller(reports, machines, mutation)
         elif reports.wrong:
             report.wrong.append(f"seed {reports.seed}: {reports.wrong[0]} (and {len(reports.wrong) - 1} more)")
     seconds = perf_counter() - began
@@ -270,12 +279,15 @@ def simulate(
     return report
 
 
-def _smaller(report: LifeReport, mutation: str | None) -> list[str]:
-    """The smallest plan that still fails, and its history."""
+def _smaller(report: LifeReport, machines: int, mutation: str | None) -> list[str]:
+    """The smallest plan that still fails, and its history. The misfortunes of machines stay as they are."""
+    plan = draw_plan(report.seed, report.requests)
+    replicas = draw_replicas(report.seed, machines, plan.calm_at) if machines > 1 else None
     with mutated(mutation):
-        plan = shrink(draw_plan(report.seed, report.requests), lambda plan: bool(run_life(plan).wrong))
-        again = run_life(plan)
+        plan = shrink(plan, lambda plan: bool(run_life(plan, replicas).wrong))
+        again = run_life(plan, replicas)
     lines = [f"the shortest history of seed {report.seed}:", *(f"  {one}" for one in plan.requests)]
     lines += [f"  {one}" for one in plan.rules] + [f"  killed at {plan.kills}, away at {plan.outages}"]
+    lines += [] if replicas is None else [f"  {replicas}"]
     lines += [f"  disk full at {plan.full}, clock set at {plan.jumps}, events: {plan.events}"]
     return [*lines, *(f"  {one}" for one in again.history), *(f"  => {one}" for one in again.wrong)]

@@ -7,7 +7,8 @@ thread (`replacements.py`), the timers of the scheduler, and the servers. The re
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from agent.core.errors import StoreError
 from agent.core.record import Record
 from agent.daemon import agent, composition
 from agent.daemon.agent import Agent
-from agent.platform.clock import SystemClock
+from agent.platform.clock import DRIFT, SystemClock
 from agent.platform.settings import Settings
 from agent.sandbox import SandboxConfig
 from agent.sandbox.app import Services, application
@@ -43,12 +44,12 @@ from verification import in_process_events
 from verification.builders.settings import settings
 from verification.crash_points import CrashPoints
 from verification.in_process_events import InProcessEventEndpoint
-from verification.in_process_transport import FAILURES, Failure, InProcessTransport
+from verification.in_process_transport import FAILURES, Deadline, Failure, InProcessTransport
 from verification.invariants import Violation, violations
 from verification.null_services import serve_nothing, watch_nothing
 from verification.replacements import InlineWriter, VirtualScheduler
 from verification.temp_stores import empty_store
-from verification.virtual_time import START, VirtualClock
+from verification.virtual_time import START, VirtualClock, VirtualLoop
 
 AGENT = "proof"
 URL = "http://127.0.0.1:1"
@@ -93,8 +94,8 @@ class Simulation:
             )
         )
         self._settings = settings or {}
+        self._outbox = outbox
         self._event_endpoint = InProcessEventEndpoint()
-        self._courier = EventSender(outbox, self.clock, self.clock.wait, self._event_endpoint)
         if "events_secret" in self._settings:
             outbox.subscribe(Subscription(url=in_process_events.URL, secret=SecretStr(in_process_events.SECRET)))
         self._killed_event = asyncio.Event()
@@ -110,6 +111,20 @@ class Simulation:
         self.failing = 0.0  # the probability that the connection of a later call fails
         self._agent: Agent | None = None
         self._supervisor: asyncio.Task[None] | None = None
+
+    new_loop: Callable[[], VirtualLoop] = VirtualLoop
+
+    def set_clocks(self, jumps: Sequence[tuple[float, float]]) -> None:
+        """Let the clock of the host jump at these times by these seconds."""
+        self.max_clock_error = 2 * DRIFT if jumps else 0.0
+        self.clock_ahead = lambda: sum(seconds for at, seconds in jumps if at <= self.clock.now() - START)
+
+    def calm(self) -> None:
+        """End the misfortunes of this kind of simulation."""
+
+    def misfortunes(self) -> Counter[str]:
+        """How many there were, by kind."""
+        return Counter({"kills": self.lives - 1})
 
     # -- files -------------------------------------------------------------------------------------------------
 
@@ -151,7 +166,7 @@ class Simulation:
                 elif not ended.is_set():
                     await self.clock.wait(ended, down())  # the disk is full
 
-        courier = asyncio.create_task(self._courier.run())
+        courier = asyncio.create_task(self._event_sender().run())
         self._supervisor = asyncio.create_task(one_after_the_other())
         try:
             yield
@@ -160,6 +175,9 @@ class Simulation:
             await self._supervisor
             courier.cancel()
             await asyncio.gather(courier, return_exceptions=True)
+
+    def _event_sender(self) -> EventSender:
+        return EventSender(self._outbox, self.clock, self.clock.wait, self._event_endpoint)
 
     async def _run_life(self, ended: asyncio.Event) -> None:
         """Run one agent until it is killed or `ended` is set."""
@@ -189,17 +207,7 @@ class Simulation:
     @contextlib.contextmanager
     def _replacements(self) -> Iterator[None]:
         chance = Random(f"{self.seed}/{self.lives}")
-        timeout = float(self._settings.get("request_timeout", 30.0))
-        line = InProcessTransport(
-            self._app,
-            self.crash_points,
-            chance,
-            timeout,
-            self.log_event,
-            self.network_down,
-            lambda: self.severed,
-            self._failure,
-        )
+        line = self._transport(self.crash_points, chance)
         exchanged: dict[str, Any] = {
             "SystemClock": partial(
                 SystemClock, lambda: self.clock.now() + self.clock_ahead(), self.clock.now, f"boot {self.lives // 2}"
@@ -211,9 +219,7 @@ class Simulation:
             "watching": watch_nothing,
             "serve_control_socket": serve_nothing,
         }
-        structlog.configure(
-            wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=False
-        )
+        silence_log()
         with contextlib.ExitStack() as patches:
             for name, instead in exchanged.items():
                 module = composition if name in vars(composition) else agent
@@ -222,6 +228,19 @@ class Simulation:
             writer = partial(InlineWriter, self.crash_points, lambda: self.disk_full())
             patches.enter_context(mock.patch.object(store_module, "Writer", writer))
             yield
+
+    def _transport(self, points: CrashPoints, chance: Random, deadline: Deadline | None = None) -> InProcessTransport:
+        return InProcessTransport(
+            self._app,
+            points,
+            chance,
+            float(self._settings.get("request_timeout", 30.0)),
+            self.log_event,
+            self.network_down,
+            lambda: self.severed,
+            self._failure,
+            deadline,
+        )
 
     def _failure(self, chance: Random) -> Failure | None:
         if self.failures:
@@ -280,6 +299,13 @@ class Simulation:
         # The agent repeats an upload whose connection ended while the process is pending. The first upload may then
         # arrive after the start. Assure refuses it, and it contains the same images.
         return [one for one in found if "upload-after-start" not in one.message]
+
+
+def silence_log() -> None:
+    """Write no log."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=False
+    )
 
 
 async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -> None:

@@ -87,9 +87,9 @@ class VirtualClock:
             return
 
 
-def run_virtual(play: Coroutine[Any, Any, T]) -> T:
+def run_virtual(play: Coroutine[Any, Any, T], new_loop: Callable[[], VirtualLoop] = VirtualLoop) -> T:
     """Run the coroutine in its own loop, and cancel the tasks that it left."""
-    loop = VirtualLoop()
+    loop = new_loop()
     try:
         return loop.run_until_complete(play)
     finally:

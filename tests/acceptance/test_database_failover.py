@@ -38,7 +38,7 @@ def test_a_failover_while_the_agent_runs(office: Office, server: RestartableServ
             until(office, lambda items: recoveries(office) == [("older", False, False)] if items else False)
         office.upload("new")
         if not lossless:
-            until(office, lambda items: len(items) == 3 and items["since"].phase == "result")
+            until(office, lambda items: len(items) == 3 and items["since"].billed)  # Assure knows its start
             assert sorted(starts(office).values()) == [1, 1]
             assert records(office)["new"].phase != "result"
             assert office.run("approve", "--yes") == 0, office.output

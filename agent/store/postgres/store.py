@@ -191,9 +191,9 @@ class PostgresStore(ReplicaWork):
         await self._ending.aclose()
 
     async def _disconnect(self) -> None:
-        for ending in (self._owner.leave(), self._pool.close()):
+        for end in (self._owner.leave, self._pool.close):
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(ending, _LEAVING)
+                await asyncio.wait_for(end(), _LEAVING)
         self._pool.terminate()
 
     async def check_integrity(self) -> None:

@@ -39,7 +39,7 @@ from agent.store.writing.inbox import receipt_statements
 from agent.store.writing.statements import Statement
 from agent.store.writing.store_writes import StoreWrites
 
-_NEEDED = f"""
+NEEDED_IMAGES = f"""
 SELECT needing.uid, json_extract(image.value, '$.path'), json_extract(image.value, '$.sha256')
 FROM (
     SELECT uid, record FROM {OPEN}
@@ -178,7 +178,7 @@ class SqliteStore(SoleWork, StoreWrites):
 
     async def needed_images(self) -> dict[str, set[str]]:
         """The uids of open and held requests by image, read in a thread. Each image has two keys: path and digest."""
-        return grouped(await asyncio.to_thread(self._reads.query, _NEEDED))
+        return grouped(await asyncio.to_thread(self._reads.query, NEEDED_IMAGES))
 
     # -- commits ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Several agents on one model of the database, in one process, under a virtual clock."""
