@@ -151,7 +151,8 @@ def run_life(plan: LifePlan, replicas: ReplicaPlan | None = None) -> LifeReport:
     """Run one life by its plan: one agent on a state file, or several on a database."""
     report = LifeReport(plan.seed, len(plan.requests))
     with temporary_folder() as folder:
-        config = SandboxConfig(verification_delay=(2.0, 20.0), **dict(plan.sandbox))
+        repeated = "refuse" if replicas is None else replicas.repeated_starts
+        config = SandboxConfig(verification_delay=(2.0, 20.0), repeated_starts=repeated, **dict(plan.sandbox))
         settings = {**_SETTINGS, "claims_key": _CLAIMS_KEY, **dict(plan.settings)}
         if plan.events:
             settings["events_secret"] = SECRET

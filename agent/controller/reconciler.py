@@ -72,9 +72,23 @@ class Reconciler:
     # -- from the source -------------------------------------------------------------------------------------
 
     async def admit(self, records: Sequence[Record]) -> None:
-        """Admit new requests in one transaction."""
-        now = self._clock.now()
-        await self._commit([admit(record, now, self._policy) for record in records])
+        """Admit new requests in one transaction, without those that the store has already.
+
+        The answer to an earlier try may have got lost, and another replica may have continued a request since.
+        """
+        new = list(records)
+        while new:
+            now = self._clock.now()
+            try:
+                await self._commit([admit(record, now, self._policy) for record in new])
+            except Moved as moved:
+                self._on_moved(moved.uid)
+                stored = await self._store.get_many([record.uid for record in new])
+                if not stored:
+                    raise
+                new = [record for record in new if record.uid not in stored]
+            else:
+                break
         self._queue.admitted()
         self._wake.set()
 

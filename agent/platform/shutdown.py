@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TypeVar
 
-from agent.core.errors import AgentError
+from agent.core.errors import AgentError, Moved
 from agent.platform.log import logger
 
 T = TypeVar("T")
@@ -22,8 +22,11 @@ class Shutdown:
         self.requested.set()
 
     def fail(self, error: Exception) -> None:
-        """Report an error of a loop. An AgentError ends the agent; any other exception is a bug and is only logged."""
-        if isinstance(error, AgentError):
+        """Report an error of a loop. An AgentError ends the agent; any other exception is a bug and is only logged.
+
+        A record that another replica changed does not end the agent: the loop reads it again.
+        """
+        if isinstance(error, AgentError) and not isinstance(error, Moved):
             self.failure = error
             self.request()
         logger().error("failed", error=f"{type(error).__name__}: {error}")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from agent.core.effect import CreateDossier, Effect
+from agent.core.errors import Moved
 from agent.core.machine import step
 from agent.core.observations import Answered, Observation, PersonalDataDisclosed, Resumed
 from agent.core.policy import Policy
@@ -101,3 +102,37 @@ async def test_a_record_that_moves_again_and_again_declines_an_observation(
         assert drive.moved == [uid("a")] * times
         assert drive.record("b").shown_at == shown.at
         assert (drive.record("a").shown_at == shown.at) is not bool(declined)
+
+
+async def test_a_request_that_was_admitted_although_the_answer_was_lost_is_admitted_once(world: World) -> None:
+    """[I4] Another replica has continued it since: the repetition finds another row than it has written."""
+    async with driving(world) as drive:
+        plain, tries = drive.store.commit, list[int]()
+
+        async def commit(steps: Sequence[Step], receipt: Receipt | None = None) -> None:
+            tries.append(len(steps))
+            if len(tries) > 1:
+                await plain(steps, receipt)
+                return
+            await plain(steps[:1], receipt)
+            shown = PersonalDataDisclosed(at=1.0)
+            await plain([step(drive.record("a"), shown, Policy(), request_effect=False)])
+            raise Moved(uid("a"))
+
+        drive.store.commit = commit  # type: ignore[method-assign]
+        await drive.reconciler.admit([capture_record(name) for name in ("a", "b")])
+        assert tries == [2, 1]
+        assert drive.moved == [uid("a")]
+        assert drive.record("a").shown_at == 1.0
+        assert drive.record("b").admitted_at
+
+
+async def test_an_admission_that_moves_without_a_stored_request_is_an_error(world: World) -> None:
+    async with driving(world) as drive:
+
+        async def commit(steps: Sequence[Step], receipt: Receipt | None = None) -> None:
+            raise Moved(steps[0].record.uid)
+
+        drive.store.commit = commit  # type: ignore[method-assign]
+        with pytest.raises(Moved):
+            await drive.reconciler.admit([capture_record("a")])

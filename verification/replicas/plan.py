@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 
+RepeatedStarts = Literal["refuse", "accept"]
 Span = tuple[float, float]
 """The begin and the end, in seconds after the begin of the life."""
 
-_STOPS = (0.5, 8.0, 14.0, 20.0, 60.0, 400.0)  # seconds; a lease has 15
+_STOPS = (0.5, 14.0, 20.0, 100.0, 400.0)  # seconds; a lease has 15
 _AWAY = (1.0, 10.0, 30.0, 600.0)  # seconds
 _AHEAD = (0.0, 0.0, 0.2, -90.0, 7200.0, -30000.0)  # seconds
 
@@ -23,7 +25,7 @@ class ReplicaPlan:
     away: tuple[Span, ...]  # the server of the database
     lost: float  # the probability that an answer of the server gets lost
     ahead: tuple[float, ...]  # seconds by which the clock of each host is ahead
-    failovers: tuple[Span, ...]  # to a server that lacks the transactions of the span
+    repeated_starts: RepeatedStarts  # accept: Assure bills a second start
 
 
 def undisturbed(machines: int) -> ReplicaPlan:
@@ -37,7 +39,7 @@ def undisturbed(machines: int) -> ReplicaPlan:
         away=(),
         lost=0.0,
         ahead=(0.0,) * machines,
-        failovers=(),
+        repeated_starts="refuse",
     )
 
 
@@ -56,11 +58,11 @@ def draw_replicas(seed: int, machines: int, calm_at: float) -> ReplicaPlan:
         kills=tuple(times(6)),
         endings=tuple(times(3)),
         stops=tuple(stops),
-        pausing=chance.choice((0.0, 0.002, 0.01)),
+        pausing=chance.choice((0.0, 0.002, 0.02)),
         away=tuple(away),
         lost=chance.choice((0.0, 0.01, 0.05)),
         ahead=tuple(chance.choice(_AHEAD) for _ in range(machines)),
-        failovers=(),
+        repeated_starts=chance.choice(("refuse", "accept")),
     )
 
 
