@@ -41,7 +41,7 @@ $(DIST): pyproject.toml $(READY)
 	$(VENV)/dist/bin/python -m pip install --quiet --group dist
 	@touch $@
 
-ifneq ($(REPLICAS),)
+ifneq ($(and $(REPLICAS),$(filter run chaos,$(MAKECMDGOALS))),)
 ifneq ($(STORE),postgres)
 $(error REPLICAS needs a database. Try: make $(or $(MAKECMDGOALS),run) STORE=postgres REPLICAS=$(REPLICAS))
 endif
@@ -71,19 +71,19 @@ bench: $(READY) $(if $(filter peers,$(or $(SECTIONS),peers)),$(PEERS))  ## measu
 	$(BIN)/python -m bench $(SECTIONS) $(if $(LONG),--long) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # Verification (docs/verification.md). The default is the short form. `make simulate SEED=7 LONG=1 JOBS=2` is a long form.
-PROVE = $(BIN)/python -m verification $@ --seed $(or $(SEED),1) --jobs $(or $(JOBS),1) $(if $(LONG),--long) $(if $(MUTATE),--mutate $(MUTATE))
+PROVE = $(BIN)/python -m verification $@ --seed $(or $(SEED),1) --jobs $(or $(JOBS),1) $(if $(LONG),--long) $(if $(MUTATE),--mutate $(MUTATE)) $(if $(REPLICAS),--replicas $(REPLICAS))
 
 explore: $(READY)  ## verify the state machine: every history with one fault, with two by LONG=1
 	$(PROVE)
 
-crash: $(READY)  ## verify recorded scenarios: kill at every commit and call, resume and compare
+crash: $(READY)  ## verify recorded scenarios: kill at every commit and call, resume and compare; REPLICAS=2
 	$(PROVE)
 
-simulate: $(READY)  ## verify whole lives under a virtual clock, with faults and kills; SEEDS=100 lives
+simulate: $(READY)  ## verify whole lives under a virtual clock, with faults and kills; SEEDS=100 lives; REPLICAS=3
 	$(PROVE) $(if $(SEEDS),--count $(SEEDS))
 
 chaos: $(READY)  ## verify the installed command, with kill -9 at random times; STORE=postgres also kills the database; REPLICAS=3
-	$(PROVE) $(if $(STORE),--store $(STORE)) $(if $(REPLICAS),--replicas $(REPLICAS))
+	$(PROVE) $(if $(STORE),--store $(STORE))
 
 fuzz: $(READY)  ## verify the parsers with noise and with broken bodies and files
 	$(PROVE)

@@ -29,6 +29,7 @@ from verification.in_process_events import SECRET
 from verification.life_plan import Edit, LifePlan, Request, draw_plan
 from verification.mutations import mutated
 from verification.parallel import run_parallel
+from verification.replicas.failover import run_failover
 from verification.replicas.plan import ReplicaPlan, draw_replicas
 from verification.replicas.simulation import new_simulation
 from verification.report import Report, progress
@@ -273,11 +274,22 @@ def simulate(
             report.notes += _smaller(reports, machines, mutation)
         elif reports.wrong:
             report.wrong.append(f"seed {reports.seed}: {reports.wrong[0]} (and {len(reports.wrong) - 1} more)")
+    if machines > 1:
+        counts += _fail_over(report, range(seed, seed + lives), jobs)
     seconds = perf_counter() - began
     report.rows = [("what", "count"), ("requests", f"{simulated:,}")]
     report.rows += [(name, f"{count:,}") for name, count in sorted(counts.items())]
     report.rows += [("seconds", f"{seconds:.0f}"), ("requests a second", f"{simulated / seconds:.0f}")]
     return report
+
+
+def _fail_over(report: Report, seeds: range, jobs: int) -> Counter[str]:
+    """Run a failover for each seed, and add its violations to the report."""
+    total: Counter[str] = Counter()
+    for seed, (wrong, counts) in zip(seeds, run_parallel(run_failover, seeds, jobs), strict=True):
+        total += counts
+        report.wrong += [f"failover {seed}: {one}" for one in wrong[:10]]
+    return total
 
 
 def _smaller(report: LifeReport, machines: int, mutation: str | None) -> list[str]:

@@ -9,6 +9,7 @@ Span = tuple[float, float]
 """The begin and the end, in seconds after the begin of the life."""
 
 _STOPS = (0.5, 14.0, 20.0, 100.0, 400.0)  # seconds; a lease has 15
+_REPEATED = (85.0, 130.0)  # seconds: a start is repeated after 91 s
 _AWAY = (1.0, 10.0, 30.0, 600.0)  # seconds
 _AHEAD = (0.0, 0.0, 0.2, -90.0, 7200.0, -30000.0)  # seconds
 
@@ -21,7 +22,7 @@ class ReplicaPlan:
     kills: tuple[tuple[float, int], ...]  # the time and the machine, for SIGKILL
     endings: tuple[tuple[float, int], ...]  # for SIGTERM
     stops: tuple[tuple[Span, int], ...]  # between SIGSTOP and SIGCONT
-    pausing: float  # the probability of a stop after a check of the lease, or while a commit is under way
+    pausing: float  # the probability of a stop between the check of the lease and the first byte
     away: tuple[Span, ...]  # the server of the database
     lost: float  # the probability that an answer of the server gets lost
     ahead: tuple[float, ...]  # seconds by which the clock of each host is ahead
@@ -58,7 +59,7 @@ def draw_replicas(seed: int, machines: int, calm_at: float) -> ReplicaPlan:
         kills=tuple(times(6)),
         endings=tuple(times(3)),
         stops=tuple(stops),
-        pausing=chance.choice((0.0, 0.002, 0.02)),
+        pausing=chance.choice((0.0, 0.01, 0.05)),
         away=tuple(away),
         lost=chance.choice((0.0, 0.01, 0.05)),
         ahead=tuple(chance.choice(_AHEAD) for _ in range(machines)),
@@ -67,5 +68,5 @@ def draw_replicas(seed: int, machines: int, calm_at: float) -> ReplicaPlan:
 
 
 def draw_stop(chance: Random) -> float:
-    """Draw the seconds of a stop."""
-    return chance.choice(_STOPS)
+    """Draw the seconds of a stop after the check of the lease. In half of them, another replica repeats the call."""
+    return chance.choice((1.0, 20.0, 400.0, *(chance.uniform(*_REPEATED) for _ in range(3))))

@@ -46,6 +46,7 @@ from verification.replicas.shared_work import ReplicatedDatabase
 from verification.simulation import AGENT, URL, Simulation, silence_log
 from verification.virtual_time import START
 
+_OF_COMMITS = 0.1  # of the stops, because there are many more commits than calls that change something
 _ENDING = 60.0  # seconds for an agent to end
 
 
@@ -180,9 +181,9 @@ class ReplicaSimulation(Simulation):
         if (process := self.processes.get(machine)) is not None:
             process.crash_points.kill()
 
-    def _harmful_point(self, process: Process) -> None:
+    def _harmful_point(self, process: Process, weight: float = 1.0) -> None:
         """The process is at a point where a stop can do harm."""
-        if not self._calm and self.chance.random() < self.plan.pausing:
+        if not self._calm and self.chance.random() < weight * self.plan.pausing:
             self.stop(_machine(process), draw_stop(self.chance))
 
     def terminate(self, machine: int) -> None:
@@ -190,6 +191,18 @@ class ReplicaSimulation(Simulation):
         if (running := self._agents.get(machine)) is not None:
             with self.processes[machine].current():
                 running.stop()
+
+    def recovering(self) -> bool:
+        """True while a recovery is open."""
+        return self._count("SELECT count(*) FROM recoveries WHERE closed_at IS NULL") > 0
+
+    async def command(self, verb: str) -> None:
+        """Send a command of the operator to any agent that runs."""
+        machine = next(one for one, process in self.processes.items() if not process.dead and one in self._agents)
+        with self.processes[machine].current():
+            given = {"id": f"{verb}-{self.lives:08}", "verb": verb}
+            answer = await asyncio.create_task(self._agents[machine]._control.execute(given, "operator"))
+        self.log_event(f"{verb}: {answer['message']}")
 
     async def _run_agent(self, machine: int) -> None:
         state = self.folder / f"machine-{machine}"
@@ -242,7 +255,7 @@ class ReplicaSimulation(Simulation):
 
     async def _open_pool(self, *_: object) -> ModelPool:
         process = current_process()
-        return ModelPool(self.network, process, partial(self._harmful_point, process))
+        return ModelPool(self.network, process, partial(self._harmful_point, process, _OF_COMMITS))
 
     def _clock_of_host(self) -> SystemClock:
         process = current_process()
