@@ -1,10 +1,9 @@
 """The state machine, explored: every history with a limited number of adversities, each at every possible place.
 
 A state is a record in a world: the objects at Assure, calls on their way, and the request file. From each state the
-exploration makes the move without adversity. While adversities are left it makes every other move as well. Such a move
-is a failure of a call, a crash at a boundary, an edit, an operator command, or a sleep. States are equal if the machine
-cannot distinguish them (`verification/state_identity.py`). Without adversities the exploration follows a history to its
-end.
+exploration makes the move without adversity. While adversities are left it makes every other move as well: a failure of
+a call, a crash at a boundary, a takeover by another replica, an edit, an operator command, or a sleep. States are equal if the machine cannot distinguish them (`verification/state_identity.py`). Without adversities the
+exploration follows a history to its end.
 
 In every reached state, I1 to I5 hold (`verification/state_invariants.py`), and a query of a real store selects the
 record. Without further adversities, the record becomes done or waits for the operator.
@@ -42,6 +41,7 @@ from verification.state_invariants import check_state
 
 _SLEEP = 200.0  # seconds: longer than every grace
 _MISSED = 12.0  # seconds that a crash takes
+_TAKEOVER = 20.0  # seconds: the lease of a replica, and the interval of its renewal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +154,7 @@ class Exploration:
             yield "answered", self._answered, False
             if state.effect.kind.mutates:
                 yield "crashed", self._crashed, True
+                yield "taken over", self._taken_over, True
             yield "ended", self._ended, True
             return
         if state.record.intent is not None:
@@ -200,6 +201,13 @@ class Exploration:
         assert state.effect is not None
         state.assure.crash(state.effect, state.now)
         state.now += _MISSED
+        self._record_state(state, Resumed(at=state.now))
+
+    def _taken_over(self, state: State) -> None:
+        """Another replica takes over at the end of the lease, and the call was sent a moment before, or never."""
+        assert state.effect is not None
+        state.now += _TAKEOVER
+        state.assure.crash(state.effect, state.now)
         self._record_state(state, Resumed(at=state.now))
 
     def _resumed(self, state: State) -> None:

@@ -14,6 +14,7 @@ from verification.explore import explore
 from verification.fuzz import fuzz
 from verification.life_plan import draw_plan
 from verification.postgres_server import PostgresUnavailable, binaries
+from verification.replicas.plan import draw_replicas
 from verification.simulate import run_life as life
 from verification.simulate import simulate
 from verification.throughput_under_faults import run_with_faults
@@ -34,6 +35,18 @@ def test_an_agent_killed_at_any_boundary_reaches_the_same_end(scenario: str) -> 
 
 def test_simulated_lives_keep_the_invariants() -> None:
     report = simulate(1, lives=4, requests=40)
+    assert not report.wrong, report
+
+
+def test_simulated_replicas_keep_the_invariants() -> None:
+    """[I2] [I3] Several agents on a model of the database, which also loses transactions by a failover."""
+    report = simulate(1, lives=3, requests=20, machines=3)
+    assert not report.wrong, report
+    assert {"killed", "stops", "failovers"} <= {name for name, _ in report.rows}
+
+
+def test_a_replica_killed_at_any_boundary_is_continued_by_another_one() -> None:
+    report = crash(1, only=["changed before the start"], machines=2)
     assert not report.wrong, report
 
 
@@ -71,6 +84,8 @@ def test_a_life_repeats_from_its_seed() -> None:
     first, second = (life(draw_plan(5, 15)) for _ in range(2))
     assert first.counts == second.counts
     assert run_life("answers lost", 3, (20,)) == run_life("answers lost", 3, (20,))
+    plan, replicas = draw_plan(6, 10), draw_replicas(6, 3, 300.0)
+    assert life(plan, replicas).counts == life(plan, replicas).counts
 
 
 @pytest.mark.parametrize("seed", [2, 13])

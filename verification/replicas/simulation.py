@@ -1,7 +1,8 @@
 """Several agents on one database and the whole sandbox in one process, under a virtual clock.
 
-The engine for PostgreSQL is the agent's own. Replaced are, besides what `verification/simulation.py` replaces: the pool
-of connections by a model of the server, the boot clock and the kernel timer of each machine, and the checkpoints.
+The engine for PostgreSQL is the agent's own. A model of the server replaces the pool of connections. Each machine has a
+virtual boot clock and a virtual timer of the kernel. There are no checkpoints. `verification/simulation.py` has the other
+replacements.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from agent.assure.client import AssureClient
 from agent.assure.http import send_deadline as deadline_module
 from agent.assure.http.send_deadline import SendDeadline
 from agent.core.errors import StoreError
-from agent.daemon import agent, composition
+from agent.daemon import agent, composition, shared_watch
 from agent.daemon.agent import Agent
 from agent.platform.clock import SystemClock
 from agent.platform.settings import Settings
@@ -47,6 +48,7 @@ from verification.simulation import AGENT, URL, Simulation, silence_log
 from verification.virtual_time import START
 
 _OF_COMMITS = 0.1  # of the stops, because there are many more commits than calls that change something
+_WATCH = 5.0  # seconds between two reads of what other replicas changed: each second takes most of the time of a run
 _ENDING = 60.0  # seconds for an agent to end
 
 
@@ -131,7 +133,7 @@ class ReplicaSimulation(Simulation):
         act(machine)
 
     async def _live(self, machine: int, ended: asyncio.Event) -> None:
-        """Run one agent until it is killed, is told to end, or `ended` is set."""
+        """Run one agent until it is killed, gets SIGTERM, or `ended` is set."""
         self.lives += 1
         process = self.processes[machine] = self._process(machine)
         self._agents.pop(machine, None)
@@ -250,6 +252,7 @@ class ReplicaSimulation(Simulation):
                 patches.enter_context(mock.patch.object(store_module, name, instead))
             for module in (ownership, deadline_module):
                 patches.enter_context(mock.patch.object(module, "boot_clock", boot_clock))
+            patches.enter_context(mock.patch.object(shared_watch, "_INTERVAL", _WATCH))
             patches.enter_context(mock.patch.object(service, "serve", self._event_endpoint.serving))
             yield
 
