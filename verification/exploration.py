@@ -1,9 +1,10 @@
 """The state machine, explored: every history with a limited number of adversities, each at every possible place.
 
 A state is a record in a world: the objects at Assure, calls on their way, and the request file. From each state the
-exploration makes the move without adversity. While adversities are left it makes every other move as well: a failure of
-a call, a crash at a boundary, a takeover by another replica, an edit, an operator command, or a sleep. States are equal if the machine cannot distinguish them (`verification/state_identity.py`). Without adversities the
-exploration follows a history to its end.
+exploration makes the move without adversity. While adversities are left, it makes every other move as well. That is a
+failure of a call, a crash at a boundary, a takeover by another replica, an edit, a command, or a sleep. States are
+equal if the machine cannot distinguish them (`verification/state_identity.py`). Without adversities the exploration
+follows a history to its end.
 
 In every reached state, I1 to I5 hold (`verification/state_invariants.py`), and a query of a real store selects the
 record. Without further adversities, the record becomes done or waits for the operator.

@@ -1,8 +1,8 @@
 """Several agents on one database and the whole sandbox in one process, under a virtual clock.
 
-The engine for PostgreSQL is the agent's own. A model of the server replaces the pool of connections. Each machine has a
-virtual boot clock and a virtual timer of the kernel. There are no checkpoints. `verification/simulation.py` has the other
-replacements.
+The engine for PostgreSQL is the agent's own. A model of the server replaces the pool of connections. Each machine has
+a virtual boot clock and a virtual timer of the kernel. There are no checkpoints. `verification/simulation.py` has the
+other replacements.
 """
 
 import asyncio
