@@ -11,7 +11,7 @@ from agent.cli.checks import files
 from agent.platform.settings import load_settings
 from agent.store.identity_key import Keys
 from agent.store.postgres.connect import Server, open_pool
-from agent.store.postgres.migrations import NAMES
+from agent.store.postgres.versions import NAMES, NUMBER
 from tests.cli.command_runner import CommandResult, Here
 from tests.store.postgres.support import content
 from tests.support.database_place import Place, place, server
@@ -114,6 +114,9 @@ def test_a_database_without_tables_is_ready_if_the_role_may_create_them(place: P
 def test_tables_of_another_program_or_of_a_newer_version_are_a_problem(place: Place, here: Here) -> None:
     place.execute("INSERT INTO migrations (name) VALUES ('9999_later')")
     said, found = doctor(here, place.url())
+    assert (found["update"]["state"], found["store"]["message"]) == ("warning", "the schema is current")
+    place.execute("UPDATE migrations SET functions = '{}' WHERE name < '9999'")
+    said, found = doctor(here, place.url())
     assert (said.code, "newer version" in found["store"]["message"]) == (1, True)
     place.execute("DROP TABLE migrations")
     said, found = doctor(here, place.url())
@@ -134,7 +137,9 @@ def test_a_role_without_any_privilege_gets_all_other_checks(place: Place, here: 
 
 @pytest.mark.parametrize(("host", "own"), [("elsewhere", False), (socket.gethostname(), True)])
 def test_the_owner_of_the_database_is_named(place: Place, here: Here, host: str, own: bool) -> None:
-    place.execute(f"SELECT * FROM join_replica('{uuid.uuid4()}', '{host}:77', 'replica', '1', 60, NULL)", role="plain")
+    place.execute(
+        f"SELECT * FROM join_replica_{NUMBER}('{uuid.uuid4()}', '{host}:77', 'replica', '1', 60, NULL)", role="plain"
+    )
     _, found = doctor(here, place.url())
     assert f"pid 77{'' if own else ' on elsewhere'}, since 20" in found["agent"]["message"]
     assert ("belongs to the running agent" in found["port of LISTEN"]["message"]) is own

@@ -67,6 +67,12 @@ def described(owner: RunningAgent | None) -> str | None:
     return None if owner is None else f"{owner}, since {format_optional_timestamp(owner.since)}"
 
 
+def newer(migration: str) -> Check:
+    """A newer version has migrated the database, and this one can still use it."""
+    message = f"a newer version of the agent has migrated the database ({migration}); this version can still use it"
+    return warning("update", message, "update the other replicas and this machine to that version")
+
+
 def latency(facts: "ServerFacts") -> Check:
     """The server answers, and how fast."""
     name, message = "database", f"it answers in {facts.latency * 1000:.1f} ms"

@@ -48,9 +48,12 @@ def _database(settings: Settings) -> Generator[Check, None, bool]:
     if not facts.tables:
         yield from store.lost(settings)
     if facts.migrations is not None:
-        from agent.store.postgres.migrations import NAMES  # imported late: it needs the driver
+        from agent.store.postgres.versions import NAMES  # imported late: it needs the driver
 
-        yield from store.store(settings, NAMES, database.described(facts.owner))
+        newer = sorted(facts.migrations - set(NAMES))
+        if newer:
+            yield database.newer(newer[-1])
+        yield from store.store(settings, (*NAMES, *newer), database.described(facts.owner))
         yield from images.left(settings)
     return facts.owner is not None and facts.owner.host is None
 

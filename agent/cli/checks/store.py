@@ -66,7 +66,7 @@ def state_file(settings: Settings) -> Generator[Check, None, bool]:
 def store(settings: Settings, names: Sequence[str], agent: str | None) -> Iterator[Check]:
     """Migrations, recovery, source, account, the running agent, a pause, and waiting withdrawals.
 
-    `names`: the migrations of this version. `agent` describes the running agent.
+    `names`: the migrations that this version can use. `agent` describes the running agent.
     """
     try:
         found = _read(settings)

@@ -19,11 +19,13 @@ from agent.store.repository import MIRRORED, chained, load, mirrored, record_jso
 from agent.store.request_row import RequestRow
 
 from .sealed_links import LinkSeal
+from .versions import versioned
 
 _ARRAYS = {Write.EVENT: 6, Write.INTENDED: 5}  # the kinds of rows that are sent as arrays, and their columns
 _ANSWER = 11
 _IN_JSON = [kind for kind in Write if kind not in (*_ARRAYS, Write.ANSWERED, Write.TROUBLED)]
-COMMIT = f"SELECT * FROM commit_batch({', '.join(f'${number}' for number in range(1, 28))})"  # noqa: S608 - constant
+_PLACES = ", ".join(f"${number}" for number in range(1, 28))
+COMMIT = versioned(f"SELECT * FROM commit_batch({_PLACES})")  # noqa: S608 - constant
 
 
 @dataclass(frozen=True, slots=True)

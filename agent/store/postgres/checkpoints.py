@@ -23,13 +23,14 @@ from agent.store.audit.checkpoints import (
 
 from .facade import facade_of
 from .ownership import Ownership
+from .versions import versioned
 
 LINES = "SELECT line FROM checkpoints ORDER BY number"
 NAMED = Path("checkpoints")  # in errors
 _FROM = "SELECT line FROM checkpoints WHERE number >= $1 ORDER BY number"
 _LAST = "SELECT line FROM checkpoints ORDER BY number DESC LIMIT 1"
 _ONE = "SELECT line FROM checkpoints WHERE number = $1"
-_APPEND = "SELECT append_checkpoint($1, $2, $3)"
+_APPEND = versioned("SELECT append_checkpoint($1, $2, $3)")
 
 
 class LinesInTable:

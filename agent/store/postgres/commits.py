@@ -31,11 +31,12 @@ from .errors import MOVED, sqlstate, store_error
 from .ownership import Ownership
 from .persistence import Persistence
 from .tickets import Ticket, answer, first_group
+from .versions import versioned
 
 _REMEMBERED = 1024  # rows, about 2 kB each; many times the default concurrency
 _PHASE = MIRRORED.index("phase")
 _STORED = "SELECT uid, version, seq, head, salt, record FROM requests WHERE uid = ANY($1::text[])"
-_EXECUTE = "SELECT execute_all($1, $2, $3)"
+_EXECUTE = versioned("SELECT execute_all($1, $2, $3)")
 _LAST_COMMAND = "SELECT number, hash FROM commands ORDER BY number DESC LIMIT 1"
 
 

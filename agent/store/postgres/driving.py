@@ -8,11 +8,12 @@ from agent.store.repository import load
 from .driver import Connection
 from .ownership import Ownership
 from .persistence import Persistence
+from .versions import versioned
 
-_CLAIM = "SELECT * FROM claim_due($1, $2, $3, $4, $5, $6, $7, $8)"
-_RELEASE = "SELECT release($1, $2)"
-_IS_DRIVEN = "SELECT NOT is_free($1)"
-_NEXT_DUE = "SELECT next_due($1, $2, $3)"
+_CLAIM = versioned("SELECT * FROM claim_due($1, $2, $3, $4, $5, $6, $7, $8)")
+_RELEASE = versioned("SELECT release($1, $2)")
+_IS_DRIVEN = versioned("SELECT NOT is_free($1)")
+_NEXT_DUE = versioned("SELECT next_due($1, $2, $3)")
 
 
 class Driving:

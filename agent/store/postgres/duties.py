@@ -3,12 +3,13 @@
 from .driver import Connection
 from .ownership import Ownership
 from .persistence import Persistence
+from .versions import versioned
 
-_TAKE = "SELECT take_duty($1, $2, $3)"
-_HOLD = "SELECT hold_turn($1, $2)"
-_RELEASE = "SELECT release_turn($1, $2)"
-_MISSING = "SELECT note_missing_image($1, $2, $3, $4, $5)"
-_FOUND = "SELECT found_images($1, $2)"
+_TAKE = versioned("SELECT take_duty($1, $2, $3)")
+_HOLD = versioned("SELECT hold_turn($1, $2)")
+_RELEASE = versioned("SELECT release_turn($1, $2)")
+_MISSING = versioned("SELECT note_missing_image($1, $2, $3, $4, $5)")
+_FOUND = versioned("SELECT found_images($1, $2)")
 _FREE = 0.9  # of the interval, after which a duty is free: the timers of two replicas differ
 _SEARCHES, _SECONDS = 3, 60.0  # until an image counts as missing
 

@@ -108,6 +108,11 @@ _SENTENCES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], s
         "start this version of the agent once: it creates them",
     ),
     (
+        asyncpg.UndefinedFunctionError,
+        "A newer version of the agent has replaced the functions of {where}",
+        "install that version or a later one",
+    ),
+    (
         (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError),
         "The database {where} cancelled a statement",
         "remove statement_timeout and lock_timeout from the role of the agent, or see who cancels its statements",

@@ -16,15 +16,16 @@ from agent.store.writing.statements import Statement
 from .audit_connection import PostgresAudit
 from .ownership import Ownership
 from .persistence import Persistence
+from .versions import versioned
 
-_BEGIN = "SELECT begin_store($1, $2)"
+_BEGIN = versioned("SELECT begin_store($1, $2)")
 _VALUE = "SELECT value FROM meta WHERE key = $1"
 # As the function `begin_recovery`. The other lives end, so that new ones read the recovery before they begin work.
 _KEEP_IDENTITY = """
 INSERT INTO meta (key, value) SELECT 'identities', value FROM meta WHERE key = 'identity'
 ON CONFLICT (key) DO UPDATE SET value = meta.value || ' ' || excluded.value
 """
-_ACCEPT_LINEAGE = "UPDATE fleet SET timeline = lineage()"
+_ACCEPT_LINEAGE = versioned("UPDATE fleet SET timeline = lineage()")
 _END_OTHERS = "UPDATE replicas SET ended = true WHERE kind = 'replica' AND epoch <> ?"
 
 

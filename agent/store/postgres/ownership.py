@@ -26,6 +26,7 @@ from .database_time import DatabaseTime
 from .driver import Connection
 from .errors import translated
 from .persistence import Persistence
+from .versions import versioned
 
 T = TypeVar("T")
 Kind = Literal["replica", "command", "copy"]
@@ -33,8 +34,9 @@ OWNER = """
 SELECT name, extract(epoch FROM since)::float8 FROM replicas
 WHERE until > clock_timestamp() AND kind = 'replica' ORDER BY since LIMIT 1
 """
-_JOIN = "SELECT * FROM join_replica($1, $2, $3, $4, $5, $6)"
-_RENEW = "SELECT * FROM renew_replica($1, $2, $3, $4)"
+_JOIN = versioned("SELECT * FROM join_replica($1, $2, $3, $4, $5, $6)")
+_RENEW = versioned("SELECT * FROM renew_replica($1, $2, $3, $4)")
+_LEAVE = versioned("SELECT leave_replica($1)")
 _OTHERS = """
 SELECT EXISTS (
     SELECT 1 FROM replicas WHERE kind = 'replica' AND epoch <> $1 AND NOT ended AND until > clock_timestamp()
@@ -166,7 +168,7 @@ class Ownership:
 
     async def leave(self) -> None:
         """End the life, so that other replicas continue its work at once."""
-        await self._server.ask(lambda one: one.execute("SELECT leave_replica($1)", self.epoch))
+        await self._server.ask(lambda one: one.execute(_LEAVE, self.epoch))
 
     def fenced(self) -> Fenced:
         """The error of a process whose life has ended."""

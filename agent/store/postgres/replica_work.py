@@ -13,15 +13,16 @@ from .driving import Driving
 from .duties import DutyTable
 from .ownership import Ownership
 from .persistence import Persistence
+from .versions import versioned
 
-_TAKE_START = "SELECT * FROM take_start($1, $2, $3, $4, $5)"
-_SHARED = f"""
+_TAKE_START = versioned("SELECT * FROM take_start($1, $2, $3, $4, $5)")
+_SHARED = versioned(f"""
 WITH today AS (SELECT extract(epoch FROM date_trunc('day', clock_timestamp(), 'UTC'))::float8 AS day)
 SELECT (SELECT count(*) FROM replicas WHERE kind = 'replica' AND NOT ended AND until > clock_timestamp()),
     CASE WHEN EXISTS (SELECT 1 FROM taken_starts AS t WHERE t.day = today.day) THEN budget_starts(today.day) END,
     {COLUMNS}
 FROM today
-"""  # noqa: S608 - constant
+""")  # noqa: S608 - constant
 
 
 class ReplicaWork(Driving, DutyTable, StoreWrites):

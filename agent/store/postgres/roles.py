@@ -5,7 +5,8 @@ from agent.platform.settings import Settings
 
 from .connect import Server, open_pool
 from .errors import translated
-from .migrations import NAMES, applied, migrate
+from .migrations import applied, migrate
+from .versions import NAMES
 
 _ALL = "SELECT, INSERT, UPDATE, DELETE"
 # A table that is not here gets all four. No privilege lets the agent change or delete an event.

@@ -1,13 +1,15 @@
 """The schema of a new database, of a used one, and of one that is not the agent's."""
 
 import asyncio
+import re
 
 import asyncpg
 import pytest
 
 from agent.core.errors import StoreDamaged, StoreError, StoreNewer
 from agent.store.postgres.connect import Server, open_pool
-from agent.store.postgres.migrations import NAMES, applied, migrate
+from agent.store.postgres.migrations import applied, migrate
+from agent.store.postgres.versions import NAMES, NUMBER, function_names
 
 
 async def test_agents_that_start_at_once_migrate_once(empty_database: str) -> None:
@@ -34,11 +36,27 @@ async def test_a_migrated_database_is_left_alone_without_a_privilege_to_create(d
     await pool.close()
 
 
-async def test_a_newer_schema_is_refused(database: str) -> None:
+async def test_a_newer_schema_is_refused_once_the_functions_of_this_version_are_gone(database: str) -> None:
     pool = await open_pool(Server.parse(database))
     await pool.execute("INSERT INTO migrations (name) VALUES ('0999_later')")
+    await migrate(pool)
+    await pool.execute("UPDATE migrations SET functions = '{}' WHERE name < '0999'")
     with pytest.raises(StoreNewer, match="0999_later"):
         await migrate(pool)
+    await pool.close()
+
+
+async def test_every_function_has_the_number_of_its_migration(database: str) -> None:
+    """So no statement can call one without it: the server does not know that name."""
+    pool = await open_pool(Server.parse(database))
+    sql = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    found = {row[0] for row in await pool.fetch(sql)}
+    numbered = {f"{name}_{NUMBER}" for name in function_names()}
+    assert found == numbered | {"refuse", "iso", "seconds_between"}  # these belong to tables and views
+    assert {*await pool.fetchval("SELECT functions FROM migrations WHERE name = $1", NAMES[-1])} == numbered
+    bodies = await pool.fetch("SELECT proname, prosrc FROM pg_proc WHERE proname = ANY ($1)", [*numbered])
+    plain = re.compile(rf"\b({'|'.join(function_names())})\(")
+    assert [name for name, body in bodies if plain.search(body)] == []
     await pool.close()
 
 
