@@ -1,7 +1,7 @@
 """The numbered migrations of the database. Each is one script, which the server runs in one transaction.
 
 Several agents may migrate at once. A lock lets one do it at a time. The first statement of a script fails if another
-agent ran the script before. The last script also defines the functions of its version, beside those of earlier ones
+agent ran the script before. The last script also defines the functions of its version, next to those of earlier ones
 (`versions.py`). It drops the functions of versions that can no longer use the database.
 """
 

@@ -1,7 +1,7 @@
 """The migrations of this version, and the names of the functions that belong to the last one.
 
 In the database, each function has the number of its migration in its name, as in `commit_batch_1`. So a newer version
-adds its functions beside those of an older one, and replicas of both versions work on one database.
+adds its functions next to those of an older one, and replicas of both versions work on one database.
 """
 
 import re
