@@ -1,17 +1,22 @@
 """[P6] After the end of the lease, no byte of a call leaves the process: with real signals, sockets and timers."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
+from unittest import mock
 
 import pytest
 
-from agent.assure.http.messages import Broken
+from agent.assure.http.messages import Broken, Origin, Reply, Untimely
+from agent.assure.http.pool import Pool
 from agent.assure.http.send_deadline import SendDeadline
 from agent.platform.clock import boot_clock
 from agent.platform.kernel_timer import EXIT_CODE, KernelTimer
@@ -81,6 +86,45 @@ async def test_without_the_timer_it_would() -> None:
     async with server_of(100) as (received, port):
         assert await stopped_past_its_lease(received, port, "without", "before") == (0, "200")
         assert received.calls == 1
+
+
+async def call_while_the_lease_ends(identities: Identities) -> int:
+    """The calls that a server receives if the lease ends while the client makes a connection over TLS."""
+    times = [0.0]
+
+    def tls() -> ssl.SSLContext:
+        times.append(20.0)
+        return tls_context(identities.authority)
+
+    deadline = SendDeadline(lambda: 10.0, None, lambda: times[-1])
+    received = Received(2)
+    received.reads.set()
+    async with (
+        serving(received.serve, ssl=identities.server) as port,
+        opened(deadline=lambda *_: deadline, tls=tls) as pool,
+    ):
+        with contextlib.suppress(Untimely):
+            await request(pool, f"https://localhost:{port}")
+    return received.calls
+
+
+async def test_the_lease_is_checked_when_the_connection_is_ready(identities: Identities) -> None:
+    """[P5] Name resolution, TCP and TLS may take longer than the lease."""
+    assert await call_while_the_lease_ends(identities) == 0
+
+
+async def test_a_check_before_the_connection_is_noticed(identities: Identities) -> None:
+    plain = Pool.send
+
+    async def early(pool: Pool, origin: Origin, method: str, target: str, *rest: Any) -> Reply:
+        deadline = pool._deadline(method, target)
+        assert deadline is not None
+        assert deadline.begin(lambda: None)
+        pool._deadline = lambda *_: None
+        return await plain(pool, origin, method, target, *rest)
+
+    with mock.patch.object(Pool, "send", early):
+        assert await call_while_the_lease_ends(identities) == 1
 
 
 @pytest.mark.parametrize("secure", [False, True])

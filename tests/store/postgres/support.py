@@ -1,5 +1,6 @@
 """A database with an owner and a writer, and the content of every table on both engines."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,14 @@ NOT_COMPARED = ", ".join(f"'{name}'" for name in (*ONLY_DATABASE, "checkpoints")
 TABLES = f"""
 SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 AND relname NOT IN ({NOT_COMPARED}) ORDER BY relname
+"""
+
+
+_WAITING = """
+SELECT EXISTS (
+    SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE NOT granted AND datname = current_database()
+)
 """
 
 
@@ -81,6 +90,13 @@ async def opened(
     finally:
         await commits.close(patience=1.0)
         pool.terminate()
+
+
+async def waiting_for_a_lock(task: "asyncio.Future[Any]", pool: Any) -> None:
+    """Return when a session waits for a lock. Fails if the task ends without it."""
+    while not await pool.fetchval(_WAITING):
+        assert not task.done(), "it did not wait"
+        await asyncio.sleep(0.01)
 
 
 async def content(pool: Any) -> dict[str, list[tuple[Any, ...]]]:

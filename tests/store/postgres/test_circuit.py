@@ -13,6 +13,7 @@ from agent.assure.throttle import MISSING_NOT_TRUSTED
 from agent.core.answer import Answer, Busy, Done, Evidence, Refused, Unknown
 from agent.core.assure_types import ListedDossier
 from agent.platform.settings import Settings
+from agent.ports import SharedCircuit
 from agent.store.postgres.store import PostgresStore
 from tests.assure.throttled import Scripted, Throttled, limited
 
@@ -135,6 +136,13 @@ async def test_an_outage_that_one_notices_stops_all_and_one_probe_ends_it(
     assert [one.open_for for one in replicas] == [None] * 3
     assert [one.reported[-1] for one in replicas] == [None] * 3
     assert await second.reads(FINE, "D1") == [FINE]
+
+
+async def test_a_due_probe_is_taken_once(replicas: list[Replica]) -> None:
+    circuit = SharedCircuit(cause="outage", since=1.0, interval=10.0, probe_at=2.0)
+    await replicas[0].store.circuit.open(circuit, urgent=False)
+    takes = [one.store.circuit.take_probe(circuit, 3.0, 13.0) for one in replicas]
+    assert sorted(await asyncio.gather(*takes)) == [False, False, True]
 
 
 async def test_a_pause_that_one_is_told_holds_for_all(replicas: list[Replica], clock: HandClock) -> None:

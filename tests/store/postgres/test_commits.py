@@ -16,7 +16,7 @@ from tests.support.timeouts import PATIENT
 from verification.builders.lives import Life
 from verification.builders.records import NOW, upload
 
-from .support import KEYS, SINKS, Opened, content, opened
+from .support import KEYS, SINKS, Opened, content, opened, waiting_for_a_lock
 
 
 async def committed(to: Opened, life: Life) -> Life:
@@ -165,10 +165,19 @@ async def test_a_commit_waits_for_the_numbers_of_another(database: str) -> None:
             batch.add(Life("u1").steps[0], None)
             assert await connection.fetchval(COMMIT, ours.owner.epoch, *batch.arguments()) == "done"
             committing = asyncio.ensure_future(ours.commits.commit([Life("u2").steps[0]]))
-            await asyncio.sleep(0.2)
-            assert not committing.done()
+            await waiting_for_a_lock(committing, ours.pool)
         await asyncio.wait_for(committing, PATIENT)
         await ours.counted()
+
+
+async def test_nothing_is_committed_on_another_timeline(database: str) -> None:
+    """[P10] After a failover, no step is written before the roll call."""
+    async with opened(database) as ours:
+        await ours.pool.execute("UPDATE fleet SET timeline = 'FFFFFFFF/1'")
+        batch = Batch(KEYS, SINKS)
+        batch.add(Life("u1").steps[0], None)
+        assert await ours.pool.fetchval(COMMIT, ours.owner.epoch, *batch.arguments()) == "fenced"
+        assert await ours.rows("SELECT count(*) FROM events") == [(0,)]
 
 
 async def test_a_poll_without_an_event_also_moves_the_record(database: str) -> None:

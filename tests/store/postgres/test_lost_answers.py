@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agent.core.errors import StoreError
+from agent.core.errors import Moved, StoreError
+from agent.core.observations import PersonalDataDisclosed
 from agent.core.record import Phase
 from agent.ports import Command, Receipt
 from agent.store.postgres.connect import Server
@@ -163,3 +164,19 @@ async def test_sessions_that_the_operator_ends_cost_nothing(database: str) -> No
         await task
         assert await ours.rows("SELECT count(*) FROM requests WHERE phase = 'done'") == [(30,)]
         await ours.counted()
+
+
+async def test_a_lost_question_does_not_hide_the_step_of_another_writer(
+    postgres_server: PostgresServer, database: str
+) -> None:
+    """[P10] The repetition finds another row, which is not the one of this step."""
+    async with behind_proxy(postgres_server, database) as (ours, proxy):
+        life, other = Life(), Life()
+        await ours.commits.commit([life.steps[0]])
+        async with opened(database, epoch=ours.owner.epoch) as beside:
+            other.sees(PersonalDataDisclosed)
+            await beside.commits.commit([other.steps[1]])
+        life.goes_on()
+        proxy.cut(Cut.QUESTION)
+        with pytest.raises(Moved):
+            await asyncio.wait_for(ours.commits.commit([life.steps[1]]), PATIENT)

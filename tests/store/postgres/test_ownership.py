@@ -6,6 +6,7 @@ import pytest
 
 from agent.core.errors import Fenced, StoreLocked
 from agent.store.postgres.ownership import Ownership
+from agent.store.postgres.versions import versioned
 from tests.support.timeouts import PATIENT
 from verification.builders.lives import Life
 
@@ -56,7 +57,7 @@ async def test_a_commit_in_progress_holds_its_row(database: str) -> None:
         other = Ownership(ours.persistence, LEASE)
         await other.join()
         async with ours.pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT 1 FROM replicas WHERE epoch = $1 FOR KEY SHARE", ours.owner.epoch)
+            assert await connection.fetchval(versioned("SELECT holds_lease($1)"), ours.owner.epoch)
             await ours.pool.execute("UPDATE replicas SET until = now() WHERE epoch = $1", ours.owner.epoch)
             assert await asyncio.wait_for(ours.persistence.ask(other.renew), PATIENT)
             assert len(await ours.rows("SELECT 1 FROM replicas")) == 2

@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from agent.core.record import Phase
 from agent.platform.settings import Settings
 from agent.ports import Command
+from agent.store.postgres.replica_work import _TAKE_START
 from agent.store.postgres.store import PostgresStore
 from verification.builders.lives import Life
 from verification.builders.records import NOW as NOW_OF_LIVES
+
+from .support import waiting_for_a_lock
 
 ACCOUNT = "client at https://assure.example"
 DAY = 1_790_000_000.0 - 1_790_000_000.0 % 86400
@@ -38,6 +42,17 @@ async def test_the_budget_is_exact_over_all_replicas(stores: list[PostgresStore]
     today = await stores[0]._pool.fetchval("SELECT extract(epoch FROM date_trunc('day', now(), 'UTC'))::float8")
     assert await stores[1].take_start("today", 1, today, 20) == (True, 1)
     assert (await stores[0].shared_state()).starts == 1
+
+
+async def test_a_start_waits_for_that_of_another_replica(stores: list[PostgresStore]) -> None:
+    """[I2] Otherwise both would count the same starts, and take the last one."""
+    first, second = stores[0], stores[1]
+    async with first._pool.acquire() as connection, connection.transaction():
+        taken = await connection.fetchrow(_TAKE_START, UUID(first.epoch), "u1", 1, DAY, 1)
+        assert tuple(taken) == (True, 1)
+        asked = asyncio.ensure_future(second.take_start("u2", 1, DAY, 1))
+        await waiting_for_a_lock(asked, first._pool)
+    assert await asked == (False, 1)
 
 
 async def test_starts_of_a_replica_without_a_limit_count(stores: list[PostgresStore]) -> None:
