@@ -1,6 +1,7 @@
 """`assure-agent version`: show the versions of the command line, the running agent and the store."""
 
 import sys
+from collections import Counter
 from typing import Any
 
 import typer
@@ -20,7 +21,7 @@ def version(output: OutputOption = Format.TABLE, state_url: StateUrlOption = Non
     """Show the versions of this command, the agent and the store.
 
     Asks the agent over its control socket, if one is running. The version of the store is its last migration. With a
-    database, its place and the version of its server are shown as well.
+    database, its place, the version of its server and those of its replicas are shown as well.
 
     Exit codes: 0 shown, 1 a setting is missing or wrong, 2 a setting is unknown or misspelt.
 
@@ -40,7 +41,9 @@ def version(output: OutputOption = Format.TABLE, state_url: StateUrlOption = Non
         ["SQLite", found["client"]["sqlite"]],
     ]
     if settings.uses_database:
-        rows[3:] = [["database", store["database"]], ["PostgreSQL", store["server"] or "unknown"], rows[3]]
+        replicas = ", ".join(f"{version} ({count})" for version, count in sorted(store["replicas"].items()))
+        of_database = [["database", store["database"]], ["PostgreSQL", store["server"] or "unknown"]]
+        rows[3:] = [*of_database, ["replicas", replicas or "none"], rows[3]]
     print_table(("part", "version"), rows)
     if agent is not None and agent["process"] is None and agent["version"] != __version__:
         typer.echo("The running agent has another version. Try: restart it.", err=True)
@@ -57,12 +60,15 @@ def _agent(found: dict[str, Any] | None) -> str:
 def _versions(settings: Settings) -> dict[str, Any]:
     running = version_of_running_agent(settings)
     schema, server, elsewhere, error = None, None, None, None
+    replicas: Counter[str] = Counter()
     try:
         if store_exists(settings):
             elsewhere = running_agent(settings) if running is None else None
             with open_reading(settings) as reading:
                 schema = max(reading.migrations(), default=None)
-                server = reading.engine_version() if settings.uses_database else None
+                if settings.uses_database:
+                    server = reading.engine_version()
+                    replicas = Counter(one.version or "-" for one in reading.processes() if one.kind == "replica")
     except StoreError as unreadable:
         error = str(unreadable)
     known = running is not None or elsewhere is not None
@@ -78,6 +84,7 @@ def _versions(settings: Settings) -> dict[str, Any]:
             "database": settings.state_url if settings.uses_database else None,
             "schema": schema,
             "server": server,
+            "replicas": dict(replicas),
             "error": error,
         },
     }

@@ -116,6 +116,8 @@ class RunningAgent:
     pid: int
     host: str | None = None  # if it is another one
     since: float | None = None  # if the store knows it
+    others: int = 0  # other agents on the same store
 
     def __str__(self) -> str:
-        return f"pid {self.pid}" if self.host is None else f"pid {self.pid} on {self.host}"
+        one = f"pid {self.pid}" if self.host is None else f"pid {self.pid} on {self.host}"
+        return f"{one}, and {self.others} more" if self.others else one

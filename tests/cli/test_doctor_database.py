@@ -198,12 +198,14 @@ def test_the_version_names_the_place_the_schema_and_the_server(place: Place, her
             "database": place.url(),
             "schema": NAMES[-1],
             "server": server,
+            "replicas": {},
             "error": None,
         },
     )
     rows = [line.split(maxsplit=1) for line in here("version", STATE_URL=place.url()).out.splitlines()]
     assert ["PostgreSQL", server] in rows
     assert ["database", place.url()] in rows
+    assert ["replicas", "none"] in rows
     away = here("version", "-o", "json", STATE_URL=place.url().replace("?host=", "?host=/nowhere"))
     assert (away.code, "cannot be reached" in away.json["store"]["error"]) == (0, True)
 
@@ -211,3 +213,14 @@ def test_the_version_names_the_place_the_schema_and_the_server(place: Place, her
 def test_the_settings_of_another_engine_do_not_reach_the_checks(place: Place) -> None:
     settings = load_settings(state_url=place.url(), state_dir="local")
     assert [check.name for check in files.permissions(settings)] == ["state folder", "key file"]
+
+
+def test_several_replicas_are_counted_with_their_versions(place: Place, here: Here) -> None:
+    for number, version in enumerate(("0.1.0", "0.1.0", "0.2.0")):
+        joined = f"join_replica_{NUMBER}('{uuid.uuid4()}', 'host-{number}:7', 'replica', '{version}', 60, NULL)"
+        place.execute(f"SELECT * FROM {joined}", role="plain")
+    _, found = doctor(here, place.url())
+    assert "pid 7 on host-0, and 2 more, since 20" in found["agent"]["message"]
+    rows = [line.split(maxsplit=1) for line in here("version", STATE_URL=place.url()).out.splitlines()]
+    assert ["replicas", "0.1.0 (2), 0.2.0 (1)"] in rows
+    place.execute("DELETE FROM replicas")

@@ -21,15 +21,15 @@ class CuttingProxy:
         self._target = target
         self._clients: set[asyncio.Task[None]] = set()
         self._released = asyncio.Event()
-        self._cuts: list[Cut] = []
+        self._cuts: list[Cut | None] = []
         self._refusing = False
         self.port = 0
         self.questions = 0  # executed statements
         self.refused = 0  # connections that were refused
         self.late = 0  # questions that were delivered late and answered
 
-    def cut(self, *cuts: Cut) -> None:
-        """Cut the next questions like this, in this order."""
+    def cut(self, *cuts: Cut | None) -> None:
+        """Cut the next questions like this, in this order. None: let one pass."""
         self._cuts += cuts
 
     def refuse(self, refusing: bool) -> None:
@@ -78,9 +78,10 @@ class CuttingProxy:
         try:
             while data := await reader.read(2**20):
                 self.questions += data[:1] == b"B"  # Bind: a prepared statement is executed
-                if self._cuts and data[:1] == b"B":
+                how = self._cuts.pop(0) if self._cuts and data[:1] == b"B" else None
+                if how is not None:
                     await _ended(answers)
-                    await self._break(self._cuts.pop(0), data, writer, there, back)
+                    await self._break(how, data, writer, there, back)
                     return
                 back.write(data)
                 await back.drain()

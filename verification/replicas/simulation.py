@@ -237,8 +237,8 @@ class ReplicaSimulation(Simulation):
         }
         of_store: dict[str, Any] = {
             "open_pool": self._open_pool,
-            "migrate": mock.AsyncMock(),
-            "refuse_unverified_requests": mock.Mock(),
+            "migrate_by": mock.AsyncMock(),
+            "refuse_unverified_requests": mock.AsyncMock(),
             "Checkpoints": NoCheckpoints,
             "numbered": lambda sql: sql,
             "_NEEDED": NEEDED_IMAGES,

@@ -39,25 +39,31 @@ END $$;
 
 
 async def migrate(pool: Pool, where: str = "") -> None:
+    """Migrate the database to this version."""
+    async with pool.acquire() as connection:
+        await migrate_by(connection, where)
+
+
+async def migrate_by(connection: Connection, where: str) -> None:
     """Migrate the database to this version. Without a pending migration, it needs no privilege to create anything.
 
-    Raises StoreNewer for a database of a newer version, and StoreDamaged for that of another program.
+    A repetition after a lost answer changes nothing. Raises StoreNewer for a database of a newer version, and
+    StoreDamaged for that of another program.
     """
-    async with pool.acquire() as connection:
-        try:
-            known = await applied(connection)
-            if known is None:
-                if await connection.fetchval(_OTHERS):
-                    raise StoreDamaged(
-                        f"The database {where} has tables of another program.",
-                        "give the agent a database of its own, or a schema of its own in the search_path of its user",
-                    )
-                await connection.execute(_LOCK + _TABLE)
-            for one in MIGRATIONS:
-                if one.name not in (known or ()):
-                    await _apply(connection, one)
-        except asyncpg.PostgresError as error:
-            raise store_error(where, error) from None
+    try:
+        known = await applied(connection)
+        if known is None:
+            if await connection.fetchval(_OTHERS):
+                raise StoreDamaged(
+                    f"The database {where} has tables of another program.",
+                    "give the agent a database of its own, or a schema of its own in the search_path of its user",
+                )
+            await connection.execute(_LOCK + _TABLE)
+        for one in MIGRATIONS:
+            if one.name not in (known or ()):
+                await _apply(connection, one)
+    except asyncpg.PostgresError as error:
+        raise store_error(where, error) from None
 
 
 async def applied(connection: Connection) -> set[str] | None:

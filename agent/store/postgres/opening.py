@@ -1,10 +1,11 @@
 """Steps of opening a database, which several replicas may open at once. `agent/store/opening.py` has the others."""
 
+import asyncio
 from uuid import UUID
 
 import orjson
 
-from agent.core.errors import StoreForeign
+from agent.core.errors import StoreAway, StoreForeign
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.store.audit.open_requests import refuse_unverified
@@ -19,6 +20,7 @@ from .persistence import Persistence
 from .versions import versioned
 
 _BEGIN = versioned("SELECT begin_store($1, $2)")
+_READS, _PAUSE = 5, 1.0  # tries to read all open requests, and seconds between two of them
 _VALUE = "SELECT value FROM meta WHERE key = $1"
 # As the function `begin_recovery`. The other lives end, so that new ones read the recovery before they begin work.
 _KEEP_IDENTITY = """
@@ -66,8 +68,21 @@ async def refuse_other_facts(server: Persistence, owner: Ownership, facts: dict[
             )
 
 
-def refuse_unverified_requests(settings: Settings) -> None:
-    """Raise StoreDamaged if an open request differs from its history. They are read in pages."""
+async def refuse_unverified_requests(settings: Settings) -> None:
+    """Raise StoreDamaged if an open request differs from its history. Reads again after a broken connection."""
+    for left in reversed(range(_READS)):
+        try:
+            await asyncio.to_thread(_refuse_unverified_requests, settings)
+        except StoreAway:
+            if not left:
+                raise
+            await asyncio.sleep(_PAUSE)
+        else:
+            return
+
+
+def _refuse_unverified_requests(settings: Settings) -> None:
+    """They are read in pages."""
     with PostgresAudit.open(settings) as audit:
         audit.freeze()
         requests = audit.mappings(f"SELECT * FROM {OPEN}")  # noqa: S608 - constant

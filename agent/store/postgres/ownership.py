@@ -14,7 +14,8 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Literal, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from agent import __version__
 from agent.core.errors import Fenced, StoreError, StoreLocked
@@ -24,14 +25,13 @@ from agent.store.read_results import RunningAgent
 
 from .database_time import DatabaseTime
 from .driver import Connection
-from .errors import translated
 from .persistence import Persistence
 from .versions import versioned
 
 T = TypeVar("T")
 Kind = Literal["replica", "command", "copy"]
 OWNER = """
-SELECT name, extract(epoch FROM since)::float8 FROM replicas
+SELECT name, extract(epoch FROM since)::float8, count(*) OVER () - 1 FROM replicas
 WHERE until > clock_timestamp() AND kind = 'replica' ORDER BY since LIMIT 1
 """
 _JOIN = versioned("SELECT * FROM join_replica($1, $2, $3, $4, $5, $6)")
@@ -76,10 +76,8 @@ class Ownership:
         name, before = f"{socket.gethostname()}:{os.getpid()}", math.inf
         while True:
             asked = self._elapsed()
-            with translated(self._server.where):
-                row = await self._server.pool.fetchrow(
-                    _JOIN, self.epoch, name, self._kind, __version__, self._lease, self.former
-                )
+            arguments = self.epoch, name, self._kind, __version__, self._lease, self.former
+            row = await self._server.ask(partial(_join, arguments))
             since, other, kind, left, moment, unsettled = row
             if other is None:
                 self.running_since, self.unsettled = since, unsettled
@@ -194,7 +192,12 @@ class Ownership:
         )
 
 
-def agent_named(name: str, since: float | None = None) -> RunningAgent:
-    """The process of a row of `replicas`: its name is `host:pid`."""
+async def _join(arguments: tuple[object, ...], connection: Connection) -> Any:
+    """A repetition after a lost answer is the same life."""
+    return await connection.fetchrow(_JOIN, *arguments)
+
+
+def agent_named(name: str, since: float | None = None, others: int = 0) -> RunningAgent:
+    """The process of a row of `replicas`: its name is `host:pid`. `others`: how many others there are."""
     host, _, pid = name.rpartition(":")
-    return RunningAgent(pid=int(pid), host=None if host == socket.gethostname() else host, since=since)
+    return RunningAgent(pid=int(pid), host=None if host == socket.gethostname() else host, since=since, others=others)

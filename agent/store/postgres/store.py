@@ -24,7 +24,7 @@ from .commits import Commits
 from .connect import Server, open_pool
 from .dialect import numbered, sent
 from .driver import Pool
-from .migrations import migrate
+from .migrations import migrate_by
 from .opening import (
     begin_facts,
     continue_mark,
@@ -113,9 +113,9 @@ class PostgresStore(ReplicaWork):
         sinks: Sequence[str],
     ) -> None:
         seen = Witnesses.of_replica(self._files, settings.key_file)
-        await migrate(self._pool, str(self.server))
+        await self._persistence.ask(lambda connection: migrate_by(connection, str(self.server)))
         witness = await self._join(seen)
-        await asyncio.to_thread(refuse_unverified_requests, settings)
+        await refuse_unverified_requests(settings)
         checked, fresh = await self._check(settings, account, rebind, seen, witness)
         self.simulated, self.keys, self._mark = checked.simulated, checked.keys, checked.mark
         self._ending.callback(self._mark.close)
