@@ -82,7 +82,7 @@ async def refuse_unverified_requests(settings: Settings) -> None:
 
 
 def _refuse_unverified_requests(settings: Settings) -> None:
-    """They are read in pages."""
+    """Compare all open requests, read in pages."""
     with PostgresAudit.open(settings) as audit:
         audit.freeze()
         requests = audit.mappings(f"SELECT * FROM {OPEN}")  # noqa: S608 - constant
