@@ -19,6 +19,9 @@ _MIN_WAIT = 0.05  # seconds: the shortest wait for room
 _ALL_REPLICAS = 90  # requests that several replicas work on at a time; GET dossiers shows 100 (contract §4)
 _DOUBTS_INTERVAL = 1.0  # seconds between two reads of the doubtful creates of other replicas
 _MAX_OVERDUE = 1000  # overdue records for each check
+_RELEASE_INTERVAL = (
+    0.25  # seconds between two releases of a busy replica: each is a transaction, and a claim does it too
+)
 
 
 class OpenGate:
@@ -57,6 +60,7 @@ class WorkQueue:
         self._claimed: set[str] = set()  # on a shared store: the records that this replica may still have claimed
         self._parked: dict[str, float] = {}  # uid -> end of the park; ends early when the gate or the barrier opens
         self._deadlines_checked_at = -math.inf  # last check of deadlines while the gate was closed
+        self._released_at = -math.inf  # the last release
         self._doubts_read_at = -math.inf  # when the doubtful creates of all replicas were read
         self._has_new_work = False  # a request was admitted since the last claim
         self.at_capacity = False  # the gate has no room for all ready records
@@ -227,11 +231,16 @@ class WorkQueue:
             self.enqueue(record.uid, replace(hinted, at=now))
 
     async def release(self, working: Collection[str]) -> None:
-        """Release the records that this replica has finished, so that others may claim them before its next claim."""
-        mine = {*working, *self._ready}
-        if self._store.shared and self._claimed - mine:
+        """Release the records that this replica has finished, so that others may claim them before its next claim.
+
+        While it works on others, it does so four times a second at most.
+        """
+        mine, now = {*working, *self._ready}, self._clock.now()
+        paused = bool(mine) and self._released_at <= now < self._released_at + _RELEASE_INTERVAL
+        if self._store.shared and self._claimed - mine and not paused:
             await self._store.release(mine)
             self._claimed &= mine
+            self._released_at = now
 
     async def _check_deadlines(self, now: float, working: Collection[str]) -> None:
         """Claim overdue records while no call is possible, so that deadlines and kept observations still apply."""

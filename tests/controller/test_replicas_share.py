@@ -1,6 +1,7 @@
 """The parts of several replicas in the limits that they share."""
 
 import math
+from collections.abc import Collection
 
 import pytest
 
@@ -8,7 +9,7 @@ from agent.assure.rate_limit import TokenBucket
 from agent.controller.create_barrier import CreateBarrier
 from agent.controller.workqueue import OpenGate, WorkQueue
 from agent.core.policy import Policy
-from tests.support.clock import START
+from tests.support.clock import START, VirtualClock
 
 
 def sent_within(bucket: TokenBucket, seconds: float) -> int:
@@ -31,6 +32,35 @@ def test_a_rate_without_a_limit_stays_without() -> None:
     bucket = TokenBucket(0.0)
     bucket.share(3)
     assert bucket.capacity(START) == math.inf
+
+
+class Claims:
+    """A shared store that notes what is released."""
+
+    shared = True
+
+    def __init__(self) -> None:
+        self.kept: list[set[str]] = []
+
+    async def release(self, working: Collection[str]) -> None:
+        self.kept.append(set(working))
+
+
+async def test_a_busy_replica_releases_its_finished_work_four_times_a_second() -> None:
+    """Each release is a transaction. A replica without other work releases at once."""
+    async with VirtualClock() as clock:
+        store = Claims()
+        queue = WorkQueue(store, OpenGate(), CreateBarrier(Policy()), clock, 64)  # type: ignore[arg-type]
+        queue._claimed = {"a", "b", "c", "d"}
+        await queue.release({"b", "c", "d"})
+        await queue.release({"c", "d"})
+        assert store.kept == [{"b", "c", "d"}]
+        await clock.advance(0.25)
+        await queue.release({"d"})
+        await queue.release(set())
+        assert store.kept == [{"b", "c", "d"}, {"d"}, set()]
+        await queue.release(set())  # nothing is claimed any longer
+        assert len(store.kept) == 3
 
 
 @pytest.mark.parametrize(("replicas", "each"), [(1, 64), (2, 45), (3, 30), (200, 1)])

@@ -229,7 +229,7 @@ class DatabaseModel:
     ) -> list[Row]:
         """Claim due requests."""
         if not self.holds_lease(epoch):
-            return [(None, None)]
+            return [(None,) * 5]
         self._keep_claims(epoch, working)
         unwanted, chosen = {*parked, *working}, list[str]()
         if decided:
@@ -244,7 +244,7 @@ class DatabaseModel:
         for uid in chosen:
             if self.is_free(uid) or self.shared.driving[uid] == epoch:
                 self.shared.driving[uid] = epoch
-                sql = "SELECT uid, record FROM requests WHERE uid = ? AND (? OR due_at <= ?)"
+                sql = "SELECT uid, record, seq, head, salt FROM requests WHERE uid = ? AND (? OR due_at <= ?)"
                 found += self.connection.execute(sql, (uid, uid in wanted, moment))
         return found
 

@@ -108,6 +108,10 @@ class Commits:
         self._observe(perf_counter() - started, 1)
         return counts
 
+    def remember(self, record: Record, seq: int, head: str, salt: str | None) -> None:
+        """Remember the row of a request that was read elsewhere, so that its next step needs no read."""
+        self._remember(record.uid, RequestRow(seq, head, salt, mirrored(record)))
+
     def forget(self, uid: str | None = None) -> None:
         """Forget the row of a request that other SQL changed, or all rows."""
         if uid is None:

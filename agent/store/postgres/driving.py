@@ -14,6 +14,7 @@ _CLAIM = versioned("SELECT * FROM claim_due($1, $2, $3, $4, $5, $6, $7, $8)")
 _RELEASE = versioned("SELECT release($1, $2)")
 _IS_DRIVEN = versioned("SELECT NOT is_free($1)")
 _NEXT_DUE = versioned("SELECT next_due($1, $2, $3)")
+ClaimedRow = tuple[str | None, str, int, str, str | None]
 
 
 class Driving:
@@ -22,6 +23,9 @@ class Driving:
     def __init__(self, server: Persistence, owner: Ownership) -> None:
         self._server = server
         self._owner = owner
+
+    def _row_claimed(self, record: Record, seq: int, head: str, salt: str | None) -> None:
+        """A record was claimed. Its row has this number of events, last hash and salt."""
 
     async def claim(
         self,
@@ -39,12 +43,15 @@ class Driving:
         """
         arguments = now, limit, [*working], [*busy], [*wanted], started_only, decided
 
-        async def ask(connection: Connection) -> list[tuple[str | None, str]] | None:
-            rows: list[tuple[str | None, str]] = await connection.fetch(_CLAIM, self._owner.epoch, *arguments)
+        async def ask(connection: Connection) -> list[ClaimedRow] | None:
+            rows: list[ClaimedRow] = await connection.fetch(_CLAIM, self._owner.epoch, *arguments)
             return None if len(rows) == 1 and rows[0][0] is None else rows
 
-        rows = await self._owner.ask(ask)
-        return [load(record) for _, record in rows]
+        records = []
+        for _, text, seq, head, salt in await self._owner.ask(ask):
+            records.append(load(text))
+            self._row_claimed(records[-1], seq, head, salt)
+        return records
 
     async def overdue(
         self, now: float, limit: int, busy: Collection[str], working: Collection[str] = ()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agent.core.errors import Fenced, SettingsError, StoreAway
+from agent.core.record import Record
 from agent.core.step import Step
 from agent.platform.settings import Settings
 from agent.ports import Command, MetaKey, Receipt
@@ -223,6 +224,9 @@ class PostgresStore(ReplicaWork):
         for step in steps:
             if step.encrypted_claims is not None:
                 self.claims.keyring.committed(step.encrypted_claims)
+
+    def _row_claimed(self, record: Record, seq: int, head: str, salt: str | None) -> None:
+        self._commits.remember(record, seq, head, salt)
 
     async def apply_command(self, command: Command, answer: str, at: float, steps: Sequence[Step] = ()) -> None:
         """Write a command, its answer and its steps in one transaction, so that the command is executed once."""

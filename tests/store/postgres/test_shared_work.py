@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest import mock
 from uuid import UUID
 
 import pytest
@@ -53,6 +54,20 @@ async def test_a_start_waits_for_that_of_another_replica(stores: list[PostgresSt
         asked = asyncio.ensure_future(second.take_start("u2", 1, DAY, 1))
         await waiting_for_a_lock(asked, first._pool)
     assert await asked == (False, 1)
+
+
+async def test_the_first_step_after_a_claim_reads_no_row(stores: list[PostgresStore]) -> None:
+    """The claim has what the commit needs, although another replica wrote the row."""
+    life = Life("u1")
+    await stores[0].commit([life.steps[0]])
+    claimed = await stores[1].claim(NOW_OF_LIVES + 1e6, 5, set())
+    assert [record.uid for record in claimed] == ["u1"]
+    life.goes_on()
+    with mock.patch.object(stores[1]._commits, "_stored", side_effect=AssertionError("it was read")):
+        await stores[1].commit([life.steps[1]])
+    found = await stores[2].get("u1")
+    assert found is not None
+    assert found.version == life.record.version
 
 
 async def test_starts_of_a_replica_without_a_limit_count(stores: list[PostgresStore]) -> None:

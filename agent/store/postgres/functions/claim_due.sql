@@ -1,6 +1,6 @@
 -- claim_due: claim due requests for this replica: first new work, then retries and deletions, then polls. A quarter of the
 -- places is left to each later kind, however many requests an earlier kind has. No row: nothing is free. A null uid: the
--- replica is fenced.
+-- replica is fenced. A row has what the next commit of the request needs, so that it reads nothing before.
 --
 -- `working`: the requests that the replica works on now. It keeps their claims, and loses all others. `parked`: requests
 -- that it does not want. `wanted`: requests that it wants although they may not be due. `decided`: instead of all that,
@@ -10,7 +10,8 @@
 CREATE OR REPLACE FUNCTION claim_due(
     my_epoch uuid, moment double precision, most bigint, working text[], parked text[], wanted text[],
     started_only boolean, decided boolean
-) RETURNS TABLE (claimed_uid text, claimed_record text) LANGUAGE plpgsql
+) RETURNS TABLE (claimed_uid text, claimed_record text, claimed_seq bigint, claimed_head text, claimed_salt text)
+LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -18,7 +19,7 @@ DECLARE
     free text[];
 BEGIN
     IF NOT holds_lease(my_epoch) THEN
-        RETURN QUERY SELECT NULL::text, NULL::text;
+        RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::text, NULL::text;
         RETURN;
     END IF;
     DELETE FROM driving WHERE epoch = my_epoch AND uid <> ALL (working);
@@ -48,7 +49,7 @@ BEGIN
     ON CONFLICT (uid) DO UPDATE SET epoch = my_epoch
     WHERE NOT EXISTS (SELECT 1 FROM replicas AS living WHERE living.epoch = d.epoch);
     RETURN QUERY
-        SELECT r.uid, r.record
+        SELECT r.uid, r.record, r.seq, r.head, r.salt
         FROM unnest(chosen) WITH ORDINALITY AS x(uid, place)
         JOIN driving AS d ON d.uid = x.uid AND d.epoch = my_epoch
         JOIN requests AS r ON r.uid = x.uid
