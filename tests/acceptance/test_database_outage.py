@@ -190,7 +190,7 @@ def test_a_database_that_cannot_be_used_is_refused_in_one_line(office: Office, s
     assert "may not do this" in problem(office, STATE_URL=server.url("other", user="stranger"))
     server.rows("CREATE TABLE theirs (x int)", database="other")
     assert "tables of another program" in problem(office, STATE_URL=server.url("other"))
-    newer = "CREATE TABLE migrations (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
+    newer = "CREATE TABLE migrations (name text PRIMARY KEY, functions text[] DEFAULT '{}')"
     server.rows(newer, "INSERT INTO migrations VALUES ('9999_later')", database="newer")
     assert "written by a newer version" in problem(office, STATE_URL=server.url("newer"))
     server.rows("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")

@@ -9,6 +9,7 @@ import pytest
 from agent.daemon.agent import Agent
 from agent.platform.settings import Settings
 from agent.sandbox import SandboxConfig, SandboxServer
+from agent.store.postgres.versions import NUMBER
 from tests.support.postgres_server import PostgresServer, database, postgres_server
 from tests.support.timeouts import PATIENT
 from tests.system.test_call_budget import COMMITS
@@ -16,7 +17,7 @@ from verification.builders.request_files import capture, upload, write_atomicall
 from verification.builders.settings import settings
 
 __all__ = ["database", "postgres_server"]  # fixtures
-COUNTED = "SELECT calls FROM pg_stat_user_functions WHERE funcname = 'commit_batch'"
+COUNTED = f"SELECT calls FROM pg_stat_user_functions WHERE funcname = 'commit_batch_{NUMBER}'"
 
 
 @pytest.mark.parametrize("mode", ["upload", "capture"])

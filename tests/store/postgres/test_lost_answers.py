@@ -141,16 +141,17 @@ async def test_closing_during_an_outage_ends_the_callers(postgres_server: Postgr
 async def test_sessions_that_the_operator_ends_cost_nothing(database: str) -> None:
     """A failover and a restart end sessions like this."""
     async with opened(database) as ours, opened(database, epoch=ours.owner.epoch) as operator:
-        ending = True
+        ending, ended = True, list[int]()
 
         async def end_sessions() -> None:
             while ending:
-                await operator.pool.execute(
+                rows = await operator.pool.fetch(
                     """
-                    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                    WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'SELECT commit_batch%'
+                    SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+                        AND pid <> pg_backend_pid() AND query LIKE 'SELECT * FROM commit_batch%'
                     """
                 )
+                ended.append(len(rows))
                 await asyncio.sleep(0.1)
 
         async def lives(number: int) -> None:
@@ -162,6 +163,7 @@ async def test_sessions_that_the_operator_ends_cost_nothing(database: str) -> No
         await asyncio.gather(*(lives(number) for number in range(30)))
         ending = False
         await task
+        assert sum(ended) > 0
         assert await ours.rows("SELECT count(*) FROM requests WHERE phase = 'done'") == [(30,)]
         await ours.counted()
 
