@@ -8,6 +8,7 @@ import pytest
 
 from agent.sandbox import SandboxServer
 from agent.store.postgres.connect import Server, open_pool
+from agent.store.postgres.versions import versioned
 from tests.cli.command_runner import FREE_PORT, Here, finish, spawn
 from tests.support.module_databases import databases
 from tests.support.postgres_server import PostgresServer, postgres_server
@@ -27,7 +28,7 @@ async def remove(url: str) -> None:
     """Remove the lease of the stopped replica when it has ended, as every other replica does."""
     pool = await open_pool(Server.parse(url))
     while await pool.fetchval("SELECT count(*) FROM replicas"):
-        await pool.execute("SELECT remove_ended()")
+        await pool.execute(versioned("SELECT remove_ended()"))
         await asyncio.sleep(0.1)
     await pool.close()
 
