@@ -121,7 +121,7 @@ async def test_closing_writes_what_waits_and_refuses_the_rest(database: str) -> 
 
 
 async def test_an_agent_that_lost_the_store_writes_nothing(database: str) -> None:
-    """[I7] Neither a new step nor one that it computed before."""
+    """[I7] [P2] Neither a new step nor one that it computed before."""
     async with opened(database) as old:
         life = await committed(old, Life().until(Phase.PROCESS))
         life.goes_on()
@@ -196,7 +196,7 @@ async def test_a_poll_without_an_event_also_moves_the_record(database: str) -> N
 
 
 async def test_two_writers_of_one_request_cannot_both_win(database: str) -> None:
-    """[I5] The row decides, and the loser has written nothing of its batch."""
+    """[I5] [P1] The row decides, and the loser has written nothing of its batch."""
     async with opened(database) as one, opened_beside(database, one) as other:
         for number in range(20):
             uid = f"u{number}"
