@@ -25,6 +25,7 @@ from agent.platform.log import configure
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.store import open_store
+from agent.store.postgres.versions import NUMBER
 from bench.plain_calls import CONCURRENCY
 from bench.postgres import Postgres, postgres
 from bench.process import CORES, cpu_of, median, sandbox
@@ -41,6 +42,7 @@ Runs = dict[tuple[int, int], list[dict[str, float]]]
 _WAIT = 600.0  # seconds for all lifecycles
 _BEGUN = "SELECT count(*) FROM requests WHERE phase <> 'dossier'"
 _DONE = "SELECT count(*) FROM requests WHERE phase = 'done'"
+_COMMITS = f"SELECT calls FROM pg_stat_user_functions WHERE funcname = 'commit_batch_{NUMBER}'"
 _READY = """
 SELECT (SELECT count(*) FROM requests) + (SELECT count(*) FROM replicas WHERE kind = 'replica')
 """
@@ -50,7 +52,7 @@ def measure(scale: Scale) -> Section:
     """Run the fleets in turn, each on a new database and against a new simulator."""
     files = 4000 if scale.long else 1000
     runs: Runs = {fleet: [] for fleet in _FLEETS}
-    with postgres() as server:
+    with postgres("track_functions=pl") as server:
         for turn in range(scale.rounds):
             for count, most in _FLEETS:
                 runs[count, most].append(_run(server, f"replicas_{turn}_{count}_{most}", count, most, files))
@@ -58,7 +60,7 @@ def measure(scale: Scale) -> Section:
     return Section(
         name="replicas",
         title=f"Replicas: {files:,} uploads of 50 kB on one database, medians of {scale.rounds} rounds",
-        columns=("lifecycles/s", "replicas CPU ms", "database CPU ms", "all CPU ms"),
+        columns=("lifecycles/s", "replicas CPU ms", "database CPU ms", "all CPU ms", "commits"),
         rows=[(_label(*fleet), tuple(found.values())) for fleet, found in medians.items()],
         ratios=[_ratio(runs, 2, CONCURRENCY), _ratio(runs, 4, CONCURRENCY), _ratio(runs, 4, _FEW)],
     )
@@ -94,8 +96,10 @@ def _run(server: Postgres, name: str, count: int, most: int, files: int) -> dict
             seconds = time.perf_counter() - began
             replicas = sum(cpu_of(one.pid) - before for one, before in zip(fleet, spent, strict=True))
             database = server.cpu() - at_database
+        commits = asyncio.run(server.server.execute(_COMMITS, database=name))[0][0]
     per_lifecycle = {"replicas": replicas, "database": database, "all": replicas + database}
-    return {"rate": files / seconds} | {part: 1000 * cpu / files for part, cpu in per_lifecycle.items()}
+    costs = {part: 1000 * cpu / files for part, cpu in per_lifecycle.items()}
+    return {"rate": files / seconds} | costs | {"commits": commits / files}
 
 
 def _settings(folder: Path, url: str, state_url: str, most: int, number: int) -> Settings:

@@ -53,7 +53,7 @@ def _agent(found: dict[str, Any] | None) -> str:
     if found is None:
         return "not running"
     if found["process"] is not None:
-        return f"{found['process']}, which does not answer on this machine"
+        return f"{found['process']}: no answer on this machine"
     return found["version"] or "an earlier version, which does not report it"
 
 

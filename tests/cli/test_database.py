@@ -211,6 +211,6 @@ async def test_an_agent_of_another_machine_is_named(here: Here, postgres_server:
     try:
         (await asyncio.to_thread(here, "page")).is_one_clear_error("another machine (pid 77 on far.example)")
         said = await asyncio.to_thread(here, "version")
-        assert "pid 77 on far.example, which does not answer on this machine" in said.out
+        assert "pid 77 on far.example: no answer on this machine" in said.out
     finally:
         await postgres_server.execute("DELETE FROM replicas", database=name_of(database))

@@ -144,7 +144,7 @@ def test_the_owner_of_the_database_is_named(place: Place, here: Here, host: str,
     assert f"pid 77{'' if own else ' on elsewhere'}, since 20" in found["agent"]["message"]
     assert ("belongs to the running agent" in found["port of LISTEN"]["message"]) is own
     said = here("version", STATE_URL=place.url())
-    assert "does not answer on this machine" in said.out
+    assert "no answer on this machine" in said.out
     assert "77" in here("version", "-o", "json", STATE_URL=place.url()).json["agent"]["process"]
     place.execute("UPDATE replicas SET until = clock_timestamp()")
     _, found = doctor(here, place.url())
