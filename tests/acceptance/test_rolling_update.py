@@ -127,6 +127,9 @@ def test_an_update_replaces_one_replica_after_the_other(office: Office, fleet: F
     old = Version(tmp_path, office)
     new = Version(tmp_path, office, ("0002_next", NAMES[-1]))
     first = fleet.run(old, "first")
+    refused, _ = new.start("operator", "pause").communicate(timeout=PATIENT)
+    assert f"belongs to an older version of the agent (migration {NAMES[-1]})" in refused
+    assert fleet.rows("SELECT name FROM migrations") == [(NAMES[-1],)]
     office.upload("before")
     until(office, lambda items: "before" in items and items["before"].billed)
     second = fleet.run(new, "second")

@@ -55,6 +55,8 @@ _ENDING = 60.0  # seconds for an agent to end
 class ReplicaSimulation(Simulation):
     """One folder of requests, one Assure, one database, and several machines with one agent after the other."""
 
+    new_loop = ProcessLoop
+
     def __init__(
         self,
         folder: Path,
@@ -102,8 +104,6 @@ class ReplicaSimulation(Simulation):
                 courier.cancel()
                 await asyncio.gather(courier, *self.network.in_flight, return_exceptions=True)
                 self.database.connection.close()
-
-    new_loop = ProcessLoop
 
     def set_clocks(self, jumps: Sequence[tuple[float, float]]) -> None:
         """Nothing: replicas have the time of the server. The clocks of their hosts differ by the plan."""

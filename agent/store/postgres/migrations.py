@@ -5,7 +5,7 @@ agent ran the script before. The last script also defines the functions of its v
 (`versions.py`). It drops the functions of versions that can no longer use the database.
 """
 
-from agent.core.errors import StoreDamaged, StoreNewer
+from agent.core.errors import StoreDamaged, StoreError, StoreNewer
 
 from .driver import Connection, Pool, asyncpg
 from .errors import store_error
@@ -44,11 +44,11 @@ async def migrate(pool: Pool, where: str = "") -> None:
         await migrate_by(connection, where)
 
 
-async def migrate_by(connection: Connection, where: str) -> None:
+async def migrate_by(connection: Connection, where: str, upgrade: bool = True) -> None:
     """Migrate the database to this version. Without a pending migration, it needs no privilege to create anything.
 
     A repetition after a lost answer changes nothing. Raises StoreNewer for a database of a newer version, and
-    StoreDamaged for that of another program.
+    StoreDamaged for that of another program. Without `upgrade`, raises StoreError for that of an older version.
     """
     try:
         known = await applied(connection)
@@ -59,9 +59,14 @@ async def migrate_by(connection: Connection, where: str) -> None:
                     "give the agent a database of its own, or a schema of its own in the search_path of its user",
                 )
             await connection.execute(_LOCK + _TABLE)
-        for one in MIGRATIONS:
-            if one.name not in (known or ()):
-                await _apply(connection, one)
+        pending = [one for one in MIGRATIONS if one.name not in (known or ())]
+        if pending and known and not upgrade:
+            raise StoreError(
+                f"The database {where} belongs to an older version of the agent (migration {max(known)}).",
+                "use that version for this command, or start a replica of the new one",
+            )
+        for one in pending:
+            await _apply(connection, one)
     except asyncpg.PostgresError as error:
         raise store_error(where, error) from None
 

@@ -114,7 +114,8 @@ class PostgresStore(ReplicaWork):
         sinks: Sequence[str],
     ) -> None:
         seen = Witnesses.of_replica(self._files, settings.key_file)
-        await self._persistence.ask(lambda connection: migrate_by(connection, str(self.server)))
+        where, upgrade = str(self.server), self._kind == "replica"
+        await self._persistence.ask(lambda connection: migrate_by(connection, where, upgrade))
         witness = await self._join(seen)
         await refuse_unverified_requests(settings)
         checked, fresh = await self._check(settings, account, rebind, seen, witness)
