@@ -8,6 +8,7 @@ import pytest
 
 from agent.core.errors import StoreAway
 from agent.core.observations import RetryRequested
+from agent.daemon.commands import CommandHandler
 from agent.daemon.offline import execute_offline
 from agent.daemon.offline_records import OfflineRecords
 from agent.daemon.shared_watch import SharedWatch
@@ -116,3 +117,38 @@ async def test_a_command_leaves_a_request_whose_call_is_under_way(engine: Postgr
         assert not await records.deliver(asked)
         ended = await command.get(life.record.uid)
         assert ended is not None and ended.intent is None
+
+
+class Impatient(SystemClock):
+    """Ends each wait at once."""
+
+    waited = 0.0
+
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
+        self.waited += seconds or 0.0
+
+
+async def test_a_command_waits_for_a_call_and_then_says_that_nothing_was_changed(engine: PostgresEngine) -> None:
+    """[P1] It may be sent again: after the call, it is executed once."""
+    async with engine.opened() as replica:
+        life = await committed(replica, Life())
+        while life.record.intent is None:
+            life.goes_on()
+        for taken in life.steps[1:]:
+            await replica.commit([taken])
+        uid = life.record.uid
+        assert await replica.claim(life.record.due_at or 0.0, 1, set(), wanted=[uid])
+        command, clock = await engine.open(None), Impatient()
+        records = OfflineRecords(command, clock, engine.settings.policy)
+        handler = CommandHandler(command, records, None, clock, "default")  # type: ignore[arg-type]
+        request = {"id": "command-1", "verb": "show-personal", "uid": uid}
+        refused = await handler.execute(request, "root")
+        assert not refused["ok"]
+        assert refused["message"] == "A call to Assure is under way for the request, so nothing was changed."
+        assert 30.0 <= clock.waited < 31.0
+        assert await command.get(uid) == life.record
+        await replica.release([])
+        assert (await handler.execute(request, "root"))["ok"]
+        shown = await command.get(uid)
+        assert shown is not None
+        assert shown.shown_at is not None
