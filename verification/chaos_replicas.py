@@ -51,6 +51,7 @@ class Fleet:
     counts: Counter[str] = field(default_factory=Counter)
     moved: list[float] = field(default_factory=list)  # seconds until the work of a killed replica was free
     wrong: list[str] = field(default_factory=list)
+    ending: set[int] = field(default_factory=set)  # replicas that got SIGTERM
     began: dict[int, float] = field(default_factory=dict)  # when each one was started, by `monotonic`
 
     def fill(self, count: int) -> None:
@@ -60,19 +61,22 @@ class Fleet:
             if process is not None and process.poll() is None:
                 continue
             if process is not None and process.returncode == 1 and self._found_no_server(number):
-                self.counts["start without a server"] += 1  # it says so in one line, and is started again
+                self.counts["start or end without a server"] += 1  # it says so in one line, and is started again
             elif process is not None and process.returncode == EXIT_CODE:
                 self.counts["ended by the kernel"] += 1  # it was stopped between the check of a call and its last byte
             elif process is not None and process.returncode not in (0, -signal.SIGKILL):
                 self.wrong.append(f"a replica ended with {process.returncode}: {self._last_error()}")
             self.stopped.pop(number, None)
+            self.ending.discard(number)
             own = {"ASSURE_AGENT_STATE_DIR": str(self.site.folder / f"replica-{number}")}
             self.began[number] = monotonic()
             self.running[number] = self.site.started("run", more=own)
 
     def _found_no_server(self, number: int) -> bool:
-        """True if this replica did not begin, because the server gave no answer. One that has begun waits for it."""
-        return monotonic() - self.began[number] < _START and "cannot be reached" in self._last_error()
+        """True if the server gave no answer while this replica began or ended. Otherwise it waits for the server."""
+        limited = number in self.ending or monotonic() - self.began[number] < _START
+        error = self._last_error()
+        return limited and ("cannot be reached" in error or "does not answer" in error)
 
     def _last_error(self) -> str:
         lines = (self.site.folder / "output").read_text(errors="replace").splitlines()
@@ -105,6 +109,7 @@ class Fleet:
                 self.stopped[number] = monotonic() + chance.uniform(1.2, 3.0) * _LEASE
             elif what == "end":
                 process.send_signal(signal.SIGTERM)
+                self.ending.add(number)
             else:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
